@@ -1,0 +1,59 @@
+"""What commands show: progress on a terminal's stderr, results and JSON on stdout."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from parity.result import jsonable
+
+
+class Steps:
+    """Progress over several tasks; silent where stderr is not a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator["Task"]:
+        """Show a task while the block runs."""
+        number = self._progress.add_task(description, total=total)
+        yield Task(self._progress, number)
+        self._progress.update(number, completed=total or 1, total=total or 1)
+
+
+class Task:
+    """One line of progress."""
+
+    def __init__(self, progress: Progress, number: Any) -> None:
+        self._progress, self._number = progress, number
+
+    def advance(self, _name: str = "") -> None:
+        """One unit done; takes the name that a listener is given."""
+        self._progress.advance(self._number)
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Progress lines that are cleared at the end, before any result or error is printed."""
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with progress:
+        yield Steps(progress)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout, NaN and infinities as strings."""
+    click.echo(json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,113 @@
+"""The command line: one group, its commands loaded when asked for, and one way to fail."""
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from weight_conversion.errors import InputError
+
+COMMANDS = ("demo", "seed", "inspect", "predict", "convert", "trace", "compare", "run")
+DISTRIBUTIONS = (
+    "pixel2mesh-parity",
+    "torch",
+    "tensorflow",
+    "onnxruntime",
+    "numpy",
+    "h5py",
+    "safetensors",
+    "opencv-python-headless",
+    "pyvista",
+)
+
+
+class Commands(click.Group):
+    """Loads a command's module when it is called, so that ``--help`` starts at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"commands.{name}").command
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    callback=lambda c, _, v: _version(c, v),
+    expose_value=False,
+    help="Show all versions and exit.",
+)
+def cli() -> None:
+    """Settle whether a PyTorch port of Pixel2Mesh++ computes the same function as TensorFlow.
+
+    Exit status: 0 done or the implementations agree, 1 they differ, 2 trouble.
+    """
+
+
+def _version(context: click.Context, asked: bool) -> None:
+    if not asked:
+        return
+    for name in DISTRIBUTIONS:
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed"
+        click.echo(f"{name} {version}")
+    click.echo(f"python {platform.python_version()} on {platform.platform()}")
+    context.exit()
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on stderr and exit status 2."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        status = cli.main(standalone_mode=False, prog_name="p2m-parity")
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted")
+    except InputError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # The reader of our output has gone; stdout must not complain about it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror or error}")
+    except MemoryError:
+        _fail("out of memory")
+    except Exception as error:
+        if os.environ.get("P2M_PARITY_DEBUG"):
+            raise
+        _fail(
+            f"internal error, {type(error).__name__}: {error}; "
+            "set P2M_PARITY_DEBUG=1 for the traceback"
+        )
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"p2m-parity: error: {line}", file=sys.stderr)  # noqa: T201 - this is the command line
+    sys.exit(2)
+
+
+def _terminated(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    # As an exception, so that what is half-written is removed on the way out.
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Options that several commands share, parsed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from inputs.hypotheses import Hypotheses, build_hypotheses, load_hypotheses
+from inputs.item import Item, load_item
+from inputs.meshes import load_mesh
+from inputs.template import Template, build_template, load_template
+from parity.backends import BackendChoice
+from parity.record import RunInputs
+from weight_conversion.errors import InputError
+from weight_conversion.formats import WeightSet, load_weights
+
+Command = Callable[..., Any]
+PATH = click.Path(path_type=Path)
+STAGES = ("coarse", "refine")
+
+
+def weights_option(command: Command) -> Command:
+    """``--weights``, once or twice."""
+    return click.option(
+        "--weights",
+        "weights",
+        type=PATH,
+        multiple=True,
+        required=True,
+        help="Weights in any format; give it twice for both stages.",
+    )(command)
+
+
+def input_options(command: Command) -> Command:
+    """What a run reads, apart from weights."""
+    for option in reversed(
+        [
+            click.option("--item", type=PATH, required=True, help="Folder of one item."),
+            click.option("--views", default="0,6,7", show_default=True, help="Three view numbers."),
+            click.option("--template", type=PATH, help="Official mesh template (.dat)."),
+            click.option("--hypotheses", type=PATH, help="Official hypotheses (.dat)."),
+            click.option("--mesh", type=PATH, help="Input mesh (.npy or .obj)."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: Command) -> Command:
+    """How a run is made."""
+    for option in reversed(
+        [
+            click.option(
+                "--dtype",
+                type=click.Choice(["float32", "float64"]),
+                default="float32",
+                show_default=True,
+                help="Precision of the run.",
+            ),
+            click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N."),
+            click.option(
+                "--metagraph",
+                multiple=True,
+                metavar="[STAGE=]G.meta",
+                help="Exported graph, for the backend metagraph.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What both stages read from files, loaded and checked."""
+
+    item: Item
+    template: Template
+    hypotheses: Hypotheses
+    mesh: np.ndarray | None
+
+    def coarse(self, pinned: dict[str, np.ndarray] | None = None) -> RunInputs:
+        """The coarse stage's inputs: the template's ellipsoid unless a mesh was given."""
+        mesh = self.template.coordinates if self.mesh is None else self.mesh
+        return RunInputs("coarse", self.item, mesh, self.template, self.hypotheses, pinned)
+
+    def refine(
+        self, mesh: np.ndarray | None = None, pinned: dict[str, np.ndarray] | None = None
+    ) -> RunInputs:
+        """The refine stage's inputs on ``mesh``, or on the mesh given by option."""
+        found = self.mesh if mesh is None else mesh
+        if found is None:
+            raise InputError(
+                "--mesh", "not given", "the coarse mesh that the refine stage starts from"
+            )
+        return RunInputs(
+            "refine", self.item, found.astype(np.float32), self.template, self.hypotheses, pinned
+        )
+
+    def of(self, stage: str, pinned: dict[str, np.ndarray] | None = None) -> RunInputs:
+        """The inputs of one stage."""
+        return self.coarse(pinned) if stage == "coarse" else self.refine(pinned=pinned)
+
+
+def load_sources(
+    item: Path, views: str, template: Path | None, hypotheses: Path | None, mesh: Path | None
+) -> Sources:
+    """Load what the options name; the project's own template and hypotheses by default."""
+    return Sources(
+        item=load_item(item, parse_views(views)),
+        template=build_template() if template is None else load_template(template),
+        hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
+        mesh=None if mesh is None else load_mesh(mesh),
+    )
+
+
+def parse_views(text: str) -> tuple[int, ...]:
+    """View numbers from ``0,6,7``."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError("--views", repr(text), "three numbers such as 0,6,7") from None
+
+
+def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, WeightSet]:
+    """One set of weights for each of ``stages``, recognised by their variables.
+
+    Raises:
+        InputError: a stage has no weights or two, or weights are of a stage not asked for.
+    """
+    found: dict[str, WeightSet] = {}
+    for path in paths:
+        weights = load_weights(path)
+        if weights.stage in found:
+            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
+        if weights.stage not in stages:
+            raise InputError(
+                path, f"weights of the {weights.stage} stage", f"the {' and '.join(stages)} stage"
+            )
+        found[weights.stage] = weights
+    for stage in stages:
+        if stage not in found:
+            raise InputError("--weights", f"no {stage} weights given", f"--weights for {stage}")
+    return found
+
+
+def metagraphs(values: tuple[str, ...]) -> dict[str, Path]:
+    """``--metagraph`` by stage; a value without a stage's prefix serves every stage."""
+    found: dict[str, Path] = {}
+    for value in values:
+        stage, equals, path = value.partition("=")
+        named = equals and stage in STAGES
+        for key in (stage,) if named else STAGES:
+            if key in found:
+                raise InputError("--metagraph", f"given twice for {key}", "one graph a stage")
+            found[key] = Path(path if named else value)
+    return found
+
+
+def backend_choice(name: str, stage: str, graphs: dict[str, Path]) -> BackendChoice:
+    """The backend of that name for a stage."""
+    return BackendChoice(name, graphs.get(stage))

@@ -1,0 +1,120 @@
+"""Running pairs of backends into a folder, stage by stage: what ``run`` and ``demo`` share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from commands.console import Steps
+from commands.options import Sources
+from commands.reporting import at, write
+from parity.backends import BackendChoice
+from parity.pair import Advance, PairPaths, compare_pair
+from parity.record import read_output
+from parity.result import Comparison
+from weight_conversion.errors import InputError
+from weight_conversion.formats import WeightSet
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every pair of a command is run.
+
+    ``reference`` and ``candidate`` are backends by stage; ``devices`` theirs in that order.
+    """
+
+    reference: dict[str, BackendChoice]
+    candidate: dict[str, BackendChoice]
+    dtype: str = "float32"
+    devices: tuple[str, str] = ("cpu", "cpu")
+    taps: str = "*"
+    keep_traces: bool = True
+
+
+def run_stage(
+    stage: str,
+    sources: Sources,
+    weights: WeightSet,
+    settings: Settings,
+    folder: Path,
+    final: Path,
+    progress: Steps,
+    commands: list[str],
+    mesh: np.ndarray | None = None,
+) -> tuple[Comparison, np.ndarray | None]:
+    """Run one stage on both sides and write its report.
+
+    Args:
+        stage: "coarse" or "refine".
+        sources: what both sides read.
+        weights: the stage's.
+        settings: backends and precision.
+        folder: where files are written now.
+        final: where they will stand, for the paths in the report.
+        progress: shows how far it is.
+        commands: shell lines that repeat the run.
+        mesh: the refine stage's input mesh, if not the one given by option.
+
+    Returns:
+        The comparison, and the reference's output mesh (V, 3) if it was recorded.
+    """
+
+    @contextmanager
+    def task(description: str, total: int) -> Iterator[Advance]:
+        with progress.task(description, total) as line:
+            yield line.advance
+
+    inputs = sources.coarse() if stage == "coarse" else sources.refine(mesh)
+    paths, shown = PairPaths.in_folder(folder), PairPaths.in_folder(final)
+    comparison = compare_pair(
+        settings.reference[stage],
+        settings.candidate[stage],
+        inputs,
+        weights,
+        paths,
+        progress=task,
+        dtype=settings.dtype,
+        devices=settings.devices,
+        taps=settings.taps,
+    )
+    comparison = at(comparison, shown.reference, shown.candidate)
+    again = [*commands, f"p2m-parity compare {shown.reference} {shown.candidate}"]
+    if paths.pinned.exists():
+        again[-1] += f" --pinned {shown.pinned}"
+    with progress.task(f"{stage} report", 1):
+        write(comparison, folder, paths.reference, paths.candidate, again)
+    output, _ = read_output(paths.reference)
+    if not settings.keep_traces:
+        for path in vars(paths).values():
+            path.unlink(missing_ok=True)
+    return comparison, output
+
+
+def run_stages(
+    stages: tuple[str, ...],
+    sources: Sources,
+    weights: dict[str, WeightSet],
+    settings: Settings,
+    folder: Path,
+    final: Path,
+    progress: Steps,
+    commands: list[str],
+) -> dict[str, Comparison]:
+    """Run the stages in order, each into a folder of its name, the refine stage of both sides on
+    the reference's coarse mesh unless a mesh was given.
+    """  # noqa: D205 - one sentence
+    found = {}
+    mesh: np.ndarray | None = None
+    for stage in stages:
+        if stage == "refine" and "coarse" in stages and mesh is None:
+            raise InputError(
+                "--taps", "leaves out the coarse mesh", "a glob that admits the coarse stage's last"
+            )
+        found[stage], output = run_stage(
+            stage, sources, weights[stage], settings, folder / stage, final / stage, progress,
+            commands, mesh if "coarse" in stages else None,
+        )  # fmt: skip
+        mesh = output
+    return found

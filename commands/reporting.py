@@ -1,0 +1,52 @@
+"""From a comparison to its folder and its table on the terminal."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from parity.record import read_output
+from parity.result import Comparison
+from reports import terminal
+from reports.meshes import Meshes
+from reports.write import write_report
+
+
+def write(
+    comparison: Comparison,
+    folder: Path,
+    reference: Path,
+    candidate: Path,
+    commands: Sequence[str],
+) -> None:
+    """Write the report with the two traces' output meshes."""
+    write_report(comparison, folder, meshes=output_meshes(reference, candidate), commands=commands)
+
+
+def output_meshes(reference: Path, candidate: Path) -> Meshes | None:
+    """Both sides' output meshes, None where a trace was recorded without them."""
+    (first, faces), (second, _) = read_output(reference), read_output(candidate)
+    if first is None or second is None or faces is None:
+        return None
+    return Meshes(first, second, faces)
+
+
+def at(comparison: Comparison, reference: Path, candidate: Path) -> Comparison:
+    """The comparison, its traces named by the paths where people will find them."""
+    return replace(
+        comparison,
+        reference=replace(comparison.reference, path=str(reference)),
+        candidate=replace(comparison.candidate, path=str(candidate)),
+    )
+
+
+def show(comparison: Comparison, folder: Path | None) -> None:
+    """Print the table and the verdict, and where the report is."""
+    console = Console()
+    terminal.show(comparison, console)
+    if folder is not None:
+        console.print(
+            f"report: {folder / 'report.html'}",
+            markup=False, highlight=False, emoji=False, soft_wrap=True,
+        )  # fmt: skip

@@ -1,0 +1,88 @@
+"""``run``: trace, trace, compare and report in one."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.console import print_json, steps
+from commands.options import (
+    PATH,
+    STAGES,
+    backend_choice,
+    input_options,
+    load_sources,
+    load_stages,
+    metagraphs,
+    run_options,
+    weights_option,
+)
+from commands.pairs import Settings, run_stage, run_stages
+from commands.reporting import show
+from commands.staging import staging
+from reports.summary import Part, summary_json, worse
+from reports.write import write_summary
+
+
+@click.command("run")
+@click.argument("stage", type=click.Choice([*STAGES, "both"]))
+@weights_option
+@input_options
+@run_options
+@click.option("--reference", default="tf", show_default=True, help="Backend taken as right.")
+@click.option("--candidate", default="torch", show_default=True, help="Backend that is judged.")
+@click.option("--reference-device", help="Device of the reference; --device by default.")
+@click.option("--taps", default="*", help="Record and compare only taps that match this glob.")
+@click.option("--no-traces", is_flag=True, help="Delete the traces when the report is written.")
+@click.option("--out", type=PATH, required=True, help="Folder for traces and reports.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    stage: str,
+    weights: tuple[Path, ...],
+    dtype: str,
+    device: str,
+    metagraph: tuple[str, ...],
+    reference: str,
+    candidate: str,
+    reference_device: str | None,
+    taps: str,
+    no_traces: bool,
+    out: Path,
+    as_json: bool,
+    **sources: Any,
+) -> int:
+    """Run STAGE, or both, on two backends and report."""
+    stages = STAGES if stage == "both" else (stage,)
+    loaded = load_stages(weights, stages)
+    graphs = metagraphs(metagraph)
+    settings = Settings(
+        reference={name: backend_choice(reference, name, graphs) for name in stages},
+        candidate={name: backend_choice(candidate, name, graphs) for name in stages},
+        dtype=dtype,
+        devices=(reference_device or device, device),
+        taps=taps,
+        keep_traces=not no_traces,
+    )
+    commands = [shlex.join(["p2m-parity", *sys.argv[1:]])]
+    both = load_sources(**sources)
+    with steps() as progress, staging(out) as folder:
+        if stage != "both":
+            comparison, _ = run_stage(
+                stage, both, loaded[stage], settings, folder, out, progress, commands
+            )
+            comparisons = {stage: comparison}
+        else:
+            comparisons = run_stages(
+                stages, both, loaded, settings, folder, out, progress, commands
+            )
+            parts = [Part(name, found, name) for name, found in comparisons.items()]
+            write_summary(parts, folder, commands=commands)
+    parts = [Part(name, found, name) for name, found in comparisons.items()]
+    if as_json:
+        print_json(summary_json(parts) if stage == "both" else comparisons[stage].to_json())
+    else:
+        for name, found in comparisons.items():
+            show(found, out / name if stage == "both" else out)
+    return worse([found.verdict for found in comparisons.values()]).exit_status

@@ -1,0 +1,57 @@
+"""``trace``: record one run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.console import steps
+from commands.options import (
+    PATH,
+    STAGES,
+    backend_choice,
+    input_options,
+    load_sources,
+    load_stages,
+    metagraphs,
+    run_options,
+    weights_option,
+)
+from parity.record import read_decisions, record
+from weight_conversion.taps import TAPS
+
+
+@click.command("trace")
+@click.argument("stage", type=click.Choice(STAGES))
+@click.option("--backend", required=True, help="torch, tf, metagraph, onnx or module:factory.")
+@weights_option
+@input_options
+@run_options
+@click.option("--taps", default="*", help="Record only taps that match this glob.")
+@click.option("--pin", type=PATH, help="Use the pixel decisions of this trace.")
+@click.option("--out", type=PATH, required=True, help="Trace file to write (.h5).")
+def command(
+    stage: str,
+    backend: str,
+    weights: tuple[Path, ...],
+    dtype: str,
+    device: str,
+    metagraph: tuple[str, ...],
+    taps: str,
+    pin: Path | None,
+    out: Path,
+    **sources: Any,
+) -> None:
+    """Record one run of STAGE."""
+    loaded = load_stages(weights, (stage,))[stage]
+    inputs = load_sources(**sources).of(stage)
+    if pin is not None:
+        inputs = replace(inputs, pinned=read_decisions(pin))
+    choice = backend_choice(backend, stage, metagraphs(metagraph))
+    with steps() as progress, progress.task(f"{stage} on {backend}", len(TAPS[stage])) as task:
+        record(
+            choice, inputs, loaded, out,
+            dtype=dtype, device=device, taps=taps, on_tap=task.advance,
+        )  # fmt: skip
+    click.echo(f"{out}")

@@ -1,0 +1,80 @@
+"""Ground truth: points sampled on an object's surface, with normals, in the meshes' frame."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from inputs.cameras import OBJECT_TO_WORLD, camera_from_row, world_to_camera
+from inputs.files import Array, Float32, float32, read_npy, read_table, shown
+from inputs.meshes import obj_vectors
+from inputs.pickles import load_pickle
+from weight_conversion.errors import InputError
+
+_XYZ_ROW = "rows x y z nx ny nz in the object frame"
+_CAMERA_FRAME = "N×6 (points and normals) or N×3 numbers in the first view's camera frame"
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """What the losses compare a mesh with.
+
+    Attributes:
+        points: (N, 3) float32, camera frame of the first view.
+        normals: (N, 3) float32, same frame, of unit length or zero where the data set has none;
+            None where the file has no normals.
+    """
+
+    points: Float32
+    normals: Float32 | None
+
+
+def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTruth:
+    """Read ground truth in any of its forms.
+
+    ``.xyz`` files hold ShapeNet's rows in the object frame and are moved to the camera's frame, in
+    float64; ``.dat`` (a pickled N×6 array), ``.npy`` and ``.obj`` are in that frame already.
+
+    Args:
+        path: the file.
+        camera_row: (5,) camera row of the item's first view.
+
+    Raises:
+        InputError: unreadable, another suffix, other columns, no points, or numbers that are not
+            finite in float32.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".xyz":
+        return _from_object_frame(path, camera_row)
+    if suffix == ".obj":
+        points, normals = obj_vectors(path, "v"), obj_vectors(path, "vn")
+        if len(points) == 0:
+            raise InputError(path, "has no vertices", _CAMERA_FRAME)
+        # Normals that are fewer or more belong to face corners and not to vertices.
+        return GroundTruth(points, normals if len(normals) == len(points) else None)
+    if suffix == ".dat":
+        return _from_columns(path, load_pickle(path))
+    if suffix == ".npy":
+        return _from_columns(path, read_npy(path, _CAMERA_FRAME))
+    raise InputError(path, f"has suffix {path.suffix!r}", "ground truth: .xyz, .dat, .npy or .obj")
+
+
+def _from_object_frame(path: Path, camera_row: npt.ArrayLike) -> GroundTruth:
+    rows = read_table(path, (6,), _XYZ_ROW)
+    camera = camera_from_row(camera_row)
+    points = world_to_camera(rows[:, :3] * OBJECT_TO_WORLD, camera)
+    normals = rows[:, 3:] @ camera.rotation.T
+    return GroundTruth(float32(path, points, _XYZ_ROW), float32(path, normals, _XYZ_ROW))
+
+
+def _from_columns(path: Path, array: Array | object) -> GroundTruth:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(path, f"holds {kind}", _CAMERA_FRAME)
+    if array.ndim != 2 or array.shape[1] not in (3, 6) or len(array) == 0:
+        raise InputError(path, f"has shape {shown(array.shape)}", _CAMERA_FRAME)
+    columns = float32(path, array, _CAMERA_FRAME)
+    normals = np.ascontiguousarray(columns[:, 3:]) if columns.shape[1] == 6 else None
+    return GroundTruth(np.ascontiguousarray(columns[:, :3]), normals)

@@ -1,0 +1,136 @@
+"""Seeded weights in the official shapes: probes that let a comparison tell layers apart.
+
+Plain Glorot values make a poor probe. Through a dozen layers of random ReLUs the features of all
+vertices grow alike, so that the meshes shrink to a point or leave the image, and the softmax is so
+flat that the refine stage hardly moves. These draws are made so that differences survive:
+
+- Image convolutions are normal with variance 2 / fan-in (He et al. 2015), which keeps the second
+  moment of the activations through a ReLU.
+- Graph convolutions are mostly "looks linear" (Balduzzi et al. 2017): channels come in pairs whose
+  pre-activations are opposite and whose next weights are opposite, so that exactly one of each
+  pair is alive and their difference passes on unchanged. A share of independent draws is mixed in,
+  so that no symmetry is exact.
+- A block's first bias takes out what all vertices have in common: the ellipsoid's distance, and
+  the features of an even grey image, which the drawn convolutions map to one number a channel.
+- Coordinate layers are centred where the initial ellipsoid is. In a scoring layer the second
+  matrix partly follows the first, so that the centre hypothesis, whose 42 neighbours weigh in its
+  sum, does not win every time.
+- Biases are normal, so that a missing one shows.
+"""
+
+import numpy as np
+
+from weight_conversion.layout import Layout
+from weight_conversion.weights import WEIGHTS, WeightRow
+
+COORDINATE_LAYERS = ("_layer_14", "_layer_30", "_layer_47")
+SCORE_LAYERS = ("localgconv_6", "localgconv_12")
+HIDDEN = 192
+MAPS = {"coarse": (8, 11, 14, 18), "refine": (2, 5, 8)}
+"""Convolutions whose maps a stage projects."""
+GREY = 0.6
+"""Brightness of the even image: between a white background and a shaded object."""
+DEVIATION_OVER_VIEWS = 0.04
+"""What the third statistic of a feature is about, where the mean is of order 0.2."""
+DEPTH = 0.8
+"""Distance of the ellipsoid's centre before the first camera, in the network's units."""
+ROW_SUM = {"coarse": -1.0, "refine": -0.85}
+"""What a row of S_1 = 2L/λmax - I sums to, the centre of a local graph apart."""
+INDEPENDENT = 0.15
+"""Share of a graph convolution's variance that is drawn without pairs."""
+COORDINATES_AMPLIFIED = {"coarse": 60.0, "refine": 10.0}
+"""Gain of the three coordinate columns against the image features of a projection."""
+FEATURES_AMPLIFIED = {"coarse": 1.0, "refine": 6.0}
+HIDDEN_GAIN = 2**0.25
+"""Makes up, over the two layers between residuals, for the halving of variance by their mean."""
+SECOND_SUPPORT = {"coarse": 1.0, "refine": 0.2}
+"""Gain of the second matrix; smaller where the centre hypothesis would swamp its sum."""
+COORDINATE_GAIN = 0.5
+SCORE_GAIN = 3.0
+SCORE_FOLLOWS = 0.28
+"""1 / 3.6, which cancels the centre's own row of S_1, whose entries sum to -3.2."""
+BIAS_DEVIATION = 0.05
+
+
+def seeded_weights(stage: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """Weights of one stage by checkpoint key, float32, in the checkpoint's layout.
+
+    Every layer is drawn by a generator of its own, seeded with ``seed`` and the layer's place.
+    """
+    layers: dict[str, list[WeightRow]] = {}
+    for row in WEIGHTS[stage]:
+        layers.setdefault(row.torch_key.rpartition(".")[0], []).append(row)
+    found: dict[str, np.ndarray] = {}
+    grey = np.full(3, GREY)
+    features: list[np.ndarray] = []
+    for place, (layer, rows) in enumerate(layers.items()):
+        random = np.random.default_rng([seed, place])
+        if rows[0].layout is Layout.CONV:
+            values = _image_layer(rows, random)
+            grey = np.maximum(values[0].sum(axis=(0, 1)).T @ grey + values[1], 0)
+            if layer in {f"cnn.conv2d_{number}" for number in MAPS[stage]}:
+                features.append(grey)
+        else:
+            values = _graph_layer(stage, layer, rows, random, np.concatenate(features))
+        for row, value in zip(rows, values, strict=True):
+            found[row.key] = value.astype(np.float32)
+    return found
+
+
+def _image_layer(rows: list[WeightRow], random: np.random.Generator) -> list[np.ndarray]:
+    kernel, bias = (row.shape for row in rows)
+    weight = random.standard_normal(kernel) * np.sqrt(2 / np.prod(kernel[:3]))
+    return [weight, random.standard_normal(bias) * BIAS_DEVIATION]
+
+
+def _graph_layer(
+    stage: str,
+    layer: str,
+    rows: list[WeightRow],
+    random: np.random.Generator,
+    features: np.ndarray,
+) -> list[np.ndarray]:
+    channels_in, channels_out = rows[0].shape
+    projected = 3 + 3 * features.size
+    from_image = projected if channels_in != HIDDEN else 0
+    first = _matrix(random, channels_in, channels_out, from_image)
+    second = _matrix(random, channels_in, channels_out, from_image)
+    bias = _opposite_pairs(random.standard_normal(channels_out)) * BIAS_DEVIATION
+    if layer.endswith(SCORE_LAYERS):
+        second = SCORE_FOLLOWS * first + 0.3 * second
+        return [first * SCORE_GAIN, second * SCORE_GAIN, bias]
+    if layer.endswith(COORDINATE_LAYERS):
+        bias = bias * COORDINATE_GAIN
+        bias[2] -= DEPTH
+        return [first * COORDINATE_GAIN, second * COORDINATE_GAIN, bias]
+    second *= SECOND_SUPPORT[stage]
+    if from_image:
+        for matrix in (first, second):
+            matrix[:3] *= COORDINATES_AMPLIFIED[stage]
+            matrix[3:from_image] *= FEATURES_AMPLIFIED[stage]
+        deviations = np.full(features.size, DEVIATION_OVER_VIEWS)
+        common = np.concatenate([[0.0, 0.0, -DEPTH], features, features, deviations])
+        bias -= common @ (first + ROW_SUM[stage] * second)[:projected]
+    return [first * HIDDEN_GAIN, second * HIDDEN_GAIN, bias * HIDDEN_GAIN]
+
+
+def _matrix(
+    random: np.random.Generator, channels_in: int, channels_out: int, from_image: int
+) -> np.ndarray:
+    """A (C_in, C_out) matrix of variance 1 / C_in: that of He, the fan-in counting two supports.
+
+    The rows after the first ``from_image`` are for hidden channels, which come in pairs.
+    """
+    paired = random.standard_normal((channels_in, channels_out))
+    hidden = paired[from_image:]
+    hidden[1::2] = -hidden[0::2]
+    independent = random.standard_normal((channels_in, channels_out))
+    mixed = np.sqrt(1 - INDEPENDENT) * _opposite_pairs(paired) + np.sqrt(INDEPENDENT) * independent
+    return mixed / np.sqrt(channels_in)
+
+
+def _opposite_pairs(values: np.ndarray) -> np.ndarray:
+    """Make every second of the last axis's hidden channels the opposite of its neighbour."""
+    if values.shape[-1] == HIDDEN:
+        values[..., 1::2] = -values[..., 0::2]
+    return values

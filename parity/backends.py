@@ -1,0 +1,156 @@
+"""Finding what runs the network: the built-in backends and a user's own ``module:factory``.
+
+A backend is made by ``factory(stage, dtype, device)`` and has ``run(inputs, weights, listen)``; see
+``Backend``. Importing this module imports neither framework; asking for a backend does.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from weight_conversion.errors import InputError
+
+BUILT_IN = ("torch", "tf", "metagraph", "onnx")
+
+
+class Listen(Protocol):
+    """What a backend calls once a tap, as soon as it is computed."""
+
+    def __call__(self, tap: str, value: np.ndarray) -> None:
+        """Take the activation, in the official layout (see ``taps.csv`` and ``TAPS``)."""
+
+
+class Backend(Protocol):
+    """One stage of the network, runnable.
+
+    Optional attribute: ``unmatched``, a mapping of taps that the backend does not have to the
+    reason why. Where ``listen`` has the attributes ``wants(tap) -> bool`` and ``decide(tap,
+    decisions)``, a backend may skip unwanted taps and report its pixel decisions.
+    """
+
+    def run(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Listen | None
+    ) -> np.ndarray | None:
+        """Run the stage forward.
+
+        Args:
+            inputs: ``images`` (3, 224, 224, 3) float32 NHWC, BGR in [0, 1]; ``cameras`` (3, 5);
+                ``mesh`` (V, 3), camera frame of view 0; ``template`` (``inputs.template.Template``)
+                and ``hypotheses`` (``inputs.hypotheses.Hypotheses``); where asked for, ``pinned``:
+                pixel decisions to use, by tap.
+            weights: variables by checkpoint key, in the checkpoint's layout.
+            listen: called once a tap; None when nobody listens.
+
+        Returns:
+            The output mesh (2466, 3), or None where a backend only has taps.
+        """
+
+
+Factory = Callable[[str, str, str], Backend]
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """A backend by name, with what the name alone does not say.
+
+    ``metagraph`` is the path of the exported graph (``.meta``), for the backend of that name.
+    """
+
+    name: str
+    metagraph: Path | None = None
+
+    def make(self, stage: str, dtype: str, device: str) -> Backend:
+        """The backend itself, its framework imported.
+
+        Raises:
+            InputError: the backend is unknown, its framework is not installed, or its factory
+                cannot be imported or called.
+        """
+        return self._factory()(stage, dtype, device)
+
+    def versions(self) -> dict[str, str]:
+        """Versions that the backend's numbers depend on."""
+        import h5py
+
+        found = {
+            "python": sys.version.split()[0],
+            "numpy": np.__version__,
+            "h5py": h5py.__version__,
+        }
+        module = {"torch": "torch_impl", "tf": "tf_reference", "metagraph": "tf_reference"}
+        if self.name in module:
+            backend = importlib.import_module(f"{module[self.name]}.backend")
+            found |= backend.versions()
+        elif self.name == "onnx":
+            found |= importlib.import_module("torch_impl.onnx_backend").versions()
+        return found
+
+    def _factory(self) -> Factory:
+        if self.name == "torch":
+            from torch_impl.backend import factory as torch_factory
+
+            return torch_factory
+        if self.name == "tf":
+            _needs("tensorflow", "tf")
+            from tf_reference.backend import factory as tf_factory
+
+            return tf_factory
+        if self.name == "metagraph":
+            if self.metagraph is None:
+                raise InputError("--metagraph", "not given", "the exported graph's .meta file")
+            _needs("tensorflow", "tf")
+            from tf_reference.backend import metagraph_factory
+
+            return metagraph_factory(self.metagraph)
+        if self.name == "onnx":
+            _needs("onnxruntime", "onnx")
+            from torch_impl.onnx_backend import factory as onnx_factory
+
+            return onnx_factory
+        return _own_factory(self.name)
+
+
+def _needs(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise InputError(
+            f"backend {extra}", f"{module} is not installed", f"pixel2mesh-parity[{extra}]"
+        )
+
+
+def _own_factory(name: str) -> Factory:
+    module, colon, attribute = name.partition(":")
+    if not (colon and module and attribute):
+        known = ", ".join(BUILT_IN)
+        raise InputError("backend", repr(name), f"one of {known}, or module:factory")
+    if "" not in sys.path:
+        # A user's module usually lies in the folder the command is run from.
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"backend {name}", f"cannot be imported ({reason})", "a factory"
+        ) from error
+    if not callable(found):
+        raise InputError(f"backend {name}", f"a {type(found).__name__}", "a callable factory")
+
+    def factory(stage: str, dtype: str, device: str) -> Backend:
+        try:
+            backend = found(stage, dtype, device)
+        except InputError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"backend {name}", f"its factory failed ({reason})", "") from error
+        if not callable(getattr(backend, "run", None)):
+            raise InputError(f"backend {name}", "its factory's object has no run()", "a Backend")
+        return cast(Backend, backend)
+
+    return factory

@@ -1,0 +1,190 @@
+"""What a comparison found, apart from how it is shown.
+
+``reports`` and the command line read these objects and never recompute anything, so that text,
+CSV, JSON and HTML cannot disagree.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+REPORT_SCHEMA = "p2m-parity-report/1"
+
+
+class Status(str, Enum):
+    """The verdict on one tap."""
+
+    AGREE = "agree"
+    ROUNDING = "rounding"
+    INHERITED = "inherited"
+    DIFFER = "differ"
+    FLIP = "flip"
+    MISSING = "missing"
+    INVALID = "invalid"
+
+
+class Verdict(str, Enum):
+    """The verdict on a whole comparison, and the exit status it gives."""
+
+    AGREE = "agree"
+    DIFFER = "differ"
+    INVALID = "invalid"
+
+    @property
+    def exit_status(self) -> int:
+        return {"agree": 0, "differ": 1, "invalid": 2}[self.value]
+
+
+@dataclass(frozen=True)
+class TapResult:
+    """One tap, loss term or gradient, compared.
+
+    ``max_abs`` is the greatest |candidate - reference|, found at index ``at`` where the two sides
+    hold ``reference`` and ``candidate``; ``scale`` is the reference's greatest magnitude;
+    ``rms_rel`` is the RMS of the difference over the RMS of the reference; ``limit`` is what
+    ``max_abs / scale`` was held against; ``mismatched`` of ``size`` elements lie beyond it;
+    ``pinned_max_rel`` is ``max_rel`` again with the candidate run on the reference's pixel
+    decisions, where that was done. Numbers are None where nothing could be computed (a missing
+    tap, shapes that differ).
+    """
+
+    tap: str
+    order: int
+    status: Status
+    shape: tuple[int, ...]
+    dtype: str
+    size: int = 0
+    mismatched: int = 0
+    max_abs: float | None = None
+    at: tuple[int, ...] | None = None
+    reference: float | None = None
+    candidate: float | None = None
+    scale: float | None = None
+    max_rel: float | None = None
+    rms_rel: float | None = None
+    limit: float | None = None
+    pinned_max_rel: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A discrete pixel decision that the two sides took differently.
+
+    ``row`` is the vertex (coarse) or hypothesis row (refine) of ``tap``, ``view`` the view,
+    ``axis`` "h" or "w"; ``reference`` and ``candidate`` are the cells chosen; ``pixel`` is the
+    coordinate computed in float64 from the reference's own vertex, in pixels of the 224 image;
+    ``margin`` its distance to the boundary crossed and ``rounding`` how far the two sides'
+    coordinates may lie from it: the greatest error that the precision can make on each side, and
+    the distance that the vertices themselves had already moved apart. All are in pixels; a flip
+    with ``margin <= rounding`` is a tie.
+    """
+
+    tap: str
+    row: int
+    view: int
+    axis: str
+    reference: str
+    candidate: str
+    pixel: float
+    margin: float
+    rounding: float
+
+    @property
+    def tie(self) -> bool:
+        return self.margin <= self.rounding
+
+
+@dataclass(frozen=True)
+class Side:
+    """Where one side of a comparison came from, read from its trace's root attributes."""
+
+    path: str
+    backend: str
+    dtype: str
+    device: str
+    weights_sha256: str
+    inputs_sha256: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole result for one stage.
+
+    ``missing`` taps stand in one trace only, ``not_requested`` ones were left out of both by
+    ``--taps``, ``unmatched`` ones are declared absent by a backend, with its reason. ``flips``
+    lists at most a thousand of the ``flip_count`` pixel decisions that differ.
+    """
+
+    stage: str
+    verdict: Verdict
+    first_divergence: str | None
+    taps: tuple[TapResult, ...]
+    losses: tuple[TapResult, ...]
+    gradients: tuple[TapResult, ...]
+    missing: tuple[str, ...]
+    not_requested: tuple[str, ...]
+    unmatched: Mapping[str, str]
+    flips: tuple[Flip, ...]
+    flip_count: int
+    notes: tuple[str, ...]
+    reference: Side
+    candidate: Side
+    basis: str = "limit"
+
+    @property
+    def compared(self) -> int:
+        """Taps whose values were held against each other."""
+        return sum(tap.max_abs is not None for tap in self.taps)
+
+    @property
+    def entries(self) -> tuple[TapResult, ...]:
+        """Taps, then losses, then gradients."""
+        return self.taps + self.losses + self.gradients
+
+    def to_json(self) -> dict[str, Any]:
+        """The value written to ``report.json`` (see the contract, schema p2m-parity-report/1)."""
+        plain = {
+            "schema": REPORT_SCHEMA,
+            "stage": self.stage,
+            "verdict": self.verdict,
+            "basis": self.basis,
+            "first_divergence": self.first_divergence,
+            "compared": self.compared,
+            "missing": self.missing,
+            "not_requested": self.not_requested,
+            "unmatched": self.unmatched,
+            "taps": [vars(tap) for tap in self.taps],
+            "losses": [vars(tap) for tap in self.losses],
+            "gradients": [vars(tap) for tap in self.gradients],
+            "flip_count": self.flip_count,
+            "flips": [{**vars(flip), "tie": flip.tie} for flip in self.flips],
+            "notes": self.notes,
+            "reference": vars(self.reference),
+            "candidate": vars(self.candidate),
+        }
+        value: dict[str, Any] = jsonable(plain)
+        return value
+
+
+def jsonable(value: Any) -> Any:
+    """``value`` in JSON's own types, NaN and the infinities as strings."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, float):
+        if value != value:
+            return "NaN"
+        if value in (float("inf"), float("-inf")):
+            return "inf" if value > 0 else "-inf"
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(entry) for entry in value]
+    return value

@@ -1,0 +1,23 @@
+"""Fixtures that several suites share: the official material and where it is."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def official() -> Path:
+    """The folder with the authors' exported graphs, template and items, where it is at hand."""
+    folder = SHARED / "official"
+    if not folder.is_dir():
+        pytest.skip("the official material (../shared/official) is not beside this clone")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared(official: Path) -> Path:
+    """The folder that holds ``official``, ``taps.csv`` and the variable tables."""
+    return official.parent

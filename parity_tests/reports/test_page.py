@@ -1,0 +1,158 @@
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from parity.result import Comparison
+from reports.page import PartPictures, Picture, report_page, summary_page
+from reports.summary import Part
+
+Planted = Callable[[str], Comparison]
+
+PICTURE = Picture(b"\x89PNG", "png", 'what "it" <shows>')
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and words of a page, checking that tags are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words += data
+
+    def values(self, attribute: str) -> list[str]:
+        return [str(found[attribute]) for _, found in self.tags if attribute in found]
+
+
+def page(comparison: Comparison) -> Page:
+    return Page(
+        report_page(
+            comparison,
+            figures=[PICTURE],
+            renderings=[PICTURE],
+            remarks=["No rendering: <none>."],
+            commands=["p2m-parity run <coarse>"],
+        )
+    )
+
+
+def test_needs_nothing_but_itself(each: Comparison) -> None:
+    found = page(each)
+    assert not {tag for tag, _ in found.tags} & {"script", "link", "iframe", "object", "form"}
+    assert all(source.startswith("data:image/png;base64,") for source in found.values("src"))
+    assert all(link.startswith("#") for link in found.values("href"))
+    assert not [name for _, attributes in found.tags for name in attributes if name[:2] == "on"]
+    (policy,) = [value for value in found.values("content") if "default-src" in value]
+    assert policy.startswith("default-src 'none';")
+
+
+def test_links_lead_somewhere(each: Comparison) -> None:
+    found = page(each)
+    names = found.values("id")
+    assert len(set(names)) == len(names)
+    assert {link[1:] for link in found.values("href")} <= set(names)
+
+
+def test_verdict_and_divergence_come_first(planted: Planted) -> None:
+    words = page(planted("differ")).words
+    verdict = words.index("coarse: differ, first at graph_conv_blk1_3_layer_3 (86")
+    divergence = words.index("21 earlier taps agree: the first divergence is here")
+    assert verdict < divergence < words.index("Difference by tap") < words.index("cnn.conv2d_1")
+
+
+def test_every_entry_has_its_row(each: Comparison) -> None:
+    found = page(each)
+    status = [name for name in found.values("class") if name.startswith("status status-")]
+    legend = len({entry.status for entry in each.entries}) if each.taps else 0
+    expected = [f"status status-{entry.status.value}" for entry in each.entries]
+    assert status[legend:] == expected
+
+
+def test_status_is_told_in_words(planted: Planted) -> None:
+    comparison = planted("differ")
+    assert page(comparison).words.count("inherited") >= 64
+
+
+def test_names_stay_text(planted: Planted) -> None:
+    found = page(planted("hostile"))
+    assert {tag for tag, _ in found.tags} <= {
+        "html", "head", "meta", "title", "style", "body", "a", "main", "h1", "h2", "div", "p",
+        "strong", "pre", "figure", "img", "figcaption", "table", "thead", "tbody", "tr", "th", "td",
+        "ul", "li", "span", "details", "summary",
+    }  # fmt: skip
+    for name in ("<script>alert(1)</script>", "{{ 7 * 7 }}", "[red]x", "a & b \"quoted\" 'name'"):
+        assert found.words.count(name) >= 3
+    for name in ("\\x1b[31mred\\x07", "\\u202egnirts", "lone \\udcff surrogate"):
+        assert name in found.words
+
+
+def test_pictures_have_words(planted: Planted) -> None:
+    found = page(planted("agree"))
+    assert [value for value in found.values("alt") if value] == [PICTURE.caption] * 2
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("differ", "Judged by a fixed limit for each tap."),
+        ("refine", "Judged by the float64 run and each layer alone on its own inputs."),
+        ("refine", "8 pixel decisions taken differently. Of these, 8 are ties"),
+        ("flips", "not a tie"),
+        ("missing", "In one trace only"),
+        ("missing", "Not requested"),
+        ("nothing", "There is no tap to show."),
+        ("nothing", "no tap matches --taps 'zzz*'"),
+        ("hostile", "Declared absent by a backend"),
+        ("trained", "gradients/meshnetmvp2m/pixel2mesh/cnn/conv2d_6/W:0"),
+        ("agree", "No rendering: <none>."),
+        ("agree", "p2m-parity run <coarse>"),
+    ],
+)
+def test_says(planted: Planted, state: str, words: str) -> None:
+    assert words in page(planted(state)).words
+
+
+def test_unequal_weights_are_marked(planted: Planted) -> None:
+    assert page(planted("differ")).values("class").count("unequal") == 1
+    assert "unequal" not in page(planted("agree")).values("class")
+
+
+def test_first_divergence_row_is_marked_once(planted: Planted) -> None:
+    assert page(planted("differ")).values("id").count("first-divergence") == 1
+    assert "first-divergence" not in page(planted("agree")).values("id")
+
+
+def test_summary_links_each_report(planted: Planted) -> None:
+    parts = [
+        Part("plane, coarse", planted("agree"), "plane/coarse"),
+        Part("<b>", planted("hostile"), 'a b/"><script>'),
+        Part("alone", planted("missing"), ""),
+    ]
+    pictures = [PartPictures(PICTURE, [PICTURE]) for _ in parts]
+    text = summary_page(parts, pictures, title="<i>demo</i>", commands=["p2m-parity demo"])
+    found = Page(text)
+    links = [link for link in found.values("href") if not link.startswith("#")]
+    assert len(links) == 4  # each in the overview and after its part
+    assert set(links) == {"plane/coarse/report.html", "a%20b/%22%3E%3Cscript%3E/report.html"}
+    assert "script" not in {tag for tag, _ in found.tags}
+    assert "differ, first at <script>alert(1)</script> of <b> (3 comparisons" in found.words
+    assert {link[1:] for link in found.values("href") if link.startswith("#")} <= set(
+        found.values("id")
+    )

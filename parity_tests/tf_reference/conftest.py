@@ -1,0 +1,138 @@
+"""What the suites of the TensorFlow side share: inputs, probe weights, a listener that keeps."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inputs.hypotheses import build_hypotheses, load_hypotheses
+from inputs.item import load_item
+from inputs.template import Template, build_template, load_template
+from weight_conversion.weights import WEIGHTS
+
+tensorflow = pytest.importorskip("tensorflow", reason="the extra 'tf' is not installed")
+
+CAMERAS = np.array(
+    [[20, 25, 0, 1.2, 25], [250, 33, 0, 1.35, 25], [130, 12, 0, 1.1, 25]], np.float32
+)
+_COORDINATE_LAYERS = ("_layer_14_vars", "_layer_30_vars", "_layer_47_vars")
+_SCORE_LAYERS = ("localgconv_6_vars", "localgconv_12_vars")
+
+
+def probe_weights(stage: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random weights under which the meshes stay in view and half of the logits are clipped."""
+    random = np.random.default_rng(seed)
+    weights = {}
+    for row in WEIGHTS[stage]:
+        if len(row.shape) == 4:
+            array = random.normal(0, np.sqrt(2 / np.prod(row.shape[:3])), row.shape)
+        elif len(row.shape) == 2:
+            limit = np.sqrt(6 / sum(row.shape))
+            array = random.uniform(-limit, limit, row.shape)
+        else:
+            array = random.normal(0, 0.02, row.shape)
+        if any(layer in row.key for layer in _COORDINATE_LAYERS):
+            array = array * 0.1 if len(row.shape) == 2 else np.array([0, 0, -0.8])
+        if any(layer in row.key for layer in _SCORE_LAYERS) and len(row.shape) == 1:
+            array = np.array([0.3])
+        weights[row.key] = array.astype(np.float32)
+    return weights
+
+
+def unpooled(template: Template) -> np.ndarray:
+    """The template's 156 vertices unpooled twice: 2466."""
+    mesh = template.coordinates.astype(np.float64)
+    for pairs in template.unpooling:
+        mesh = np.concatenate([mesh, mesh[pairs].mean(axis=1)])
+    return mesh
+
+
+def stage_inputs(
+    stage: str, template: Template, hypotheses: Any, images: np.ndarray, cameras: np.ndarray
+) -> dict[str, Any]:
+    random = np.random.default_rng(7)
+    mesh = template.coordinates
+    if stage == "refine":
+        mesh = unpooled(template)
+        mesh = (mesh + random.normal(0, 0.005, mesh.shape)).astype(np.float32)
+    return {
+        "images": images,
+        "cameras": cameras,
+        "mesh": mesh,
+        "template": template,
+        "hypotheses": hypotheses,
+    }
+
+
+class Kept:
+    """A listener that keeps what it hears.
+
+    Args:
+        wants: the taps it asks for; None for all.
+        until: the tap after which it stops the run by raising ``Enough``.
+    """
+
+    class Enough(Exception):
+        pass
+
+    def __init__(self, wants: set[str] | None = None, until: str | None = None) -> None:
+        self.taps: dict[str, np.ndarray] = {}
+        self.decisions: dict[str, np.ndarray] = {}
+        self.order: list[str] = []
+        self._wants, self._until = wants, until
+
+    def wants(self, tap: str) -> bool:
+        return self._wants is None or tap in self._wants
+
+    def decide(self, tap: str, decisions: np.ndarray) -> None:
+        self.order.append(f"decide {tap}")
+        self.decisions[tap] = decisions
+
+    def __call__(self, tap: str, array: np.ndarray) -> None:
+        self.order.append(tap)
+        self.taps[tap] = array
+        if tap == self._until:
+            raise Kept.Enough
+
+
+@pytest.fixture(scope="session")
+def kept() -> type[Kept]:
+    return Kept
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str], dict[str, np.ndarray]]:
+    """Probe weights of a stage."""
+    made: dict[str, dict[str, np.ndarray]] = {}
+
+    def of(stage: str) -> dict[str, np.ndarray]:
+        if stage not in made:
+            made[stage] = probe_weights(stage)
+        return made[stage]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def inputs_of() -> Callable[[str], dict[str, Any]]:
+    """Inputs that the project carries itself, of a stage."""
+    images = np.random.default_rng(3).uniform(0, 1, (3, 224, 224, 3)).astype(np.float32)
+    template, hypotheses = build_template(), build_hypotheses()
+    return lambda stage: stage_inputs(stage, template, hypotheses, images, CAMERAS)
+
+
+@pytest.fixture(scope="session")
+def official_inputs(official: Path) -> Callable[[str], dict[str, Any]]:
+    """The official item, template and hypotheses, of a stage."""
+    item = load_item(next((official / "shapenet_item").glob("*/*")))
+    template = load_template(official / "template" / "info_ellipsoid.dat")
+    hypotheses = load_hypotheses(official / "template" / "pami_p2mpp.dat")
+    return lambda stage: stage_inputs(stage, template, hypotheses, item.images, item.cameras)
+
+
+@pytest.fixture(scope="session")
+def metagraph_path(official: Path) -> Callable[[str], Path]:
+    folders = {"coarse": "coarse_mvp2m", "refine": "refine_p2mpp"}
+    return lambda stage: next((official / "checkpoint_graphs" / folders[stage]).glob("*.meta"))

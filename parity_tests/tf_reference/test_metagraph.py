@@ -1,0 +1,213 @@
+"""The exported graph as a backend, and the project's own TensorFlow held against it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tf_reference.backend import factory, metagraph_factory
+from tf_reference.decisions import decision_shapes
+from tf_reference.metagraph import (
+    decision_tensors,
+    load_metagraph,
+    pinned_feeds,
+)
+from tf_reference.runtime import tf
+from weight_conversion.errors import InputError
+from weight_conversion.taps import TAPS, TapRow
+
+Of = Callable[[str], dict[str, Any]]
+PathOf = Callable[[str], Path]
+LIMIT = {("coarse", "float32"): 1e-5, ("refine", "float32"): 2e-5}
+WIDE_LIMIT = 1e-12
+FIRST_PROJECTION = {"coarse": "graph_proj_1_layer_0", "refine": "graph_localproj_1_layer_1"}
+
+
+class Compared:
+    """A listener that holds each tap against another run's and forgets both."""
+
+    def __init__(self, reference: dict[str, np.ndarray]) -> None:
+        self._reference = reference
+        self.errors: dict[str, float] = {}
+        self.decisions: dict[str, np.ndarray] = {}
+
+    def decide(self, tap: str, decisions: np.ndarray) -> None:
+        self.decisions[tap] = decisions
+
+    def __call__(self, tap: str, array: np.ndarray) -> None:
+        reference = self._reference.pop(tap)
+        assert array.dtype == reference.dtype
+        assert array.shape == reference.shape
+        error, scale = np.abs(array - reference).max(), np.abs(reference).max()
+        self.errors[tap] = float(error / scale)
+
+
+@pytest.fixture(scope="module")
+def compare(official_inputs: Of, weights: Of, metagraph_path: PathOf, kept: Any) -> Any:
+    """Both runs of a stage in a precision, compared; once each."""
+    done: dict[tuple[str, str], Any] = {}
+
+    def of(stage: str, dtype: str) -> Any:
+        if (stage, dtype) not in done:
+            given = official_inputs(stage), weights(stage)
+            graph, reference = load_metagraph(metagraph_path(stage), stage, dtype), kept()
+            last = graph.run(*given, reference)
+            untapped = graph.run(*given)
+            graph.close()
+            compared = Compared(reference.taps)
+            factory(stage, dtype, "cpu").run(*given, compared)
+            done[stage, dtype] = (compared, reference, last, untapped)
+        return done[stage, dtype]
+
+    return of
+
+
+def _rows(stage: str) -> list[Any]:
+    return [pytest.param(row, id=f"{stage}.{row.name}") for row in TAPS[stage]]
+
+
+@pytest.mark.parametrize("row", [*_rows("coarse"), *_rows("refine")])
+def test_tap(compare: Any, row: TapRow) -> None:
+    assert compare(row.stage, "float32")[0].errors[row.name] <= LIMIT[row.stage, "float32"]
+
+
+@pytest.mark.parametrize("row", _rows("coarse"))
+def test_wide_tap(compare: Any, row: TapRow) -> None:
+    assert compare(row.stage, "float64")[0].errors[row.name] <= WIDE_LIMIT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", _rows("refine"))
+def test_wide_refine_tap(compare: Any, row: TapRow) -> None:
+    assert compare(row.stage, "float64")[0].errors[row.name] <= WIDE_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("stage", "tap"), [(stage, tap) for stage in TAPS for tap in decision_shapes(stage)]
+)
+def test_decisions_are_the_same(compare: Any, stage: str, tap: str) -> None:
+    compared, reference, *_ = compare(stage, "float32")
+    assert reference.decisions[tap].dtype == np.int16
+    assert reference.decisions[tap].shape == decision_shapes(stage)[tap]
+    assert np.array_equal(compared.decisions[tap], reference.decisions[tap])
+
+
+@pytest.mark.parametrize("stage", TAPS)
+def test_taps_come_in_order_and_change_nothing(compare: Any, stage: str) -> None:
+    _, reference, last, untapped = compare(stage, "float32")
+    names = [name for name in reference.order if not name.startswith("decide ")]
+    assert names == [row.name for row in TAPS[stage]]
+    assert np.array_equal(last, untapped)
+    assert last.shape == (2466, 3)
+
+
+def test_decisions_come_before_their_tap(compare: Any) -> None:
+    order = compare("refine", "float32")[1].order
+    for tap in decision_shapes("refine"):
+        assert order.index(f"decide {tap}") == order.index(tap) - 1
+
+
+@pytest.mark.parametrize("stage", TAPS)
+def test_decision_tensors_are_what_their_names_say(metagraph_path: PathOf, stage: str) -> None:
+    message = tf.compat.v1.MetaGraphDef()
+    message.ParseFromString(metagraph_path(stage).read_bytes())
+    kinds = {node.name: node.op for node in message.graph_def.node}
+    for tap in decision_shapes(stage):
+        for tensor in decision_tensors(stage, tap):
+            name = tensor.removesuffix(":0")
+            assert kinds[name] == name.rpartition("/")[2].split("_")[0]
+
+
+@pytest.mark.parametrize("stage", TAPS)
+def test_pinned_runs_agree(
+    official_inputs: Of, weights: Of, metagraph_path: PathOf, kept: Any, stage: str
+) -> None:
+    """Decisions that neither side would take by itself reach every map of both."""
+    tap = FIRST_PROJECTION[stage]
+    random = np.random.default_rng(5)
+    shape = decision_shapes(stage)[tap]
+    pinned = random.integers(0, 56 if stage == "coarse" else 223, shape).astype(np.int16)
+    if stage == "refine":
+        pinned[..., 1] = pinned[..., 0] + 1
+    given = official_inputs(stage) | {"pinned": {tap: pinned}}
+    heard = []
+    for make in (metagraph_factory(metagraph_path(stage)), factory):
+        listener = kept(until=tap)
+        with pytest.raises(kept.Enough):
+            make(stage, "float32", "cpu").run(given, weights(stage), listener)
+        assert np.array_equal(listener.decisions[tap], pinned)
+        heard.append(listener.taps[tap])
+    scale = np.abs(heard[0]).max()
+    assert np.abs(heard[0] - heard[1]).max() <= LIMIT[stage, "float32"] * scale
+
+
+def test_pinned_feeds_name_every_map() -> None:
+    pinned = np.full((3, 5, 2, 2), 9, np.int16)
+    fed = pinned_feeds("refine", {"p": pinned}, np.float32)
+    assert len(fed) == 36
+    assert fed["p/Floor_5:0"].tolist() == [2.0] * 5
+    assert fed["p/Ceil_5:0"].tolist() == [3.0] * 5
+    assert fed["p/Floor_16:0"].dtype == np.float32
+
+
+def test_wanted_taps_alone(
+    compare: Any, official_inputs: Of, weights: Of, metagraph_path: PathOf, kept: Any
+) -> None:
+    listener = kept(wants={"graph_conv_blk2_1_layer_17"})
+    graph = load_metagraph(metagraph_path("coarse"), "coarse")
+    last = graph.run(official_inputs("coarse"), weights("coarse"), listener)
+    assert set(listener.taps) == {"graph_conv_blk2_1_layer_17"}
+    assert np.array_equal(last, compare("coarse", "float32")[2])
+
+
+@pytest.fixture(scope="module")
+def coarse_graph(metagraph_path: PathOf) -> Any:
+    return load_metagraph(metagraph_path("coarse"), "coarse")
+
+
+def test_other_weights_replace_the_loaded_ones(
+    coarse_graph: Any, official_inputs: Of, weights: Of
+) -> None:
+    given = official_inputs("coarse")
+    first = coarse_graph.run(given, weights("coarse"))
+    halved = {key: array / 2 for key, array in weights("coarse").items()}
+    assert not np.array_equal(coarse_graph.run(given, halved), first)
+    assert np.array_equal(coarse_graph.run(given, weights("coarse")), first)
+    assert np.array_equal(coarse_graph.forward(given), first)
+
+
+def test_forward_needs_weights(metagraph_path: PathOf, official_inputs: Of) -> None:
+    graph = load_metagraph(metagraph_path("coarse"), "coarse")
+    with pytest.raises(InputError, match=r"no weights are loaded"):
+        graph.forward(official_inputs("coarse"))
+
+
+def test_the_other_stages_weights(coarse_graph: Any, official_inputs: Of, weights: Of) -> None:
+    with pytest.raises(InputError, match=r"coarse stage's variables are missing"):
+        coarse_graph.run(official_inputs("coarse"), weights("refine"))
+
+
+@pytest.mark.parametrize("name", ["images", "cameras", "mesh", "template"])
+def test_a_missing_input(coarse_graph: Any, official_inputs: Of, weights: Of, name: str) -> None:
+    given = {key: value for key, value in official_inputs("coarse").items() if key != name}
+    with pytest.raises(InputError, match=f"inputs/{name}: missing"):
+        coarse_graph.run(given, weights("coarse"))
+
+
+def test_the_other_stages_graph(metagraph_path: PathOf) -> None:
+    make = metagraph_factory(metagraph_path("coarse"))
+    with pytest.raises(InputError, match=r"the coarse stage's graph; expected the refine stage's"):
+        make("refine", "float32", "cpu")
+
+
+def test_a_contradictory_graph_is_the_files_fault(metagraph_path: PathOf, tmp_path: Path) -> None:
+    message = tf.compat.v1.MetaGraphDef()
+    message.ParseFromString(metagraph_path("coarse").read_bytes())
+    node = next(n for n in message.graph_def.node if n.name == "graph_proj_1_layer_0/concat_1")
+    node.op = "NnDistance"
+    path = tmp_path / "odd.meta"
+    path.write_bytes(message.SerializeToString())
+    with pytest.raises(InputError, match=r"odd.meta: cannot be imported \(.*NnDistance"):
+        load_metagraph(path, "coarse")

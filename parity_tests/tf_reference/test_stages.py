@@ -1,0 +1,167 @@
+"""Both stages as wholes, on what the project carries itself: names, shapes, order, quirks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tf_reference.backend import factory
+from tf_reference.decisions import decision_shapes
+from weight_conversion.errors import InputError
+from weight_conversion.taps import TAPS, TapRow
+
+Of = Callable[[str], dict[str, Any]]
+
+
+def _run(stage: str, inputs: Any, weights: Any, listener: Any = None, dtype: str = "float32"):
+    return factory(stage, dtype, "cpu").run(inputs, weights, listener)
+
+
+@pytest.fixture(scope="module")
+def coarse_run(inputs_of: Of, weights: Of, kept: Any) -> Any:
+    listener = kept()
+    mesh = _run("coarse", inputs_of("coarse"), weights("coarse"), listener)
+    return mesh, listener
+
+
+@pytest.fixture(scope="module")
+def refine_run(inputs_of: Of, weights: Of) -> Any:
+    """Shapes alone are kept, and the (V, 3) meshes: a whole trace is 1.5 GB."""
+    shapes, small, order = {}, {}, []
+
+    class Listener:
+        def decide(self, tap: str, decisions: np.ndarray) -> None:
+            order.append(f"decide {tap}")
+            shapes[f"decide {tap}"] = decisions.shape
+
+        def __call__(self, tap: str, array: np.ndarray) -> None:
+            order.append(tap)
+            shapes[tap] = (array.shape, array.dtype.name)
+            if array.size < 1_000_000:
+                small[tap] = array
+
+    mesh = _run("refine", inputs_of("refine"), weights("refine"), Listener())
+    return mesh, shapes, small, order
+
+
+@pytest.mark.parametrize("row", TAPS["coarse"], ids=lambda row: row.name)
+def test_coarse_tap(coarse_run: Any, row: TapRow) -> None:
+    array = coarse_run[1].taps[row.name]
+    assert (array.shape, array.dtype.name) == (row.shape, "float32")
+    assert np.isfinite(array).all()
+
+
+@pytest.mark.parametrize("row", TAPS["refine"], ids=lambda row: row.name)
+def test_refine_tap(refine_run: Any, row: TapRow) -> None:
+    assert refine_run[1][row.name] == (row.shape, "float32")
+
+
+def _expected_order(stage: str) -> list[str]:
+    deciding = decision_shapes(stage)
+    order = []
+    for row in TAPS[stage]:
+        order += [f"decide {row.name}"] if row.name in deciding else []
+        order.append(row.name)
+    return order
+
+
+def test_coarse_order(coarse_run: Any) -> None:
+    assert coarse_run[1].order == _expected_order("coarse")
+
+
+def test_refine_order(refine_run: Any) -> None:
+    assert refine_run[3] == _expected_order("refine")
+
+
+def test_decisions_have_their_shapes(coarse_run: Any, refine_run: Any) -> None:
+    found = {tap: array.shape for tap, array in coarse_run[1].decisions.items()}
+    assert found == decision_shapes("coarse")
+    found = {tap: refine_run[1][f"decide {tap}"] for tap in decision_shapes("refine")}
+    assert found == decision_shapes("refine")
+
+
+@pytest.mark.parametrize(("after", "kept_tap"), [(3, "1_layer_1"), (5, "3_layer_3.residual")])
+def test_coarse_residuals(coarse_run: Any, after: int, kept_tap: str) -> None:
+    taps = coarse_run[1].taps
+    layer = f"graph_conv_blk1_{after}_layer_{after}"
+    expected = (taps[layer] + taps[f"graph_conv_blk1_{kept_tap}"]) * np.float32(0.5)
+    assert np.array_equal(taps[f"{layer}.residual"], expected)
+
+
+def test_the_last_tap_is_the_mesh(coarse_run: Any, refine_run: Any) -> None:
+    assert np.array_equal(coarse_run[0], coarse_run[1].taps["graph_conv_blk3_15_layer_47"])
+    assert np.array_equal(refine_run[0], refine_run[2]["graph_drb_blk2_layer_5"])
+
+
+@pytest.mark.parametrize("block", ["graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5"])
+def test_scores_weigh_the_offsets(refine_run: Any, inputs_of: Of, block: str) -> None:
+    inputs, taps = inputs_of("refine"), refine_run[2]
+    score = taps[f"{block}.score"].astype(np.float64)
+    np.testing.assert_allclose(score.sum(axis=1), 1, rtol=1e-5)
+    before = inputs["mesh"] if "blk1" in block else taps["graph_drb_blk1_layer_2"]
+    expected = (score * inputs["hypotheses"].offsets).sum(axis=1) + before
+    np.testing.assert_allclose(taps[block], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_logits_are_clipped(refine_run: Any, block: int) -> None:
+    name = {1: "graph_drb_blk1_layer_2.localgconv_6", 2: "graph_drb_blk2_layer_5.localgconv_12"}
+    logits = refine_run[2][name[block]]
+    assert logits.min() == 0
+    assert logits.max() > 0
+
+
+def test_coarse_reads_the_first_views_image_alone(
+    coarse_run: Any, inputs_of: Of, weights: Of
+) -> None:
+    inputs = inputs_of("coarse")
+    images = inputs["images"].copy()
+    images[1:] = 1 - images[1:]
+    same = _run("coarse", inputs | {"images": images}, weights("coarse"))
+    assert np.array_equal(same, coarse_run[0])
+    cameras = inputs["cameras"].copy()
+    cameras[1, 0] += 40
+    other = _run("coarse", inputs | {"cameras": cameras}, weights("coarse"))
+    assert not np.array_equal(other, coarse_run[0])
+
+
+def test_taps_do_not_change_the_result(coarse_run: Any, inputs_of: Of, weights: Of) -> None:
+    assert np.array_equal(_run("coarse", inputs_of("coarse"), weights("coarse")), coarse_run[0])
+
+
+def test_own_decisions_pinned_change_nothing(coarse_run: Any, inputs_of: Of, weights: Of) -> None:
+    inputs = inputs_of("coarse") | {"pinned": coarse_run[1].decisions}
+    assert np.array_equal(_run("coarse", inputs, weights("coarse")), coarse_run[0])
+
+
+def test_float64_is_close_and_wide(coarse_run: Any, inputs_of: Of, weights: Of) -> None:
+    wide = _run("coarse", inputs_of("coarse"), weights("coarse"), dtype="float64")
+    assert wide.dtype == np.float64
+    np.testing.assert_allclose(wide, coarse_run[0], atol=1e-5)
+    assert not np.array_equal(wide, coarse_run[0])
+
+
+def test_prepared_is_the_same_run(coarse_run: Any, inputs_of: Of, weights: Of) -> None:
+    forward = factory("coarse", "float32", "cpu").prepared(inputs_of("coarse"), weights("coarse"))
+    assert np.array_equal(forward(), coarse_run[0])
+
+
+def test_a_listeners_error_ends_the_run(inputs_of: Of, weights: Of, kept: Any) -> None:
+    listener = kept(until="cnn.conv2d_2")
+    with pytest.raises(kept.Enough):
+        _run("coarse", inputs_of("coarse"), weights("coarse"), listener)
+    assert listener.order == ["cnn.conv2d_1", "cnn.conv2d_2"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "dtype", "device", "message"),
+    [
+        ("fine", "float32", "cpu", "stage: 'fine'; expected coarse or refine"),
+        ("coarse", "half", "cpu", "dtype: 'half'"),
+        ("coarse", "float32", "tpu", "device: 'tpu'"),
+    ],
+)
+def test_bad_factory_arguments(stage: str, dtype: str, device: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        factory(stage, dtype, device)

@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from weight_conversion.bundle import write_bundle
+from weight_conversion.convert import check_bijection, convert, from_state_dict, to_state_dict
+from weight_conversion.errors import InputError
+from weight_conversion.formats import WeightSet, load_weights, save_weights, weights_sha256
+from weight_conversion.weights import WEIGHTS
+
+STAGES = [stage for stage in WEIGHTS if stage != "small"]
+
+
+def names(stage: str) -> tuple[list[str], list[str]]:
+    rows = WEIGHTS[stage]
+    return [row.key for row in rows], [row.torch_key for row in rows]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_bijection_holds(stage: str) -> None:
+    check_bijection(stage, *names(stage))
+
+
+def test_bijection_prints_both_sides_of_both_lists() -> None:
+    keys, torch_keys = names("refine")
+    with pytest.raises(InputError) as raised:
+        check_bijection("refine", [*keys[1:], "new"], [*torch_keys, "a.extra", torch_keys[0]])
+    message = str(raised.value)
+    assert message.startswith("refine weights: ")
+    assert "checkpoint: 1 missing: meshnet/cnn/conv2d_1/W:0; 1 unexpected: new" in message
+    assert "state dict: 1 more than once: cnn.conv2d_1.weight" in message
+    assert "state dict: 1 unexpected: a.extra" in message
+
+
+def test_bijection_of_no_stage() -> None:
+    with pytest.raises(InputError, match="stage 'fine'; expected coarse or refine"):
+        check_bijection("fine", [], [])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_state_dict_and_back(stage: str) -> None:
+    generator = np.random.default_rng(2)
+    arrays = {row.key: generator.standard_normal(row.shape, np.float32) for row in WEIGHTS[stage]}
+    state = to_state_dict(stage, arrays)
+    assert list(state) == names(stage)[1]
+    for row in WEIGHTS[stage]:
+        assert state[row.torch_key].shape == row.torch_shape
+        assert state[row.torch_key].flags.c_contiguous
+        assert not np.shares_memory(state[row.torch_key], arrays[row.key])
+    back = from_state_dict(stage, state)
+    assert list(back) == names(stage)[0]
+    assert weights_sha256(back) == weights_sha256(arrays)
+
+
+def test_kernel_is_transposed_and_a_square_matrix_is_not(small: WeightSet) -> None:
+    state = to_state_dict("small", small.arrays)
+    kernel, matrix = small.arrays["s/cnn/c/W:0"], small.arrays["s/g_vars/weights_0:0"]
+    assert state["cnn.c.weight"][4, 1, 2, 0] == kernel[2, 0, 1, 4]
+    np.testing.assert_array_equal(state["g.weights_0"], matrix)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("g.bias", np.zeros(1, np.float32), r"variable g\.bias of shape 1; expected 3"),
+        ("cnn.c.weight", np.zeros((3, 2, 4, 5), np.float32), "3x2x4x5; expected 5x4x3x2"),
+        ("g.bias", np.zeros(3), r"variable g\.bias of type float64"),
+        ("g.bias", np.array([1, np.nan, 0], np.float32), "not finite"),
+        ("more", np.zeros(3, np.float32), "1 unexpected: more; expected the 4 entries of small"),
+    ],
+)
+def test_faulty_state_dict(name: str, value: np.ndarray, message: str, small: WeightSet) -> None:
+    state = to_state_dict("small", small.arrays)
+    state[name] = value
+    with pytest.raises(InputError, match=message):
+        from_state_dict("small", state)
+
+
+def test_missing_entry_of_a_state_dict(small: WeightSet) -> None:
+    state = to_state_dict("small", small.arrays)
+    del state["g.bias"]
+    with pytest.raises(InputError, match=r"small state dict: 1 missing: g\.bias"):
+        from_state_dict("small", state)
+
+
+def test_summary(small: WeightSet, small_files: Path) -> None:
+    summary = convert(small_files / "w.ckpt-7", str(small_files / "new.npz"))
+    assert summary.source == str(small_files / "w.ckpt-7")
+    assert summary.destination == str(small_files / "new.npz")
+    assert (summary.stage, summary.step, summary.variables, summary.numbers) == ("small", 7, 4, 137)
+    assert summary.weights_sha256 == weights_sha256(small.arrays)
+    assert (summary.ignored, summary.notes) == ((), ())
+    assert json.loads(json.dumps(summary.to_json()))["stage"] == "small"
+
+
+def test_leftovers_of_training_are_named(small: WeightSet, tmp_path: Path) -> None:
+    extra = {f"{key[:-2]}/Adam:0": array for key, array in small.arrays.items()}
+    extra["global_step"] = np.array(50)
+    write_bundle(tmp_path / "x.ckpt-50", small.arrays | extra)
+    summary = convert(tmp_path / "x.ckpt-50", tmp_path / "x.pt")
+    assert len(summary.ignored) == 5
+    assert summary.notes == (
+        "5 left out: global_step, s/cnn/c/W/Adam:0, s/cnn/c/b/Adam:0, ... (2 more)",
+    )
+    assert load_weights(tmp_path / "x.pt").step == 50
+
+
+@pytest.mark.parametrize(("name", "step"), [("y.ckpt", None), ("y.ckpt-9", 9)])
+def test_a_step_that_the_name_cannot_keep_is_named(
+    name: str, step: int | None, small: WeightSet, tmp_path: Path
+) -> None:
+    save_weights(tmp_path / "x.npz", small)
+    summary = convert(tmp_path / "x.npz", tmp_path / name)
+    assert summary.step == step
+    assert summary.notes == (f"a checkpoint's step is in its name: 7 became {step}",)
+
+
+@pytest.mark.parametrize("ending", [".ckpt-7", ".safetensors", ".pt", ".npz", ".h5"])
+def test_onto_itself(ending: str, small: WeightSet, small_files: Path) -> None:
+    convert(small_files / f"w{ending}", small_files / f"w{ending}")
+    found = load_weights(small_files / f"w{ending}")
+    assert weights_sha256(found.arrays) == weights_sha256(small.arrays)
+
+
+def test_a_bad_source_leaves_the_destination(small_files: Path) -> None:
+    before = (small_files / "w.h5").read_bytes()
+    (small_files / "bad.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"bad\.npz: BadZipFile"):
+        convert(small_files / "bad.npz", small_files / "w.h5")
+    assert (small_files / "w.h5").read_bytes() == before

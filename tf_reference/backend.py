@@ -1,0 +1,95 @@
+"""The backends ``tf`` and ``metagraph``, as the comparison calls them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tf_reference.coarse import coarse
+from tf_reference.decisions import checked_pinned
+from tf_reference.listening import SILENCE, Listener, Listening
+from tf_reference.metagraph import Metagraph, load_metagraph
+from tf_reference.parameters import network_inputs, network_weights
+from tf_reference.refine import refine
+from tf_reference.runtime import device_name, tf, tf_dtype, versions
+from weight_conversion.errors import InputError
+from weight_conversion.weights import STAGES
+
+__all__ = ["TensorFlowBackend", "factory", "metagraph_factory", "versions"]
+
+_STAGES = {"coarse": coarse, "refine": refine}
+
+
+class TensorFlowBackend:
+    """The project's own TensorFlow 2 implementation of one stage.
+
+    Args:
+        stage: "coarse" or "refine".
+        dtype: "float32" or "float64".
+        device: "cpu" or "cuda:N".
+
+    Raises:
+        InputError: an unknown stage, precision or device.
+    """
+
+    def __init__(self, stage: str, dtype: str, device: str) -> None:
+        if stage not in STAGES:
+            raise InputError("stage", repr(stage), " or ".join(STAGES))
+        self.stage = stage
+        self._network = _STAGES[stage]
+        self._dtype = tf_dtype(dtype)
+        self._device = device_name(device)
+
+    def run(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], listen: Listener | None = None
+    ) -> NDArray[Any]:
+        """The stage's output mesh (V, 3), metres, camera frame of view 0.
+
+        Args:
+            inputs: as the trace file names them, and ``template``, ``hypotheses``, ``pinned``.
+            weights: by checkpoint key, in the checkpoint's layout.
+            listen: told each tap as soon as it is computed; see ``listening.Listener``.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape.
+        """
+        taps = Listening(listen, checked_pinned(self.stage, inputs.get("pinned")))
+        with tf.device(self._device):
+            prepared = network_inputs(self.stage, inputs, self._dtype)
+            tensors = network_weights(self.stage, weights, self._dtype)
+            mesh: NDArray[Any] = self._network(prepared, tensors, taps)[-1].numpy()
+        return mesh
+
+    def prepared(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any]
+    ) -> Callable[[], NDArray[Any]]:
+        """The forward pass alone, for timing: everything is loaded before, nobody listens.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape.
+        """
+        with tf.device(self._device):
+            loaded = network_inputs(self.stage, inputs, self._dtype)
+            tensors = network_weights(self.stage, weights, self._dtype)
+
+        def forward() -> NDArray[Any]:
+            with tf.device(self._device):
+                mesh: NDArray[Any] = self._network(loaded, tensors, SILENCE)[-1].numpy()
+            return mesh
+
+        return forward
+
+
+def factory(stage: str, dtype: str, device: str) -> TensorFlowBackend:
+    """The backend ``tf``."""
+    return TensorFlowBackend(stage, dtype, device)
+
+
+def metagraph_factory(path: str | Path) -> Callable[[str, str, str], Metagraph]:
+    """The backend ``metagraph`` on the exported graph in ``path``."""
+
+    def make(stage: str, dtype: str, device: str) -> Metagraph:
+        return load_metagraph(path, stage, dtype, device)
+
+    return make

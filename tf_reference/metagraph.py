@@ -1,0 +1,329 @@
+"""The authors' exported graph, run on TensorFlow 2: the reference that everything answers to."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tf_reference.decisions import checked_pinned, decision_shapes
+from tf_reference.exported_graph import ExportedGraph, ancestors, extracted, read_metagraph
+from tf_reference.listening import Listener, Listening
+from tf_reference.parameters import Arrays, checked_arrays, checked_weights
+from tf_reference.runtime import device_name, tf, tf_dtype
+from weight_conversion.errors import InputError
+from weight_conversion.taps import IMAGES, MESH, TAPS, TapRow
+from weight_conversion.weights import WEIGHTS
+
+_VIEWS = 3
+# Fetching taps in groups of this size bounds the memory; a group holds one tap at least.
+_GROUP_BYTES = 256 << 20
+
+Fed = dict[str, NDArray[Any]]
+"""Values by the name of the tensor (``node:0``) that they stand for."""
+
+
+def placeholder(number: int) -> str:
+    """The tensor of the ``number``-th unnamed placeholder."""
+    return f"Placeholder_{number}:0" if number else "Placeholder:0"
+
+
+def item_feeds(arrays: Arrays, real: type[np.floating[Any]]) -> Fed:
+    """What the graph's placeholders are fed for one item.
+
+    Args:
+        arrays: the item and the constants.
+        real: the run's precision.
+    """
+    fed: Fed = {
+        "img_inp:0": arrays.images.astype(real),
+        "Cameras:0": arrays.cameras.astype(real),
+        "features:0": arrays.mesh.astype(real),
+    }
+    if arrays.template is not None:
+        # Placeholders 0 to 17: shape, values, indices of each level's two supports.
+        supports = [support for pair in arrays.template.supports for support in pair]
+        for number, support in enumerate(supports):
+            fed[placeholder(3 * number)] = np.asarray(support.shape, np.int64)
+            fed[placeholder(3 * number + 1)] = support.values.astype(np.float32).astype(real)
+            fed[placeholder(3 * number + 2)] = support.indices.astype(np.int64)
+        for number, pairs in enumerate(arrays.template.unpooling):
+            fed[placeholder(27 + number)] = pairs.astype(np.int32)
+    if arrays.hypotheses is not None:
+        fed["sample_coord:0"] = arrays.hypotheses.offsets.astype(np.float32).astype(real)
+        for number, support in enumerate(arrays.hypotheses.supports):
+            fed[placeholder(33 + number)] = support.astype(np.float32).astype(real)
+    return fed
+
+
+def _numbered(scope: str, kind: str, number: int) -> str:
+    """TensorFlow's name of the ``number``-th operation of a kind in a scope."""
+    return f"{scope}/{kind}_{number}:0" if number else f"{scope}/{kind}:0"
+
+
+def decision_tensors(stage: str, projection: str) -> list[str]:
+    """The graph's tensors that hold a projection's decisions in the finest map.
+
+    Coarse: per view (V, 3), the view and the cell. Refine: per view floor and ceil of h, then
+    floor and ceil of w.
+    """
+    if stage == "coarse":
+        # Five casts a view: the view number, then the cells in the four maps.
+        return [_numbered(projection, "Cast", 5 * view + 1) for view in range(_VIEWS)]
+    return [
+        # Two a map, six a view.
+        _numbered(projection, kind, 6 * view + axis)
+        for view in range(_VIEWS)
+        for axis in range(2)
+        for kind in ("Floor", "Ceil")
+    ]
+
+
+def decisions_from(stage: str, tensors: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The decisions' array from the values of ``decision_tensors``."""
+    if stage == "coarse":
+        return np.stack([cells[:, 1:] for cells in tensors])
+    rows = np.stack(tensors, axis=-1)
+    return np.moveaxis(rows.reshape(-1, _VIEWS, 2, 2), 1, 0)
+
+
+def pinned_feeds(
+    stage: str, pinned: Mapping[str, NDArray[np.int16]], real: type[np.floating[Any]]
+) -> Fed:
+    """Feeds that put given decisions in place of the graph's own, in every map.
+
+    The graph computes a map's integers from the continuous coordinate divided by a power of two;
+    from the finest map's integers they follow exactly.
+    """
+    fed: Fed = {}
+    for projection, decisions in pinned.items():
+        for view in range(_VIEWS):
+            if stage == "coarse":
+                for level in range(4):
+                    cells = decisions[view].astype(np.int32) // 2**level
+                    # The view number divided by 4 or more: 0 in every view.
+                    index = np.concatenate([np.zeros((len(cells), 1), np.int32), cells], axis=1)
+                    fed[_numbered(projection, "Cast", 5 * view + 1 + level)] = index
+            else:
+                for level in range(3):
+                    for axis in range(2):
+                        sides = decisions[view, :, axis].astype(real) / 2**level
+                        number = 6 * view + 2 * level + axis
+                        fed[_numbered(projection, "Floor", number)] = np.floor(sides[:, 0])
+                        fed[_numbered(projection, "Ceil", number)] = np.ceil(sides[:, 1])
+    return fed
+
+
+def _groups(stage: str, itemsize: int) -> list[list[TapRow]]:
+    """The taps in their order, in groups that are fetched together."""
+    groups: list[list[TapRow]] = [[]]
+    room = _GROUP_BYTES
+    for row in TAPS[stage]:
+        size = itemsize * int(np.prod(row.shape))
+        if groups[-1] and size > room:
+            groups.append([])
+            room = _GROUP_BYTES
+        groups[-1].append(row)
+        room -= size
+    return groups
+
+
+class Metagraph:
+    """An exported graph, ready to run.
+
+    Weights are held as variables in the graph's session: a run with the weights that are loaded
+    already does not feed them again.
+
+    Args:
+        graph: the exported graph.
+        dtype: "float32", or "float64" for the graph with all types and constants widened.
+        device: "cpu" or "cuda:N".
+
+    Attributes:
+        stage: "coarse" or "refine".
+        producer: the version of TensorFlow that exported the graph.
+
+    Raises:
+        InputError: this TensorFlow cannot import the graph.
+    """
+
+    def __init__(self, graph: ExportedGraph, dtype: str, device: str) -> None:
+        self.stage = graph.stage
+        self.producer = graph.producer
+        self._path = graph.path
+        self._rows = TAPS[graph.stage]
+        self._tensors = {row.name: f"{row.metagraph_tensor}:0" for row in self._rows}
+        self._tensors |= {IMAGES: "img_inp:0", MESH: "features:0"}
+        self._real: type[np.floating[Any]] = tf_dtype(dtype).as_numpy_dtype
+        self._loaded: dict[str, NDArray[np.float32]] | None = None
+        try:
+            self._session = self._import(graph, dtype, device_name(device))
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            # Shapes or operations that contradict each other: a damaged or foreign file.
+            reason = str(error).strip().partition("\n")[0]
+            raise InputError(graph.path, f"cannot be imported ({reason})", "it whole") from error
+
+    def _import(self, graph: ExportedGraph, dtype: str, device: str) -> Any:
+        """A session on the inference part of the graph, its variables still empty."""
+        targets = [row.metagraph_tensor for row in self._rows]
+        variables = set(graph.variables.values())
+        definition = extracted(graph, ancestors(graph, targets, cut=variables), dtype)
+        shapes = {row.key: row.shape for row in WEIGHTS[graph.stage]}
+        self._assign, self._values = [], {}
+        with tf.Graph().as_default() as imported, tf.device(device):
+            held: dict[str, Any] = {}
+            for key, node in graph.variables.items():
+                # Named apart: an unnamed placeholder would take the name of one of the graph's.
+                scope, shape = f"held/{len(held)}", shapes[key]
+                value = tf.compat.v1.placeholder(tf_dtype(dtype), shape, name=f"{scope}/value")
+                variable = tf.Variable(tf.zeros(shape, tf_dtype(dtype)), name=scope)
+                self._assign.append(variable.assign(value).op)
+                self._values[key] = value
+                held[node] = variable.value()
+            tf.compat.v1.import_graph_def(definition, input_map=held, name="")
+        unfed = {node.name for node in definition.node if node.op == "Placeholder"}
+        self._placeholders = {f"{name}:0" for name in unfed}
+        return tf.compat.v1.Session(graph=imported, config=_session_settings())
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        """Put weights (by checkpoint key, checkpoint layout) into the graph's variables.
+
+        Raises:
+            InputError: variables are missing, another stage's, or of another shape.
+        """
+        arrays = checked_weights(self.stage, weights)
+        same = self._loaded is not None and all(
+            np.array_equal(self._loaded[key], array) for key, array in arrays.items()
+        )
+        if not same:
+            values = {self._values[key]: array.astype(self._real) for key, array in arrays.items()}
+            self._session.run(self._assign, values)
+            self._loaded = {key: array.copy() for key, array in arrays.items()}
+
+    def _feeds(self, inputs: Mapping[str, Any]) -> Fed:
+        fed = item_feeds(checked_arrays(self.stage, inputs), self._real)
+        missing = sorted(self._placeholders - set(fed))
+        if missing:
+            raise InputError(self._path, f"reads {', '.join(missing)}", "a graph that does not")
+        pinned = checked_pinned(self.stage, inputs.get("pinned"))
+        return fed | pinned_feeds(self.stage, pinned, self._real)
+
+    def forward(self, inputs: Mapping[str, Any]) -> NDArray[Any]:
+        """The stage's output mesh (V, 3), with the weights loaded last and nothing else fetched.
+
+        Raises:
+            InputError: inputs are missing or of another shape, or no weights are loaded.
+        """
+        if self._loaded is None:
+            raise InputError(self._path, "no weights are loaded", "load() before forward()")
+        last = self._tensors[self._rows[-1].name]
+        mesh: NDArray[Any] = self._session.run(last, self._feeds(inputs))
+        return mesh
+
+    def run(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], listen: Listener | None = None
+    ) -> NDArray[Any]:
+        """The stage's output mesh (V, 3), metres, camera frame of view 0.
+
+        Taps are fetched in groups, each group from the taps before it, which are fed. The same
+        operations see the same numbers as in one run of the whole graph.
+
+        Args:
+            inputs: as the trace file names them, and ``template``, ``hypotheses``, ``pinned``.
+            weights: by checkpoint key, in the checkpoint's layout.
+            listen: told each tap as soon as its group is computed.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape.
+        """
+        self.load(weights)
+        listening = Listening(listen)
+        if not any(listening.wanted(row.name) for row in self._rows) and not listening.decides:
+            return self.forward(inputs)
+        fed = self._feeds(inputs)
+        groups = _groups(self.stage, np.dtype(self._real).itemsize)
+        known: Fed = {}
+        for number, group in enumerate(groups):
+            rest = [row for rows in groups[number + 1 :] for row in rows]
+            later = {parent for row in rest for parent in row.parents} or {self._rows[-1].name}
+            known = self._step(group, later, fed, known, listening)
+        return known[self._rows[-1].name]
+
+    def _step(
+        self, group: list[TapRow], later: set[str], fed: Fed, known: Fed, listening: Listening
+    ) -> Fed:
+        """Compute one group of taps and tell the listener.
+
+        Args:
+            group: the taps.
+            later: taps that are read after this group.
+            fed: the item's feeds.
+            known: the taps that this group is computed from.
+            listening: who is told.
+
+        Returns:
+            The taps known after this group that are read later, by name.
+        """
+        names = [row.name for row in group if row.name in later or listening.wanted(row.name)]
+        deciding = decision_shapes(self.stage) if listening.decides else {}
+        fetches = {
+            "taps": {name: self._tensors[name] for name in names},
+            "decisions": {
+                row.name: decision_tensors(self.stage, row.name)
+                for row in group
+                if row.name in deciding
+            },
+        }
+        boundary = {self._tensors[name]: array for name, array in known.items()}
+        fetched = self._session.run(fetches, fed | boundary)
+        taps, decisions = fetched["taps"], fetched["decisions"]
+        kept = {name: array for name, array in known.items() if name in later}
+        for row in group:
+            if row.name in decisions:
+                tensors = decisions.pop(row.name)
+                listening.decided_array(row.name, decisions_from(self.stage, tensors))
+            if row.name in taps:
+                array = taps.pop(row.name)
+                # The next group is fed with it: nobody may change it.
+                array.setflags(write=False)
+                listening.array(row.name, array)
+                if row.name in later:
+                    kept[row.name] = array
+        return kept
+
+    def close(self) -> None:
+        """Release the session's memory."""
+        self._session.close()
+
+
+def _session_settings() -> Any:
+    """The threads set for TensorFlow as a whole, and the graph run as it is written.
+
+    TensorFlow's graph optimiser turns x / 180 into x * (1 / 180), which rounds the cameras
+    differently and sends some dozens of hypotheses to other pixels. It would also see another
+    graph whenever other taps are fetched. It gains no time here.
+    """
+    threading = tf.config.threading
+    settings = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threading.get_intra_op_parallelism_threads(),
+        inter_op_parallelism_threads=threading.get_inter_op_parallelism_threads(),
+        allow_soft_placement=True,
+        gpu_options=tf.compat.v1.GPUOptions(allow_growth=True),
+    )
+    settings.graph_options.rewrite_options.disable_meta_optimizer = True
+    return settings
+
+
+def load_metagraph(
+    path: str | Path, stage: str, dtype: str = "float32", device: str = "cpu"
+) -> Metagraph:
+    """The exported graph in ``path``, ready to run any number of items.
+
+    Raises:
+        InputError: no such file, truncated, not a MetaGraph, or another stage's; an unknown
+            precision or device.
+    """
+    tf_dtype(dtype)
+    device_name(device)
+    return Metagraph(read_metagraph(Path(path), stage), dtype, device)

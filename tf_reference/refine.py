@@ -1,0 +1,110 @@
+"""The refine stage (P2MPP): twice, each vertex moves to a weighted mean of 43 hypotheses.
+
+Nothing is mixed between vertices, so the work is done in chunks of them.
+"""
+
+from dataclasses import dataclass
+
+from tf_reference.cnn import image_features
+from tf_reference.graph import local_graph_convolution
+from tf_reference.listening import Taps
+from tf_reference.parameters import NetworkInputs, Weights
+from tf_reference.projection import local_projection
+from tf_reference.runtime import tf
+
+# The convolutions whose maps (sides 224, 112, 56) are projected onto the hypotheses.
+_MAPS = (2, 5, 8)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One of the two blocks.
+
+    Attributes:
+        hypotheses: name of the layer that makes the hypotheses.
+        projection: name of the projection layer.
+        reasoning: name of the layer that scores them.
+        first: number of its first local graph convolution.
+    """
+
+    hypotheses: str
+    projection: str
+    reasoning: str
+    first: int
+
+    def convolution(self, index: int) -> str:
+        """The name of local graph convolution ``index``, from 1."""
+        return f"{self.reasoning}.localgconv_{self.first + index - 1}"
+
+
+BLOCKS = (
+    Block(
+        "graph_sample_hypothesis_1_layer_0",
+        "graph_localproj_1_layer_1",
+        "graph_drb_blk1_layer_2",
+        1,
+    ),
+    Block(
+        "graph_sample_hypothesis_2_layer_3",
+        "graph_localproj_2_layer_4",
+        "graph_drb_blk2_layer_5",
+        7,
+    ),
+)
+
+
+def _scores(
+    x: "tf.Tensor", block: Block, supports: "tf.Tensor", weights: Weights, tap: Taps
+) -> "tf.Tensor":
+    """Softmax over the hypotheses: (V, 43, 339) features to (V, 43, 1) scores."""
+
+    def convolution(x: "tf.Tensor", index: int) -> "tf.Tensor":
+        x = local_graph_convolution(x, supports, weights, block.convolution(index))
+        tap(block.convolution(index), x)
+        return x
+
+    x = kept = convolution(x, 1)
+    for index in (2, 4):
+        x = convolution(convolution(x, index), index + 1)
+        x = kept = x + kept
+        tap(f"{block.reasoning}.residual_{index // 2}", x)
+    # Official quirk: the ReLU is applied to the logits as well.
+    logits = convolution(x, 6)
+    score = tf.transpose(tf.nn.softmax(tf.transpose(logits, (0, 2, 1))), (0, 2, 1))
+    tap(f"{block.reasoning}.score", score)
+    return score
+
+
+def _moved(
+    mesh: "tf.Tensor",
+    maps: list["tf.Tensor"],
+    block: Block,
+    inputs: NetworkInputs,
+    weights: Weights,
+    tap: Taps,
+) -> "tf.Tensor":
+    """The mesh (V, 3) after one block."""
+
+    def features() -> "tf.Tensor":
+        hypotheses = tf.expand_dims(mesh, 1) + tf.expand_dims(inputs.offsets, 0)
+        tap(block.hypotheses, hypotheses)
+        x = local_projection(hypotheses, inputs.cameras, maps, block.projection, tap)
+        tap(block.projection, x)
+        return tf.reshape(x, (*hypotheses.shape[:2], -1))
+
+    # Not named here: 144 MB (288 in float64) that only the first convolution needs.
+    score = _scores(features(), block, inputs.local_supports, weights, tap)
+    return tf.reduce_sum(score * inputs.offsets, axis=1) + mesh
+
+
+def refine(inputs: NetworkInputs, weights: Weights, tap: Taps) -> list["tf.Tensor"]:
+    """The meshes after the two blocks, (2466, 3) each: metres, camera frame of view 0."""
+    features = image_features(inputs.images, weights, tap)
+    maps = [features[number] for number in _MAPS]
+    mesh = inputs.mesh
+    meshes = []
+    for block in BLOCKS:
+        mesh = _moved(mesh, maps, block, inputs, weights, tap)
+        tap(block.reasoning, mesh)
+        meshes.append(mesh)
+    return meshes

@@ -1,0 +1,197 @@
+"""The torch implementation as a backend: NumPy in the checkpoint's layout in and out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inputs.hypotheses import Hypotheses
+from inputs.template import SparseMatrix, Template
+from torch_impl.coarse import BlockMeshes, Coarse, CoarseGraph
+from torch_impl.graph import Support
+from torch_impl.refine import Refine
+from weight_conversion.convert import to_state_dict
+from weight_conversion.errors import InputError
+
+Listen = Callable[[str, np.ndarray], None]
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def factory(stage: str, dtype: str = "float32", device: str = "cpu") -> "TorchBackend":
+    """A backend for one stage.
+
+    Args:
+        stage: "coarse" or "refine".
+        dtype: "float32" or "float64".
+        device: a torch device, such as "cpu" or "cuda:0".
+
+    Raises:
+        InputError: an unknown dtype, or a device that torch does not see.
+    """
+    return TorchBackend(stage, dtype, device)
+
+
+class TorchBackend:
+    """Runs ``Coarse`` or ``Refine`` on one device in one precision."""
+
+    def __init__(self, stage: str, dtype: str, device: str) -> None:
+        if dtype not in DTYPES:
+            raise InputError("--dtype", repr(dtype), "float32 or float64")
+        self.stage = stage
+        self.dtype = DTYPES[dtype]
+        self.device = _device(device)
+        self._loaded: tuple[Mapping[str, np.ndarray], Coarse | Refine] | None = None
+
+    def load(self, weights: Mapping[str, np.ndarray]) -> Coarse | Refine:
+        """The network with these weights, kept for further runs with the same mapping."""
+        if self._loaded is None or self._loaded[0] is not weights:
+            self._loaded = (weights, load_network(self.stage, weights, self.dtype, self.device))
+        return self._loaded[1]
+
+    def run(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Listen | None
+    ) -> np.ndarray:
+        """Run the stage forward.
+
+        Args:
+            inputs: ``images``, ``cameras``, ``mesh``, ``template`` (coarse) or ``hypotheses``
+                (refine), and optionally ``pinned``: pixel decisions by tap.
+            weights: checkpoint variables by key, in the checkpoint's layout.
+            listen: called once a tap with its name and value; its attributes ``wants(tap)`` and
+                ``decide(tap, decisions)``, where it has them, select taps and take decisions.
+
+        Returns:
+            The output mesh (2466, 3), camera frame of view 0.
+        """
+        network = self.load(weights)
+        with torch.no_grad(), full_precision():
+            blocks = self.forward(network, inputs, None if listen is None else _ToNumPy(listen))
+        return as_array(blocks[-1].after)
+
+    def forward(
+        self,
+        network: Coarse | Refine,
+        inputs: Mapping[str, Any],
+        listen: "_ToNumPy | None" = None,
+        mesh: Tensor | None = None,
+    ) -> list[BlockMeshes]:
+        """The forward pass on ``inputs``, or on ``mesh`` in place of their mesh."""
+        pinned = {tap: self.tensor(cells) for tap, cells in inputs.get("pinned", {}).items()}
+        images, cameras = self.tensor(inputs["images"]), self.tensor(inputs["cameras"])
+        if mesh is None:
+            mesh = self.tensor(inputs["mesh"])
+        if isinstance(network, Coarse):
+            graph = self.coarse_graph(inputs["template"])
+            return network(images, cameras, mesh, graph, listen, pinned)
+        offsets, support = self.local_graph(inputs["hypotheses"])
+        return network(images, cameras, mesh, offsets, support, listen, pinned)
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """``array`` on the device; floats are rounded to float32 first, then widened."""
+        if array.dtype.kind == "f":
+            rounded = np.ascontiguousarray(array, dtype=np.float32)
+            return torch.tensor(rounded, dtype=self.dtype, device=self.device)
+        return torch.tensor(np.ascontiguousarray(array), device=self.device)
+
+    def coarse_graph(self, template: Template) -> CoarseGraph:
+        """The template's supports and unpooling pairs on the device."""
+        level_1, level_2, level_3 = (
+            (self._sparse(first), self._sparse(second)) for first, second in template.supports
+        )
+        pairs_1, pairs_2 = (self.tensor(pairs).long() for pairs in template.unpooling)
+        return CoarseGraph((level_1, level_2, level_3), (pairs_1, pairs_2))
+
+    def local_graph(self, hypotheses: Hypotheses) -> tuple[Tensor, Support]:
+        """The offsets (43, 3) and their two supports (43, 43) on the device."""
+        first, second = (self._dense(matrix) for matrix in hypotheses.supports)
+        return self.tensor(hypotheses.offsets), (first, second)
+
+    def _sparse(self, matrix: SparseMatrix) -> Tensor | None:
+        rows, columns = matrix.indices.T
+        diagonal = rows.size == matrix.shape[0] and np.array_equal(rows, columns)
+        if diagonal and np.unique(rows).size == rows.size and (matrix.values == 1).all():
+            return None
+        indices = torch.tensor(np.ascontiguousarray(matrix.indices.T), device=self.device)
+        values = self.tensor(matrix.values)
+        sparse = torch.sparse_coo_tensor(indices, values, matrix.shape, check_invariants=True)
+        return sparse.coalesce()
+
+    def _dense(self, matrix: np.ndarray) -> Tensor | None:
+        if np.array_equal(matrix, np.eye(len(matrix))):
+            return None
+        return self.tensor(matrix)
+
+
+def load_network(
+    stage: str,
+    weights: Mapping[str, np.ndarray],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Coarse | Refine:
+    """The stage's network holding ``weights``, given by checkpoint key.
+
+    Raises:
+        InputError: variables are missing, unknown or of another shape.
+    """
+    with torch.device("meta"):
+        network = Coarse() if stage == "coarse" else Refine()
+    state = {
+        key: torch.from_numpy(array).to(device=device, dtype=dtype)
+        for key, array in to_state_dict(stage, weights).items()
+    }
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """``tensor`` as a contiguous NumPy array on the host."""
+    return tensor.detach().contiguous().cpu().numpy()
+
+
+def versions() -> dict[str, str]:
+    """Versions that the numbers of this backend depend on."""
+    found = {"torch": str(torch.__version__)}
+    if torch.version.cuda is not None:
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 arithmetic in float32: torch would run a GPU's convolutions in TF32 by default."""
+    cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
+
+
+class _ToNumPy:
+    """Passes the network's tensors on to a backend's listener as NumPy arrays."""
+
+    def __init__(self, listen: Listen) -> None:
+        self._listen = listen
+        self._wants: Callable[[str], bool] = getattr(listen, "wants", lambda _: True)
+        self._decide: Listen | None = getattr(listen, "decide", None)
+
+    def tap(self, name: str, value: Tensor) -> None:
+        if self._wants(name):
+            self._listen(name, as_array(value))
+
+    def decide(self, name: str, decisions: Tensor) -> None:
+        if self._decide is not None:
+            self._decide(name, as_array(decisions))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError("--device", f"{name!r} ({reason})", "a device torch sees") from error
+    return device

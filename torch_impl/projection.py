@@ -1,0 +1,156 @@
+"""From vertices to image features: cameras, pixels, the two kinds of pooling, view statistics.
+
+The two stages read the feature maps differently, and both have quirks that are part of the
+official function. They are kept here and named where they are.
+
+Pixel decisions are the integers a projection takes: for the coarse stage the cell of the 56-map,
+(views, V, 2 = h, w), from which the cells of the coarser maps follow by integer division; for the
+refine stage floor and ceil of the coordinate in the 224-map, (views, N, 2 = h, w, 2 = floor,
+ceil), from which the coarser levels follow likewise. They are int16.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torch_impl.cnn import float32_constant
+
+PI = float32_constant(torch.pi)
+FOCAL, CENTRE, LAST_PIXEL = 248.0, 112.0, 223.0
+VARIANCE_FLOOR = float32_constant(1e-6)
+
+
+def camera_frames(cameras: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions and rotations of cameras that look at the origin.
+
+    Args:
+        cameras: (views, 5) rows azimuth°, elevation°, in-plane rotation°, distance, field of
+            view°; the third and fifth are not used.
+
+    Returns:
+        Positions (views, 3) in the world, and rotations (views, 3, 3) whose rows are the unit
+        vectors right, up and backward (from the origin to the camera).
+    """
+    azimuth = cameras[:, 0] * PI / 180.0
+    elevation = cameras[:, 1] * PI / 180.0
+    height = cameras[:, 3] * torch.sin(elevation)
+    level = cameras[:, 3] * torch.cos(elevation)
+    position = torch.stack([level * torch.cos(azimuth), height, level * torch.sin(azimuth)], dim=1)
+    up = torch.stack(
+        [height * torch.cos(azimuth + PI), level, height * torch.sin(azimuth + PI)], dim=1
+    )
+    right = torch.linalg.cross(up, position)
+    rows = torch.stack([right, up, position], dim=1)
+    return position, rows / rows.square().sum(dim=2, keepdim=True).sqrt()
+
+
+def pixels(points: Tensor, cameras: Tensor) -> Tensor:
+    """Project points into every view.
+
+    Args:
+        points: (N, 3), camera frame of view 0, depth negative in front of the camera.
+        cameras: (views, 5), see ``camera_frames``.
+
+    Returns:
+        (views, N, 2): row h and column w in pixels of the 224×224 image, clamped to [0, 223].
+    """
+    position, rotation = camera_frames(cameras)
+    world = points @ torch.linalg.inv(rotation[0].T) + position[0]
+    seen = (world - position[:, None]) @ rotation.transpose(1, 2)
+    x, y, z = seen.unbind(dim=2)
+    h = FOCAL * (-y / -z) + CENTRE
+    w = FOCAL * (x / -z) + CENTRE
+    return torch.stack([h, w], dim=2).clamp(0.0, LAST_PIXEL)
+
+
+def view_statistics(features: Tensor) -> Tensor:
+    """Maximum, mean and standard deviation over views: (views, N, C) to (N, 3·C).
+
+    The deviation is sqrt(population variance + 1e-6).
+    """
+    mean = features.mean(dim=0)
+    variance = (features - mean).square().mean(dim=0)
+    return torch.cat([features.amax(dim=0), mean, (variance + VARIANCE_FLOOR).sqrt()], dim=1)
+
+
+def nearest_cells(pixel: Tensor) -> Tensor:
+    """The coarse stage's decisions: cells of the 56-map, from pixels (views, V, 2)."""
+    return (pixel / 4.0).to(torch.int16)
+
+
+def nearest_features(maps: list[Tensor], cells: Tensor) -> Tensor:
+    """Read the coarse stage's maps at the given cells.
+
+    The official index is (view, h, w) divided by the map's scale as a whole and cast to int. The
+    division hits the view number too, so views 1 and 2 read view 0's maps; only their cameras
+    count.
+
+    Args:
+        maps: (1, 56, 56, 64), (1, 28, 28, 128), (1, 14, 14, 256), (1, 7, 7, 512).
+        cells: (views, V, 2), see ``nearest_cells``.
+
+    Returns:
+        (views, V, 960).
+    """
+    gathered = []
+    for level, feature_map in enumerate(maps):
+        size, channels = feature_map.shape[1], feature_map.shape[3]
+        index = cells.long() // 2**level
+        # A cell outside the map, which only NaN coordinates give, reads 0 as the GPU kernel does.
+        inside = ((index >= 0) & (index < size)).all(dim=2)
+        flat = (index[..., 0] * size + index[..., 1]).where(inside, size * size)
+        padded = F.pad(feature_map[0].reshape(size * size, channels), (0, 0, 0, 1))
+        gathered.append(padded[flat])
+    return torch.cat(gathered, dim=2)
+
+
+def bilinear_corners(pixel: Tensor) -> Tensor:
+    """The refine stage's decisions: floor and ceil of pixels (views, N, 2) in the 224-map."""
+    return torch.stack([pixel.floor(), pixel.ceil()], dim=3).to(torch.int16)
+
+
+def bilinear_features(maps: list[Tensor], pixel: Tensor, corners: Tensor) -> Tensor:
+    """Read the refine stage's maps between four corners.
+
+    Two consequences of the official arithmetic are kept. A coordinate that is exactly an integer
+    has floor = ceil, so all four weights are 0 and the feature vanishes. A coordinate clamped at
+    223 has, in the two coarser maps, a ceil outside the map, which reads 0 as the GPU kernel does.
+
+    Args:
+        maps: (views, 224, 224, 16), (…, 112, 112, 32), (…, 56, 56, 64).
+        pixel: (views, N, 2), in pixels of the 224 image, see ``pixels``.
+        corners: (views, N, 2, 2), see ``bilinear_corners``.
+
+    Returns:
+        (views, N, 112).
+    """
+    views = []
+    for view in range(pixel.shape[0]):
+        levels = []
+        floor, ceil = corners[view].long().unbind(dim=2)
+        for level, feature_map in enumerate(maps):
+            scale = 2**level
+            levels.append(
+                _between_corners(
+                    feature_map[view], pixel[view] / scale, floor // scale, -(-ceil // scale)
+                )
+            )
+        views.append(torch.cat(levels, dim=1))
+    return torch.stack(views)
+
+
+def _between_corners(feature_map: Tensor, at: Tensor, floor: Tensor, ceil: Tensor) -> Tensor:
+    """Weigh four corners of a map (S, S, C) at coordinates (N, 2), in the official order."""
+    size = feature_map.shape[0]
+    # One row and column of zeros stand for everything beyond the border.
+    flat = F.pad(feature_map, (0, 0, 0, 1, 0, 1)).reshape((size + 1) ** 2, -1)
+    (h0, w0), (h1, w1) = floor.clamp(0, size).unbind(1), ceil.clamp(0, size).unbind(1)
+    below, above = at - floor, ceil - at
+    result = _corner(flat, h0, w0, above[:, 0] * above[:, 1], size)
+    result = result + _corner(flat, h1, w0, below[:, 0] * above[:, 1], size)
+    result = result + _corner(flat, h0, w1, above[:, 0] * below[:, 1], size)
+    return result + _corner(flat, h1, w1, below[:, 0] * below[:, 1], size)
+
+
+def _corner(flat: Tensor, h: Tensor, w: Tensor, weight: Tensor, size: int) -> Tensor:
+    return weight[:, None] * flat[h * (size + 1) + w]

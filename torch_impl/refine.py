@@ -1,0 +1,141 @@
+"""The refine stage, P2MPP: every vertex moves to the softmax mean of 43 hypotheses, twice."""
+
+import torch
+from torch import Tensor, nn
+
+from torch_impl.cnn import PerceptualCNN
+from torch_impl.coarse import BlockMeshes
+from torch_impl.graph import LocalGraphConvolution, Support, by_vertices
+from torch_impl.listening import Listener, Pinned, tell
+from torch_impl.projection import (
+    bilinear_corners,
+    bilinear_features,
+    pixels,
+    view_statistics,
+)
+
+CNN_MAPS = (2, 5, 8)
+PROJECTED = 3 + 3 * (16 + 32 + 64)
+HIDDEN = 192
+CONVOLUTIONS = 6
+"""Local graph convolutions a block; the last one scores the hypotheses."""
+
+
+class ReasoningBlock(nn.Module):
+    """Six local graph convolutions and a softmax over the hypotheses of each vertex."""
+
+    def __init__(self, block: int) -> None:
+        super().__init__()
+        self.name = f"graph_drb_blk{block + 1}_layer_{3 * block + 2}"
+        self.first = CONVOLUTIONS * block + 1
+        for index in range(CONVOLUTIONS):
+            channels_in = HIDDEN if index else PROJECTED
+            channels_out = 1 if index == CONVOLUTIONS - 1 else HIDDEN
+            self.add_module(
+                f"localgconv_{self.first + index}",
+                LocalGraphConvolution(channels_in, channels_out),
+            )
+
+    def forward(self, features: Tensor, support: Support, listen: Listener | None = None) -> Tensor:
+        """Score the hypotheses: features (V, 43, 339) to weights (V, 43, 1) that sum to 1."""
+
+        def convolve(index: int, x: Tensor) -> Tensor:
+            layer = f"localgconv_{self.first + index}"
+            result: Tensor = self.get_submodule(layer)(x, support)
+            tell(listen, f"{self.name}.{layer}", result)
+            return result
+
+        x1 = convolve(0, features)
+        x3 = convolve(2, convolve(1, x1))
+        x3 = x3 + x1
+        tell(listen, f"{self.name}.residual_1", x3)
+        x5 = convolve(4, convolve(3, x3))
+        x5 = x5 + x3
+        tell(listen, f"{self.name}.residual_2", x5)
+        # The official network rectifies the score logits too.
+        score = convolve(5, x5).softmax(dim=1)
+        tell(listen, f"{self.name}.score", score)
+        return score
+
+
+class Refine(nn.Module):
+    """P2MPP. Parameter names are the torch keys of the weight table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cnn = PerceptualCNN()
+        for block in range(2):
+            reasoning = ReasoningBlock(block)
+            self.add_module(reasoning.name, reasoning)
+
+    def forward(
+        self,
+        images: Tensor,
+        cameras: Tensor,
+        mesh: Tensor,
+        offsets: Tensor,
+        support: Support,
+        listen: Listener | None = None,
+        pinned: Pinned | None = None,
+    ) -> list[BlockMeshes]:
+        """Refine a coarse mesh.
+
+        Args:
+            images: (3, 224, 224, 3), BGR in [0, 1].
+            cameras: (3, 5), see ``projection.camera_frames``.
+            mesh: (V, 3), camera frame of view 0.
+            offsets: (43, 3), hypotheses relative to their vertex, the vertex itself first.
+            support: the two (43, 43) matrices of the hypotheses' local graph.
+            listen: takes every tap.
+            pinned: pixel decisions to use instead of the run's own.
+
+        Returns:
+            The meshes before and after each of the two blocks, camera frame of view 0.
+        """
+        maps = self.cnn(images, CNN_MAPS, views=3, listen=listen)
+        meshes = []
+        for block in range(2):
+            hypotheses = mesh[:, None] + offsets
+            tell(listen, f"graph_sample_hypothesis_{block + 1}_layer_{3 * block}", hypotheses)
+            features = self._project(block, maps, cameras, hypotheses, listen, pinned)
+            name = f"graph_drb_blk{block + 1}_layer_{3 * block + 2}"
+            score = self.get_submodule(name)(features, support, listen)
+            moved = (score * offsets).sum(dim=1) + mesh
+            tell(listen, name, moved)
+            meshes.append(BlockMeshes(mesh, moved))
+            mesh = moved
+        return meshes
+
+    def _project(
+        self,
+        block: int,
+        maps: list[Tensor],
+        cameras: Tensor,
+        hypotheses: Tensor,
+        listen: Listener | None,
+        pinned: Pinned | None,
+    ) -> Tensor:
+        """Coordinates, then view statistics of the maps between four pixels: (V, 43, 339)."""
+        name = f"graph_localproj_{block + 1}_layer_{3 * block + 1}"
+        at = pixels(hypotheses.reshape(-1, 3), cameras)
+        corners = bilinear_corners(at)
+        if listen is not None:
+            listen.decide(name, corners)
+        if pinned is not None and name in pinned:
+            corners = pinned[name]
+        views, (vertices, count, _) = at.shape[0], hypotheses.shape
+        by_vertex = (views, vertices, count, -1)
+        # One tensor holds what belongs to a vertex, so that slices of vertices stay together.
+        inputs = torch.cat(
+            [at.reshape(by_vertex), corners.to(at.dtype).reshape(by_vertex)], dim=3
+        ).transpose(0, 1)
+
+        def read(part: Tensor) -> Tensor:
+            rows = part.transpose(0, 1).flatten(1, 2)
+            cells = rows[..., 2:].to(torch.int16).unflatten(2, (2, 2))
+            pooled = view_statistics(bilinear_features(maps, rows[..., :2], cells))
+            return pooled.reshape(part.shape[0], count, -1)
+
+        features = torch.cat([hypotheses, by_vertices(read, inputs)], dim=2)
+        tell(listen, name, features.flatten(0, 1))
+        return features

@@ -1,0 +1,100 @@
+"""What every weights file looks like to the rest of the project, whatever its format."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from weight_conversion.errors import InputError
+from weight_conversion.files import is_file
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable as the file describes it, before its values are read.
+
+    ``dtype`` is NumPy's name where there is one ("float32"), with the byte order before it if it
+    is not this machine's ("big-endian float32").
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An open weights file.
+
+    Attributes:
+        variables: what it lists.
+        read: the values of one variable, by name, in the file's layout.
+        files: where the values are kept.
+        step: the training step that its metadata give.
+        extras: what else it holds, by name, and nothing here reads.
+    """
+
+    variables: tuple[Variable, ...]
+    read: Callable[[str], NDArray[Any]]
+    files: tuple[Path, ...]
+    step: int | None = None
+    extras: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[Path, ...]:
+        """The files that are not there; reading then fails."""
+        return tuple(path for path in self.files if not is_file(path))
+
+
+@contextmanager
+def parsing(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a format's library raises into an :class:`InputError` about ``path``.
+
+    Raises:
+        InputError: anything went wrong inside the block; ``kind`` is what was expected.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # The libraries document no complete list of what damaged bytes make them raise (struct and
+    # zlib errors, KeyError, RecursionError, MemoryError were all seen), and each of them means
+    # the same to the user.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["unreadable"]
+        found = f"{type(error).__name__}: {lines[0][:200]}"
+        raise InputError(path, found, kind) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn whatever a format's library raises while it writes into an :class:`InputError`.
+
+    Raises:
+        InputError: anything went wrong inside the block, such as a full disk.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # A full disk is an OSError to one library, a RuntimeError to the next.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(path, f"writing failed ({lines[0][:200]})", "room to write it") from error
+
+
+def step_from(value: object) -> int | None:
+    """The step that a file's metadata give, as a number or its digits; None for anything else.
+
+    Metadata are anybody's: what is not a step, such as a "step" of a foreign tool, is no error.
+    """
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18:
+        return value
+    return None

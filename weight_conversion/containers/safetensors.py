@@ -1,0 +1,81 @@
+"""Safetensors: the state dict, with stage and step in the metadata."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from weight_conversion.containers.contents import Contents, Variable, parsing, step_from
+from weight_conversion.files import require_file
+
+_KIND = "a safetensors file"
+_NAMES = {
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "BF16": "bfloat16",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+    "BOOL": "bool",
+}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Contents]:
+    """Open a file.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    require_file(path, _KIND)
+    with parsing(path, _KIND):
+        file = safe_open(path, framework="numpy")
+    with file:
+        variables = []
+        with parsing(path, _KIND):
+            for name in file.keys():  # noqa: SIM118 - the file is not iterable itself
+                piece = file.get_slice(name)
+                dtype = str(piece.get_dtype())
+                variables.append(Variable(name, tuple(piece.get_shape()), _NAMES.get(dtype, dtype)))
+            metadata = file.metadata() or {}
+
+        def read(name: str) -> NDArray[Any]:
+            with parsing(path, f"{_KIND}, at {name}"):
+                return np.asarray(file.get_tensor(name))
+
+        yield Contents(tuple(variables), read, (path,), step_from(metadata.get("step")))
+
+
+def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int | None) -> None:
+    """Write a file of ``arrays`` by state-dict key."""
+    metadata = {"stage": stage} | ({} if step is None else {"step": str(step)})
+    save_file(dict(arrays), path, metadata)
+    _sort_metadata(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Order the header's metadata by name.
+
+    The library writes them in the order of a hash map, another one in each process; so the same
+    weights make the same bytes.
+    """
+    with path.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            stream.seek(8)
+            stream.write(text.ljust(size))

@@ -1,0 +1,142 @@
+"""Between checkpoint layout and state-dict layout, and between files.
+
+Everything here moves numbers and computes none: a value's bits are the same on both sides.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weight_conversion.errors import InputError
+from weight_conversion.formats import load_weights, save_weights, step_kept
+from weight_conversion.recognise import listing, mismatch
+from weight_conversion.weight_set import (
+    check_arrays,
+    check_stage,
+    check_variable,
+    dtype_text,
+    weights_sha256,
+)
+from weight_conversion.weights import WEIGHTS
+
+
+def check_bijection(stage: str, keys: Iterable[str], torch_keys: Iterable[str]) -> None:
+    """Raise unless every checkpoint key and every state-dict key is in the table exactly once.
+
+    Args:
+        stage: "coarse" or "refine".
+        keys: the checkpoint's variables.
+        torch_keys: the entries of the model's ``state_dict()``.
+
+    Raises:
+        InputError: naming what is missing and what is surplus, on whichever side.
+    """
+    check_stage(f"{stage} weights", stage)
+    sides = (
+        ("checkpoint", list(keys), [row.key for row in WEIGHTS[stage]]),
+        ("state dict", list(torch_keys), [row.torch_key for row in WEIGHTS[stage]]),
+    )
+    parts = []
+    for side, found, expected in sides:
+        twice = [name for name, count in Counter(found).items() if count > 1]
+        if twice:
+            parts.append(f"{side}: {len(twice)} more than once: {listing(twice)}")
+        if set(found) != set(expected):
+            difference = mismatch(set(expected) - set(found), set(found) - set(expected))
+            parts.append(f"{side}: {difference}")
+    if parts:
+        raise InputError(f"{stage} weights", "; ".join(parts), "each name of the table once")
+
+
+def to_state_dict(stage: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """The state dict of ``arrays``.
+
+    Args:
+        stage: "coarse" or "refine".
+        arrays: by checkpoint key, float32 in checkpoint layout (HWIO, (C_in, C_out)).
+
+    Returns:
+        By state-dict key, in the order of the network: new contiguous float32 arrays in state-dict
+        layout (OIHW, (C_in, C_out)).
+
+    Raises:
+        InputError: names, shapes, types or values are not those of the stage.
+    """
+    check_arrays(f"{stage} weights", stage, arrays)
+    return {row.torch_key: row.layout.to_torch(arrays[row.key]) for row in WEIGHTS[stage]}
+
+
+def from_state_dict(
+    stage: str, state: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float32]]:
+    """The checkpoint arrays of ``state``: the inverse of :func:`to_state_dict`.
+
+    Raises:
+        InputError: names, shapes, types or values are not those of the stage.
+    """
+    where = f"{stage} state dict"
+    check_stage(where, stage)
+    expected = {row.torch_key for row in WEIGHTS[stage]}
+    if expected != set(state):
+        difference = mismatch(expected - set(state), set(state) - expected)
+        raise InputError(where, difference, f"the {len(expected)} entries of {stage}")
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for row in WEIGHTS[stage]:
+        entry = state[row.torch_key]
+        check_variable(where, row.torch_key, entry.shape, dtype_text(entry.dtype), row.torch_shape)
+        arrays[row.key] = row.layout.to_checkpoint(entry)
+    check_arrays(where, stage, arrays)
+    return arrays
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a conversion did.
+
+    ``notes`` says what a person should know about it: what was left out, what could not be kept.
+    """
+
+    source: str
+    destination: str
+    stage: str
+    step: int | None
+    variables: int
+    numbers: int
+    weights_sha256: str
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "ignored": list(self.ignored), "notes": list(self.notes)}
+
+
+def convert(source: Path | str, destination: Path | str) -> Summary:
+    """Read weights from one file and write them to another, formats by their endings.
+
+    Raises:
+        InputError: the source is not a stage's weights, or the destination cannot be written.
+    """
+    weights = load_weights(source)
+    save_weights(destination, weights)
+    written = step_kept(destination, weights.step)
+    notes = []
+    if weights.ignored:
+        notes.append(f"{len(weights.ignored)} left out: {listing(weights.ignored)}")
+    if weights.step is not None and written != weights.step:
+        notes.append(f"a checkpoint's step is in its name: {weights.step} became {written}")
+    return Summary(
+        source=str(source),
+        destination=str(destination),
+        stage=weights.stage,
+        step=written,
+        variables=len(weights.arrays),
+        numbers=sum(array.size for array in weights.arrays.values()),
+        weights_sha256=weights_sha256(weights.arrays),
+        ignored=weights.ignored,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,31 @@
+"""CRC-32C (Castagnoli), masked as TensorFlow and LevelDB store it.
+
+A checksum that is stored beside the data it covers is rotated and offset first, because the CRC
+of data that contain their own CRC is degenerate.
+"""
+
+import google_crc32c
+
+_MASK_DELTA = 0xA282EAD8
+_CHUNK = 1 << 20
+
+
+def crc32c(data: bytes | memoryview) -> int:
+    """The checksum of ``data``, contiguous bytes."""
+    value: int = 0
+    # The extension reads only immutable buffers, so that a writable one is copied, by small
+    # pieces that stay in the cache.
+    for start in range(0, len(data), _CHUNK):
+        value = google_crc32c.extend(value, bytes(data[start : start + _CHUNK]))
+    return value
+
+
+def mask(value: int) -> int:
+    """The stored form of a checksum."""
+    return (((value >> 15) | (value << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def unmask(stored: int) -> int:
+    """The checksum of which ``stored`` is the stored form."""
+    rotated = (stored - _MASK_DELTA) & 0xFFFFFFFF
+    return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF

@@ -1,0 +1,14 @@
+"""The one exception that means "the input is at fault, not the program"."""
+
+
+class InputError(Exception):
+    """Bad or missing input: exit status 2 and one line.
+
+    The message says where (path or name), what was found and what was expected, in one line.
+    """
+
+    def __init__(self, where: object, found: str, expected: str = "") -> None:
+        message = f"{where}: {found}"
+        if expected:
+            message += f"; expected {expected}"
+        super().__init__(" ".join(message.split()))

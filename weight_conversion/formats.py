@@ -1,0 +1,185 @@
+"""Weights in files: which format a name means, and reading and writing it.
+
+| ending | names and layout | stage and step |
+|---|---|---|
+| `.safetensors` | state dict | metadata `stage`, `step` |
+| `.pt` | state dict | the state dict's `_metadata` |
+| `.onnx` (reading) | initializers named as in the state dict | metadata `step` |
+| `.npz` | checkpoint, a member a key | the archive's comment, JSON |
+| `.h5` | checkpoint, a key is a dataset's path | attributes of the root |
+| any other | a TensorFlow 1 checkpoint's prefix | the step at the prefix's end, `x.ckpt-50` |
+
+The stage is always told by the variables. Values are moved bit for bit; what is not float32, or
+not finite, or not of the expected shape is refused by name.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weight_conversion.atomic import replacing
+from weight_conversion.containers import checkpoint, hdf5, npz, onnx, pytorch, safetensors
+from weight_conversion.containers.checkpoint import step_in_name
+from weight_conversion.containers.contents import Contents, writing
+from weight_conversion.errors import InputError
+from weight_conversion.files import is_folder
+from weight_conversion.recognise import Naming, recognise_stage
+from weight_conversion.weight_set import (
+    WeightSet,
+    check_arrays,
+    check_finite,
+    check_variable,
+    dtype_text,
+    weights_sha256,
+)
+from weight_conversion.weights import WEIGHTS, WeightRow
+
+__all__ = [
+    "CHECKPOINT",
+    "FORMATS",
+    "Format",
+    "WeightSet",
+    "format_of",
+    "load_weights",
+    "opened_weights",
+    "save_weights",
+    "step_kept",
+    "weights_sha256",
+]
+
+_Write = Callable[[Path, Mapping[str, NDArray[Any]], str, "int | None"], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to keep weights.
+
+    Attributes:
+        name: for people and for ``inspect``.
+        suffix: the ending that means it; empty for a checkpoint's prefix.
+        naming: whose names and layout it uses.
+        opened: opens a file.
+        write: writes one, to a path of its own; None where this module cannot.
+        strangers: whether names beside the variables belong to it.
+    """
+
+    name: str
+    suffix: str
+    naming: Naming
+    opened: Callable[[Path], AbstractContextManager[Contents]]
+    write: _Write | None
+    strangers: bool = False
+
+
+CHECKPOINT = Format(
+    "TensorFlow 1 checkpoint", "", Naming.CHECKPOINT, checkpoint.opened, checkpoint.write
+)
+FORMATS = (
+    Format("safetensors", ".safetensors", Naming.TORCH, safetensors.opened, safetensors.write),
+    Format("PyTorch", ".pt", Naming.TORCH, pytorch.opened, pytorch.write),
+    Format("NumPy", ".npz", Naming.CHECKPOINT, npz.opened, npz.write),
+    Format("HDF5", ".h5", Naming.CHECKPOINT, hdf5.opened, hdf5.write),
+    Format("ONNX", ".onnx", Naming.TORCH, onnx.opened, None, strangers=True),
+    CHECKPOINT,
+)
+
+
+def format_of(path: Path) -> Format:
+    """The format that the ending of ``path`` means; any unknown one is a checkpoint's prefix."""
+    suffix = path.suffix.lower()
+    return next((form for form in FORMATS if form.suffix and form.suffix == suffix), CHECKPOINT)
+
+
+@contextmanager
+def opened_weights(path: Path) -> Iterator[tuple[Format, Contents]]:
+    """Open a weights file, whatever variables it holds.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    form = format_of(path)
+    with form.opened(path) as contents:
+        yield form, contents
+
+
+def load_weights(path: Path | str) -> WeightSet:
+    """Read the weights of one stage, whichever the file holds.
+
+    Raises:
+        InputError: the file is missing or damaged, its variables are not exactly those of one
+            stage (optimiser slots and counters in a checkpoint are left out), or one of them has
+            another shape, is not float32 or not finite.
+    """
+    path = Path(path)
+    with opened_weights(path) as (form, contents):
+        described = {variable.name: variable for variable in contents.variables}
+        found = recognise_stage(described, form.naming, path, form.strangers)
+        rows = WEIGHTS[found.stage]
+        for row in rows:
+            variable = described[form.naming.name_of(row)]
+            expected = form.naming.shape_of(row)
+            check_variable(path, variable.name, variable.shape, variable.dtype, expected)
+        arrays = {row.key: _read(path, form, contents, row) for row in rows}
+        ignored = (*found.ignored, *contents.extras)
+        return WeightSet(found.stage, arrays, contents.step, str(path), ignored)
+
+
+def save_weights(path: Path | str, weights: WeightSet) -> None:
+    """Write weights in the format that the ending of ``path`` means.
+
+    A file is replaced in one step or kept as it was; see
+    :func:`weight_conversion.bundle.write_bundle` for a checkpoint's two files.
+
+    Raises:
+        InputError: the weights are not exactly those of their stage, the format cannot be
+            written here (``.onnx``), or the file cannot.
+    """
+    path = Path(path)
+    form = format_of(path)
+    check_arrays(weights.source, weights.stage, weights.arrays)
+    if is_folder(path):
+        raise InputError(path, "a folder", "a file's name or a checkpoint's prefix")
+    if form.write is None:
+        raise InputError(path, f"no writer for {form.name} here", "another ending")
+    arrays = {
+        form.naming.name_of(row): _in_layout(form.naming, row, weights.arrays[row.key])
+        for row in WEIGHTS[weights.stage]
+    }
+    if form is CHECKPOINT:
+        # Two files, which the writer replaces itself.
+        with writing(path):
+            form.write(path, arrays, weights.stage, weights.step)
+        return
+    with replacing(path) as temporary, writing(path):
+        form.write(temporary, arrays, weights.stage, weights.step)
+
+
+def step_kept(path: Path | str, step: int | None) -> int | None:
+    """The step that a reader of ``path`` will find after weights of ``step`` were written to it.
+
+    A checkpoint has its step in its name, which the caller chose; all others keep ``step``.
+    """
+    path = Path(path)
+    return step_in_name(path) if format_of(path) is CHECKPOINT else step
+
+
+def _read(path: Path, form: Format, contents: Contents, row: WeightRow) -> NDArray[np.float32]:
+    """The values of one variable in checkpoint layout, checked once more as they really are."""
+    name = form.naming.name_of(row)
+    array = contents.read(name)
+    expected = form.naming.shape_of(row)
+    check_variable(path, name, array.shape, dtype_text(array.dtype), expected)
+    check_finite(path, name, array)
+    if form.naming is Naming.TORCH:
+        return row.layout.to_checkpoint(array)
+    return np.ascontiguousarray(array)
+
+
+def _in_layout(naming: Naming, row: WeightRow, array: NDArray[Any]) -> NDArray[Any]:
+    """``array``, in checkpoint layout, as ``naming`` lays it out, contiguous."""
+    return row.layout.to_torch(array) if naming is Naming.TORCH else np.ascontiguousarray(array)

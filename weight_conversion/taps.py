@@ -1,0 +1,200 @@
+"""The table of taps: every named activation, where it is computed and what it is computed from.
+
+``metagraph_tensor`` is the node of the exported TensorFlow 1.12 graph whose output 0 is the tap;
+shapes are that graph's (NHWC for the image network, three views first).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+IMAGES = "inputs/images"
+MESH = "inputs/mesh"
+
+# Side length and channels of the 18 feature maps.
+_MAPS: tuple[tuple[int, int], ...] = (
+    *((224, 16),) * 2,
+    *((112, 32),) * 3,
+    *((56, 64),) * 3,
+    *((28, 128),) * 3,
+    *((14, 256),) * 3,
+    *((7, 512),) * 4,
+)
+# The convolutions whose outputs the stage's projections read.
+_PROJECTED = {"coarse": (8, 11, 14, 18), "refine": (2, 5, 8)}
+# Block, its first graph convolution's layer number, how many it has, its vertices.
+_COARSE_BLOCKS = ((1, 1, 14, 156), (2, 17, 14, 618), (3, 33, 15, 2466))
+_HIDDEN = 192
+_FEATURES = 2883
+_HYPOTHESES = 43
+_VERTICES = 2466
+
+
+@dataclass(frozen=True)
+class TapRow:
+    """One tap.
+
+    Attributes:
+        stage: "coarse" or "refine".
+        order: position in the order of computation, from 0.
+        name: the tap's name in traces and reports.
+        metagraph_tensor: the node of the exported graph that computes it.
+        module: dotted name of the module of the torch model that computes it.
+        shape: the official shape.
+        parents: the taps that it is computed from without another tap between, in the order in
+            which the function reads them; ``inputs/images`` and ``inputs/mesh`` stand for the
+            inputs that change through the network. Constants (cameras, supports, unpooling
+            pairs, hypothesis offsets) and weights are not listed.
+    """
+
+    stage: str
+    order: int
+    name: str
+    metagraph_tensor: str
+    module: str
+    shape: tuple[int, ...]
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A row before its stage and position are known."""
+
+    name: str
+    tensor: str
+    module: str
+    shape: tuple[int, ...]
+    parents: tuple[str, ...]
+
+
+def _maps(stage: str) -> tuple[str, ...]:
+    return tuple(f"cnn.conv2d_{number}" for number in _PROJECTED[stage])
+
+
+def _cnn() -> Iterator[_Draft]:
+    """The 18 convolutions after their ReLU; the graph has them once per stage."""
+    parent = IMAGES
+    for number, (side, channels) in enumerate(_MAPS, start=1):
+        name = f"cnn.conv2d_{number}"
+        tensor = f"meshnet/pixel2mesh/cnn/conv2d_{number}/Relu"
+        yield _Draft(name, tensor, name, (3, side, side, channels), (parent,))
+        parent = name
+
+
+def _projection(layer: str, vertices: int, mesh: str) -> _Draft:
+    """Coordinates and statistics of the maps over the views, (V, 2883)."""
+    parents = (mesh, *_maps("coarse"))
+    return _Draft(layer, f"{layer}/concat_1", layer, (vertices, _FEATURES), parents)
+
+
+def _unpooled(number: int, vertices: int, mesh: str, hidden: str) -> Iterator[_Draft]:
+    """Projection, concatenation with the last hidden features, unpooling, before a block.
+
+    ``vertices`` counts the vertices before the unpooling; ``number`` is the block's.
+    """
+    layer = {2: "graph_proj_2_layer_15", 3: "graph_proj_3_layer_31"}[number]
+    yield _projection(layer, vertices, mesh)
+    concat = f"{layer}.concat"
+    node = {2: "concat", 3: "concat_1"}[number]
+    width = _FEATURES + _HIDDEN
+    yield _Draft(concat, node, layer, (vertices, width), (layer, hidden))
+    pool = {2: "graph_pool_1to2_layer_16", 3: "graph_pool_2to3_layer_32"}[number]
+    after = {2: 618, 3: 2466}[number]
+    yield _Draft(pool, f"{pool}/concat", pool, (after, width), (concat,))
+
+
+def _coarse_block(
+    block: int, first: int, count: int, vertices: int, features: str
+) -> Iterator[_Draft]:
+    """The graph convolutions of a coarse block with their residuals, coordinates last."""
+    current, kept = features, ""
+    for index in range(count):
+        layer = f"graph_conv_blk{block}_{index + 1}_layer_{first + index}"
+        coordinates = index == count - 1
+        node, width = ("add", 3) if coordinates else ("Relu", _HIDDEN)
+        yield _Draft(layer, f"{layer}/{node}", layer, (vertices, width), (current,))
+        current = layer
+        if index == 0:
+            kept = layer
+        elif index % 2 == 0 and index <= 12 and not coordinates:
+            # The graph numbers its products mul, mul_1, ... over all blocks, six to a block.
+            product = 6 * (block - 1) + index // 2 - 1
+            tensor = f"mul_{product}" if product else "mul"
+            current = f"{layer}.residual"
+            yield _Draft(current, tensor, layer, (vertices, _HIDDEN), (layer, kept))
+            kept = current
+
+
+def _coarse() -> Iterator[_Draft]:
+    yield from _cnn()
+    features = "graph_proj_1_layer_0"
+    yield _projection(features, _COARSE_BLOCKS[0][3], MESH)
+    mesh, hidden, vertices = MESH, "", 0
+    for block, first, count, after in _COARSE_BLOCKS:
+        if block > 1:
+            for draft in _unpooled(block, vertices, mesh, hidden):
+                yield draft
+                features = draft.name
+        for draft in _coarse_block(block, first, count, after, features):
+            yield draft
+            if draft.name.endswith(".residual"):
+                hidden = draft.name
+            mesh = draft.name
+        vertices = after
+
+
+def _refine_block(block: int, first_layer: int, mesh: str) -> Iterator[_Draft]:
+    """Hypotheses, their features, six local graph convolutions, scores, the moved mesh."""
+    rows, wide = (_VERTICES, _HYPOTHESES), (_VERTICES, _HYPOTHESES, _HIDDEN)
+    sample = f"graph_sample_hypothesis_{block}_layer_{first_layer}"
+    yield _Draft(sample, f"{sample}/Add", sample, (*rows, 3), (mesh,))
+    projection = f"graph_localproj_{block}_layer_{first_layer + 1}"
+    flat = (_VERTICES * _HYPOTHESES, 339)
+    parents = (sample, *_maps("refine"))
+    yield _Draft(projection, f"{projection}/concat_1", projection, flat, parents)
+
+    layer = f"graph_drb_blk{block}_layer_{first_layer + 2}"
+    scope = f"{layer}/{layer}"
+    numbers = range(6 * block - 5, 6 * block + 1)
+    convolutions = [f"{layer}.localgconv_{number}" for number in numbers]
+    residual_1, residual_2 = f"{layer}.residual_1", f"{layer}.residual_2"
+
+    def convolution(index: int, parent: str) -> _Draft:
+        tensor = f"{scope}/localgconv_{numbers[index]}/Relu"
+        shape = (*rows, 1) if index == 5 else wide
+        return _Draft(convolutions[index], tensor, convolutions[index], shape, (parent,))
+
+    yield convolution(0, projection)
+    yield convolution(1, convolutions[0])
+    yield convolution(2, convolutions[1])
+    yield _Draft(residual_1, f"{scope}/Add", layer, wide, (convolutions[2], convolutions[0]))
+    yield convolution(3, residual_1)
+    yield convolution(4, convolutions[3])
+    yield _Draft(residual_2, f"{scope}/Add_1", layer, wide, (convolutions[4], residual_1))
+    yield convolution(5, residual_2)
+    score = f"{layer}.score"
+    yield _Draft(score, f"{scope}/transpose_1", layer, (*rows, 1), (convolutions[5],))
+    yield _Draft(layer, f"{scope}/add_2", layer, (_VERTICES, 3), (score, mesh))
+
+
+def _refine() -> Iterator[_Draft]:
+    yield from _cnn()
+    mesh = MESH
+    for block, first_layer in ((1, 0), (2, 3)):
+        for draft in _refine_block(block, first_layer, mesh):
+            yield draft
+            last = draft.name
+        mesh = last
+
+
+def _rows(stage: str, drafts: Iterator[_Draft]) -> tuple[TapRow, ...]:
+    return tuple(
+        TapRow(stage, order, draft.name, draft.tensor, draft.module, draft.shape, draft.parents)
+        for order, draft in enumerate(drafts)
+    )
+
+
+TAPS: dict[str, tuple[TapRow, ...]] = {
+    "coarse": _rows("coarse", _coarse()),
+    "refine": _rows("refine", _refine()),
+}
+"""The taps of each stage, in the order of computation."""
