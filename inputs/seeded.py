@@ -4,17 +4,19 @@ Plain Glorot values make a poor probe. Through a dozen layers of random ReLUs th
 vertices grow alike, so that the meshes shrink to a point or leave the image, and the softmax is so
 flat that the refine stage hardly moves. These draws are made so that differences survive:
 
-- Image convolutions are normal with variance 2 / fan-in (He et al. 2015), which keeps the second
-  moment of the activations through a ReLU.
+- Image convolutions are normal, scaled as by He et al. (2015) to keep the second moment of the
+  activations of an even image through a ReLU. Most of a kernel is the same over its window: maps
+  that change abruptly from pixel to pixel would turn the rounding of a pixel coordinate, 1e-5
+  pixels, into differences that say nothing about the layers.
 - Graph convolutions are mostly "looks linear" (Balduzzi et al. 2017): channels come in pairs whose
   pre-activations are opposite and whose next weights are opposite, so that exactly one of each
   pair is alive and their difference passes on unchanged. A share of independent draws is mixed in,
   so that no symmetry is exact.
 - A block's first bias takes out what all vertices have in common: the ellipsoid's distance, and
   the features of an even grey image, which the drawn convolutions map to one number a channel.
-- Coordinate layers are centred where the initial ellipsoid is. In a scoring layer the second
-  matrix partly follows the first, so that the centre hypothesis, whose 42 neighbours weigh in its
-  sum, does not win every time.
+- Coordinate layers are centred where the initial ellipsoid is. In a scoring layer
+  the second matrix mostly follows the first, which cancels what a vertex's hypotheses have in
+  common, so that about half of the logits survive their ReLU.
 - Biases are normal, so that a missing one shows.
 """
 
@@ -32,6 +34,8 @@ GREY = 0.6
 """Brightness of the even image: between a white background and a shaded object."""
 DEVIATION_OVER_VIEWS = 0.04
 """What the third statistic of a feature is about, where the mean is of order 0.2."""
+EVEN = 0.85
+"""Share of an image convolution's response that is a mean over its window."""
 DEPTH = 0.8
 """Distance of the ellipsoid's centre before the first camera, in the network's units."""
 ROW_SUM = {"coarse": -1.0, "refine": -0.85}
@@ -46,9 +50,12 @@ HIDDEN_GAIN = 2**0.25
 SECOND_SUPPORT = {"coarse": 1.0, "refine": 0.2}
 """Gain of the second matrix; smaller where the centre hypothesis would swamp its sum."""
 COORDINATE_GAIN = 0.5
-SCORE_GAIN = 3.0
-SCORE_FOLLOWS = 0.28
-"""1 / 3.6, which cancels the centre's own row of S_1, whose entries sum to -3.2."""
+SCORE_GAIN = 1.0
+SCORE_FOLLOWS = 1.1
+"""With row sums of -0.76 and -0.91, S_0 + 1.1 S_1 cancels what a vertex's hypotheses share."""
+SCORE_MEAN = 0.3
+"""Mean over deviation of the scoring weights. Features are positive and the centre's row of
+S_0 + 1.1 S_1 sums to -2.5, so the centre's logit is mostly negative; else it would win."""
 BIAS_DEVIATION = 0.05
 
 
@@ -79,7 +86,10 @@ def seeded_weights(stage: str, seed: int = 0) -> dict[str, np.ndarray]:
 
 def _image_layer(rows: list[WeightRow], random: np.random.Generator) -> list[np.ndarray]:
     kernel, bias = (row.shape for row in rows)
-    weight = random.standard_normal(kernel) * np.sqrt(2 / np.prod(kernel[:3]))
+    window = kernel[0] * kernel[1]
+    even = random.standard_normal(kernel[2:]) / window
+    uneven = random.standard_normal(kernel) / np.sqrt(window)
+    weight = (np.sqrt(EVEN) * even + np.sqrt(1 - EVEN) * uneven) * np.sqrt(2 / kernel[2])
     return [weight, random.standard_normal(bias) * BIAS_DEVIATION]
 
 
@@ -97,6 +107,7 @@ def _graph_layer(
     second = _matrix(random, channels_in, channels_out, from_image)
     bias = _opposite_pairs(random.standard_normal(channels_out)) * BIAS_DEVIATION
     if layer.endswith(SCORE_LAYERS):
+        first += SCORE_MEAN / np.sqrt(channels_in)
         second = SCORE_FOLLOWS * first + 0.3 * second
         return [first * SCORE_GAIN, second * SCORE_GAIN, bias]
     if layer.endswith(COORDINATE_LAYERS):

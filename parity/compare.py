@@ -195,21 +195,24 @@ class _Comparing:
         return ""
 
     def _find_flips(self) -> tuple[list[Flip], int, bool]:
-        """Flipped decisions, their number, and whether any is more than a tie."""
+        """Flipped decisions, their number, and whether any is more than a tie.
+
+        A vertex that a flip has moved takes other decisions ever after. The pinned run, where there
+        is one, records what the candidate would have decided at every projection without that.
+        """
         found: list[Flip] = []
         count = 0
-        both = set(self.reference.names("decisions")) & set(self.candidate.names("decisions"))
+        decider = self.candidate if self.pinned is None else self.pinned
+        both = set(self.reference.names("decisions")) & set(decider.names("decisions"))
         for row in TAPS[self.stage]:
-            if row.name not in both or not self._both_have(row.name):
-                continue
-            listed, number = find_flips(self.reference, self.candidate, row.name)
-            found += listed
-            count += number
+            if row.name in both and all(
+                trace.has("taps", row.name) for trace in (self.reference, decider)
+            ):
+                listed, number = find_flips(self.reference, decider, row.name)
+                found += listed
+                count += number
         unexplained = count > len(found) or not all(flip.tie for flip in found)
         return found, count, unexplained
-
-    def _both_have(self, tap: str) -> bool:
-        return self.reference.has("taps", tap) and self.candidate.has("taps", tap)
 
     def _notes(self) -> Iterable[str]:
         reference, candidate = self.reference.header, self.candidate.header

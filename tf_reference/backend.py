@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 from tf_reference.coarse import coarse
 from tf_reference.decisions import checked_pinned
+from tf_reference.gradients import MESH, stage_gradients, stage_losses
 from tf_reference.listening import SILENCE, Listener, Listening
+from tf_reference.measured import checked_measured
 from tf_reference.metagraph import Metagraph, load_metagraph
 from tf_reference.parameters import network_inputs, network_weights
 from tf_reference.refine import refine
 from tf_reference.runtime import device_name, tf, tf_dtype, versions
 from weight_conversion.errors import InputError
-from weight_conversion.weights import STAGES
+from weight_conversion.weights import STAGES, WEIGHTS
 
 __all__ = ["TensorFlowBackend", "factory", "metagraph_factory", "versions"]
 
@@ -60,6 +62,57 @@ class TensorFlowBackend:
             tensors = network_weights(self.stage, weights, self._dtype)
             mesh: NDArray[Any] = self._network(prepared, tensors, taps)[-1].numpy()
         return mesh
+
+    def losses(self, inputs: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, float]:
+        """Each loss term by its name in the trace, weighted as in the total.
+
+        Args:
+            inputs: as for ``run``, and ``ground_truth``, ``samples`` and ``template``.
+            weights: by checkpoint key, in the checkpoint's layout.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape.
+        """
+        measured = checked_measured(self.stage, inputs)
+        pinned = checked_pinned(self.stage, inputs.get("pinned"))
+        with tf.device(self._device):
+            prepared = network_inputs(self.stage, inputs, self._dtype)
+            tensors = network_weights(self.stage, weights, self._dtype)
+            terms = stage_losses(self.stage, prepared, tensors, measured, pinned)
+        return {name: float(term) for name, term in terms.items()}
+
+    def gradients(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], term: str = "total"
+    ) -> dict[str, NDArray[Any]]:
+        """The gradient of a loss term by checkpoint key, and for the input ``mesh`` (V, 3).
+
+        Args:
+            inputs: as for ``losses``.
+            weights: by checkpoint key, in the checkpoint's layout.
+            term: a name that ``losses`` gives.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape, or no such term.
+        """
+        return self.losses_and_gradients(inputs, weights, term)[1]
+
+    def losses_and_gradients(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], term: str = "total"
+    ) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
+        """``losses`` and ``gradients`` of one and the same forward pass.
+
+        Raises:
+            InputError: see there.
+        """
+        measured = checked_measured(self.stage, inputs)
+        pinned = checked_pinned(self.stage, inputs.get("pinned"))
+        with tf.device(self._device):
+            prepared = network_inputs(self.stage, inputs, self._dtype)
+            tensors = network_weights(self.stage, weights, self._dtype)
+            found = stage_gradients(self.stage, prepared, tensors, measured, pinned, term)
+        gradients = {row.key: found.gradients[row.torch_key].numpy() for row in WEIGHTS[self.stage]}
+        gradients[MESH] = found.gradients[MESH].numpy()
+        return {name: float(value) for name, value in found.terms.items()}, gradients
 
     def prepared(
         self, inputs: Mapping[str, Any], weights: Mapping[str, Any]

@@ -185,3 +185,41 @@ def _check_gather(path: Path) -> None:
     if "bad_indices_policy" not in signature(tf.raw_ops.GatherNd).parameters:
         found = f"TensorFlow {tf.__version__} fails at pixels outside a map"
         raise InputError(path, found, "one whose GatherNd has bad_indices_policy")
+
+
+def tensor(name: str) -> "tf.Tensor":
+    """A tensor of TensorFlow's current graph, by its name ``node:0``."""
+    return tf.compat.v1.get_default_graph().get_tensor_by_name(name)
+
+
+def extend(
+    graph: ExportedGraph,
+    targets: Iterable[str],
+    dtype: str,
+    imported: set[str],
+    stand_ins: Mapping[str, "tf.Tensor"],
+) -> None:
+    """Import what ``targets`` are computed from into TensorFlow's current graph.
+
+    Args:
+        graph: where the nodes come from.
+        targets: names of nodes.
+        dtype: "float32" or "float64".
+        imported: the nodes that were imported before, under their own names; grows.
+        stand_ins: tensors to be read in place of the exported graph's (``node:0``), whose nodes
+            are not imported.
+
+    Raises:
+        InputError: the graph refers to a node that it does not have.
+    """
+    known = imported | {node_of(name) for name in stand_ins}
+    definition = extracted(graph, ancestors(graph, targets, cut=known), dtype)
+    new = {node.name for node in definition.node}
+    outside = {}
+    for node in definition.node:
+        for source in node.input:
+            if node_of(source) not in new:
+                full = source if ":" in source else f"{source}:0"
+                outside[source] = stand_ins[full] if full in stand_ins else tensor(full)
+    tf.compat.v1.import_graph_def(definition, input_map=outside, name="")
+    imported |= new

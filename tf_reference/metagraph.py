@@ -1,6 +1,6 @@
 """The authors' exported graph, run on TensorFlow 2: the reference that everything answers to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tf_reference.decisions import checked_pinned, decision_shapes
-from tf_reference.exported_graph import ExportedGraph, ancestors, extracted, read_metagraph
+from tf_reference.exported_graph import ExportedGraph, extend, node_of, read_metagraph
+from tf_reference.exported_losses import LossTensors, measured_feeds
 from tf_reference.listening import Listener, Listening
+from tf_reference.measured import checked_measured
 from tf_reference.parameters import Arrays, checked_arrays, checked_weights
 from tf_reference.runtime import device_name, tf, tf_dtype
 from weight_conversion.errors import InputError
@@ -151,14 +153,19 @@ class Metagraph:
     def __init__(self, graph: ExportedGraph, dtype: str, device: str) -> None:
         self.stage = graph.stage
         self.producer = graph.producer
-        self._path = graph.path
         self._rows = TAPS[graph.stage]
         self._tensors = {row.name: f"{row.metagraph_tensor}:0" for row in self._rows}
         self._tensors |= {IMAGES: "img_inp:0", MESH: "features:0"}
+        self._graph, self._dtype, self._device = graph, dtype, device_name(device)
         self._real: type[np.floating[Any]] = tf_dtype(dtype).as_numpy_dtype
+        self._imported: set[str] = set()
+        self._held: dict[str, Any] = {}
+        self._assign: list[Any] = []
+        self._values: dict[str, Any] = {}
+        self._losses: LossTensors | None = None
         self._loaded: dict[str, NDArray[np.float32]] | None = None
         try:
-            self._session = self._import(graph, dtype, device_name(device))
+            self._session = self._import(graph, dtype, self._device)
         except (ValueError, TypeError, tf.errors.OpError) as error:
             # Shapes or operations that contradict each other: a damaged or foreign file.
             reason = str(error).strip().partition("\n")[0]
@@ -166,25 +173,21 @@ class Metagraph:
 
     def _import(self, graph: ExportedGraph, dtype: str, device: str) -> Any:
         """A session on the inference part of the graph, its variables still empty."""
-        targets = [row.metagraph_tensor for row in self._rows]
-        variables = set(graph.variables.values())
-        definition = extracted(graph, ancestors(graph, targets, cut=variables), dtype)
         shapes = {row.key: row.shape for row in WEIGHTS[graph.stage]}
-        self._assign, self._values = [], {}
-        with tf.Graph().as_default() as imported, tf.device(device):
-            held: dict[str, Any] = {}
+        with tf.Graph().as_default() as self._tf_graph, tf.device(device):
             for key, node in graph.variables.items():
                 # Named apart: an unnamed placeholder would take the name of one of the graph's.
-                scope, shape = f"held/{len(held)}", shapes[key]
+                scope, shape = f"held/{len(self._held)}", shapes[key]
                 value = tf.compat.v1.placeholder(tf_dtype(dtype), shape, name=f"{scope}/value")
                 variable = tf.Variable(tf.zeros(shape, tf_dtype(dtype)), name=scope)
                 self._assign.append(variable.assign(value).op)
                 self._values[key] = value
-                held[node] = variable.value()
-            tf.compat.v1.import_graph_def(definition, input_map=held, name="")
-        unfed = {node.name for node in definition.node if node.op == "Placeholder"}
-        self._placeholders = {f"{name}:0" for name in unfed}
-        return tf.compat.v1.Session(graph=imported, config=_session_settings())
+                self._held[node] = variable.value()
+            held = {f"{node}:0": value for node, value in self._held.items()}
+            targets = [row.metagraph_tensor for row in self._rows]
+            extend(graph, targets, dtype, self._imported, held)
+        self._inference = frozenset(self._imported)
+        return tf.compat.v1.Session(graph=self._tf_graph, config=_session_settings())
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Put weights (by checkpoint key, checkpoint layout) into the graph's variables.
@@ -203,11 +206,18 @@ class Metagraph:
 
     def _feeds(self, inputs: Mapping[str, Any]) -> Fed:
         fed = item_feeds(checked_arrays(self.stage, inputs), self._real)
-        missing = sorted(self._placeholders - set(fed))
+        missing = sorted(self._placeholders() - set(fed))
         if missing:
-            raise InputError(self._path, f"reads {', '.join(missing)}", "a graph that does not")
+            raise InputError(
+                self._graph.path, f"reads {', '.join(missing)}", "a graph that does not"
+            )
         pinned = checked_pinned(self.stage, inputs.get("pinned"))
         return fed | pinned_feeds(self.stage, pinned, self._real)
+
+    def _placeholders(self) -> set[str]:
+        """The tensors that have to be fed for the taps."""
+        nodes = self._graph.nodes
+        return {f"{name}:0" for name in self._inference if nodes[name].op == "Placeholder"}
 
     def forward(self, inputs: Mapping[str, Any]) -> NDArray[Any]:
         """The stage's output mesh (V, 3), with the weights loaded last and nothing else fetched.
@@ -216,7 +226,7 @@ class Metagraph:
             InputError: inputs are missing or of another shape, or no weights are loaded.
         """
         if self._loaded is None:
-            raise InputError(self._path, "no weights are loaded", "load() before forward()")
+            raise InputError(self._graph.path, "no weights are loaded", "load() before forward()")
         last = self._tensors[self._rows[-1].name]
         mesh: NDArray[Any] = self._session.run(last, self._feeds(inputs))
         return mesh
@@ -291,6 +301,50 @@ class Metagraph:
                 if row.name in later:
                     kept[row.name] = array
         return kept
+
+    def losses(self, inputs: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, float]:
+        """Each loss term of the graph by its name in the trace.
+
+        Args:
+            inputs: as for ``run``, and ``ground_truth``, ``samples`` and ``template``.
+            weights: by checkpoint key, in the checkpoint's layout.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape.
+        """
+        found = self._session_losses(inputs, weights, lambda tensors: tensors.terms)
+        return {name: float(value) for name, value in found.items()}
+
+    def gradients(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], term: str = "total"
+    ) -> dict[str, NDArray[Any]]:
+        """The gradient of a loss term by checkpoint key, and for the input ``mesh`` (V, 3).
+
+        TensorFlow differentiates the graph's own operations.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape, or no such term.
+        """
+        return self._session_losses(inputs, weights, lambda tensors: tensors.gradients(term))
+
+    def _session_losses(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, Any],
+        fetches: Callable[[LossTensors], Mapping[str, Any]],
+    ) -> dict[str, NDArray[Any]]:
+        self.load(weights)
+        measured = checked_measured(self.stage, inputs)
+        fed = self._feeds(inputs)
+        fed |= measured_feeds(self.stage, measured, inputs["template"], self._real)
+        with self._tf_graph.as_default(), tf.device(self._device):
+            if self._losses is None:
+                self._losses = LossTensors(self._graph, self._dtype, self._imported, self._held)
+            wanted = dict(fetches(self._losses))
+        names = {operation.name for operation in self._tf_graph.get_operations()}
+        there = {name: value for name, value in fed.items() if node_of(name) in names}
+        found: dict[str, NDArray[Any]] = self._session.run(wanted, there)
+        return found
 
     def close(self) -> None:
         """Release the session's memory."""

@@ -53,7 +53,7 @@ BLOCKS = (
 )
 
 
-def _scores(
+def hypothesis_scores(
     x: "tf.Tensor", block: Block, supports: "tf.Tensor", weights: Weights, tap: Taps
 ) -> "tf.Tensor":
     """Softmax over the hypotheses: (V, 43, 339) features to (V, 43, 1) scores."""
@@ -75,7 +75,7 @@ def _scores(
     return score
 
 
-def _moved(
+def moved_mesh(
     mesh: "tf.Tensor",
     maps: list["tf.Tensor"],
     block: Block,
@@ -83,7 +83,19 @@ def _moved(
     weights: Weights,
     tap: Taps,
 ) -> "tf.Tensor":
-    """The mesh (V, 3) after one block."""
+    """The mesh after one block.
+
+    Args:
+        mesh: (V, 3), metres, camera frame of view 0; any number of vertices.
+        maps: (3, H, W, C) each, of sides 224, 112, 56.
+        block: which block.
+        inputs: cameras, offsets and supports.
+        weights: the variables.
+        tap: told the block's taps but the last.
+
+    Returns:
+        (V, 3), in the same frame.
+    """
 
     def features() -> "tf.Tensor":
         hypotheses = tf.expand_dims(mesh, 1) + tf.expand_dims(inputs.offsets, 0)
@@ -93,18 +105,23 @@ def _moved(
         return tf.reshape(x, (*hypotheses.shape[:2], -1))
 
     # Not named here: 144 MB (288 in float64) that only the first convolution needs.
-    score = _scores(features(), block, inputs.local_supports, weights, tap)
+    score = hypothesis_scores(features(), block, inputs.local_supports, weights, tap)
     return tf.reduce_sum(score * inputs.offsets, axis=1) + mesh
+
+
+def projected_maps(inputs: NetworkInputs, weights: Weights, tap: Taps) -> list["tf.Tensor"]:
+    """The image network's maps that hypotheses are projected into: sides 224, 112, 56."""
+    features = image_features(inputs.images, weights, tap)
+    return [features[number] for number in _MAPS]
 
 
 def refine(inputs: NetworkInputs, weights: Weights, tap: Taps) -> list["tf.Tensor"]:
     """The meshes after the two blocks, (2466, 3) each: metres, camera frame of view 0."""
-    features = image_features(inputs.images, weights, tap)
-    maps = [features[number] for number in _MAPS]
+    maps = projected_maps(inputs, weights, tap)
     mesh = inputs.mesh
     meshes = []
     for block in BLOCKS:
-        mesh = _moved(mesh, maps, block, inputs, weights, tap)
+        mesh = moved_mesh(mesh, maps, block, inputs, weights, tap)
         tap(block.reasoning, mesh)
         meshes.append(mesh)
     return meshes

@@ -71,10 +71,10 @@ class Kept:
 
     Args:
         wants: the taps it asks for; None for all.
-        until: the tap after which it stops the run by raising ``Enough``.
+        until: the tap after which it stops the run by raising ``EnoughError``.
     """
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def __init__(self, wants: set[str] | None = None, until: str | None = None) -> None:
@@ -94,7 +94,7 @@ class Kept:
         self.order.append(tap)
         self.taps[tap] = array
         if tap == self._until:
-            raise Kept.Enough
+            raise Kept.EnoughError
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,13 @@ from tf_reference.runtime import tf
 from weight_conversion.taps import TAPS
 from weight_conversion.weights import WEIGHTS
 
+Run = tuple[np.ndarray, dict[str, np.ndarray], dict[int, np.ndarray]]
 SIDES = {row.name: row.shape for row in TAPS["coarse"] if row.name.startswith("cnn.")}
 
 
-def direct_convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int):
+def direct_convolution(
+    x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int
+) -> np.ndarray:
     """One image (H, W, C) through an HWIO kernel, SAME as TensorFlow documents it, ReLU."""
     side, size = x.shape[0], kernel.shape[0]
     out = -(-side // stride)
@@ -27,7 +30,7 @@ def direct_convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stri
 
 
 @pytest.fixture(scope="module")
-def run() -> tuple[np.ndarray, dict[str, np.ndarray], dict[int, np.ndarray]]:
+def run() -> Run:
     """A 32 x 32 image through all layers, thin ones, in float64."""
     random = np.random.default_rng(0)
     weights, channels = {}, 3
@@ -46,7 +49,7 @@ def run() -> tuple[np.ndarray, dict[str, np.ndarray], dict[int, np.ndarray]]:
 
 
 @pytest.mark.parametrize("number", range(1, 19))
-def test_layer(run, number: int) -> None:
+def test_layer(run: Run, number: int) -> None:
     image, weights, maps = run
     before = image if number == 1 else maps[number - 1]
     sides = {1: 224, **{n: SIDES[f"cnn.conv2d_{n}"][1] for n in range(1, 19)}}

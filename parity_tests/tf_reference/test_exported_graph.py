@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from weight_conversion.weights import WEIGHTS, WeightRow
 PathOf = Callable[[str], Path]
 
 
-def _meta(path: Path) -> object:
+def _meta(path: Path) -> Any:
     message = tf.compat.v1.MetaGraphDef()
     message.ParseFromString(path.read_bytes())
     return message
@@ -90,11 +91,11 @@ def test_a_graph_without_saver(metagraph_path: PathOf, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def refine_graph(metagraph_path: PathOf) -> object:
+def refine_graph(metagraph_path: PathOf) -> Any:
     return read_metagraph(metagraph_path("refine"), "refine")
 
 
-def test_inference_needs_neither_losses_nor_training(refine_graph) -> None:
+def test_inference_needs_neither_losses_nor_training(refine_graph: Any) -> None:
     targets = [row.metagraph_tensor for row in TAPS["refine"]]
     names = ancestors(refine_graph, targets, cut=refine_graph.variables.values())
     kinds = {refine_graph.nodes[name].op for name in names}
@@ -102,7 +103,7 @@ def test_inference_needs_neither_losses_nor_training(refine_graph) -> None:
     assert not kinds & {"VariableV2", "PyFunc", "NnDistance", "SaveV2", "ApplyAdam", "Assign"}
 
 
-def test_ancestors_stop_at_the_cut(refine_graph) -> None:
+def test_ancestors_stop_at_the_cut(refine_graph: Any) -> None:
     block, cut = "graph_drb_blk1_layer_2/graph_drb_blk1_layer_2", "localgconv_1/Relu"
     names = ancestors(refine_graph, [f"{block}/localgconv_2/Relu"], cut=[f"{block}/{cut}"])
     assert f"{block}/localgconv_2/Relu" in names
@@ -110,12 +111,12 @@ def test_ancestors_stop_at_the_cut(refine_graph) -> None:
     assert not any(name.startswith("graph_localproj") for name in names)
 
 
-def test_extracted_ignores_pixels_outside(refine_graph) -> None:
+def test_extracted_ignores_pixels_outside(refine_graph: Any) -> None:
     definition = extracted(refine_graph, ["graph_localproj_1_layer_1/GatherNd"], "float32")
     assert definition.node[0].attr["bad_indices_policy"].s == b"IGNORE"
 
 
-def test_widening_leaves_no_float32(refine_graph) -> None:
+def test_widening_leaves_no_float32(refine_graph: Any) -> None:
     targets = [row.metagraph_tensor for row in TAPS["refine"]]
     names = ancestors(refine_graph, targets, cut=refine_graph.variables.values())
     definition = extracted(refine_graph, names, "float64")

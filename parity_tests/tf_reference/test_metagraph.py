@@ -135,7 +135,7 @@ def test_pinned_runs_agree(
     heard = []
     for make in (metagraph_factory(metagraph_path(stage)), factory):
         listener = kept(until=tap)
-        with pytest.raises(kept.Enough):
+        with pytest.raises(kept.EnoughError):
             make(stage, "float32", "cpu").run(given, weights(stage), listener)
         assert np.array_equal(listener.decisions[tap], pinned)
         heard.append(listener.taps[tap])
