@@ -80,9 +80,10 @@ def run_stage(
         taps=settings.taps,
     )
     comparison = at(comparison, shown.reference, shown.candidate)
-    again = [*commands, f"p2m-parity compare {shown.reference} {shown.candidate}"]
-    if paths.pinned.exists():
-        again[-1] += f" --pinned {shown.pinned}"
+    again = list(commands)
+    if settings.keep_traces:
+        pinned = f" --pinned {shown.pinned}" if paths.pinned.exists() else ""
+        again.append(f"p2m-parity compare {shown.reference} {shown.candidate}{pinned}")
     with progress.task(f"{stage} report", 1):
         write(comparison, folder, paths.reference, paths.candidate, again)
     output, _ = read_output(paths.reference)

@@ -14,9 +14,9 @@ flat that the refine stage hardly moves. These draws are made so that difference
   so that no symmetry is exact.
 - A block's first bias takes out what all vertices have in common: the ellipsoid's distance, and
   the features of an even grey image, which the drawn convolutions map to one number a channel.
-- Coordinate layers are centred where the initial ellipsoid is. In a scoring layer
-  the second matrix mostly follows the first, which cancels what a vertex's hypotheses have in
-  common, so that about half of the logits survive their ReLU.
+- Coordinate layers are centred where the initial ellipsoid is. In a scoring layer the
+  second matrix mostly follows the first, which cancels what a vertex's hypotheses have in common,
+  and a positive bias keeps most logits alive: a vertex whose logits are all clipped tells nothing.
 - Biases are normal, so that a missing one shows.
 """
 
@@ -42,15 +42,18 @@ ROW_SUM = {"coarse": -1.0, "refine": -0.85}
 """What a row of S_1 = 2L/λmax - I sums to, the centre of a local graph apart."""
 INDEPENDENT = 0.15
 """Share of a graph convolution's variance that is drawn without pairs."""
-COORDINATES_AMPLIFIED = {"coarse": 60.0, "refine": 10.0}
+COORDINATES_AMPLIFIED = {"coarse": 60.0, "refine": 20.0}
 """Gain of the three coordinate columns against the image features of a projection."""
-FEATURES_AMPLIFIED = {"coarse": 1.0, "refine": 6.0}
+FEATURES_AMPLIFIED = {"coarse": 1.0, "refine": 1.5}
 HIDDEN_GAIN = 2**0.25
 """Makes up, over the two layers between residuals, for the halving of variance by their mean."""
 SECOND_SUPPORT = {"coarse": 1.0, "refine": 0.2}
 """Gain of the second matrix; smaller where the centre hypothesis would swamp its sum."""
 COORDINATE_GAIN = 0.5
-SCORE_GAIN = 1.0
+SCORE_GAIN = 2.0
+SCORE_BIAS = 2.0
+"""Lifts the logits, whose deviation is of order 1: every vertex has some alive, so that its softmax
+is never flat, and some clipped, the centre above all."""
 SCORE_FOLLOWS = 1.1
 """With row sums of -0.76 and -0.91, S_0 + 1.1 S_1 cancels what a vertex's hypotheses share."""
 SCORE_MEAN = 0.3
@@ -109,7 +112,7 @@ def _graph_layer(
     if layer.endswith(SCORE_LAYERS):
         first += SCORE_MEAN / np.sqrt(channels_in)
         second = SCORE_FOLLOWS * first + 0.3 * second
-        return [first * SCORE_GAIN, second * SCORE_GAIN, bias]
+        return [first * SCORE_GAIN, second * SCORE_GAIN, bias + SCORE_BIAS]
     if layer.endswith(COORDINATE_LAYERS):
         bias = bias * COORDINATE_GAIN
         bias[2] -= DEPTH

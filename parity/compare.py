@@ -6,15 +6,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from parity.decisions import flips as find_flips
-from parity.measure import count_beyond, difference, relative
-from parity.result import Comparison, Flip, Status, TapResult, Verdict
-from parity.trace import GROUPS, TraceReader, inputs_sha256, open_trace
-from parity.verdict import PRECISION, Judge, Limits, lower
+from parity.comparable import check_comparable, check_pinned
+from parity.decisions import EVERYTHING, find_flips
+from parity.measure import count_beyond, difference, relative, significant_bits
+from parity.result import Comparison, Status, TapResult, Verdict
+from parity.trace import GROUPS, TraceReader, open_trace
+from parity.verdict import PRECISION, Judge, Limits, lower, precision_named
 from weight_conversion.errors import InputError
 from weight_conversion.taps import TAPS
+
+EXPLAINED_BY_PRECISION = 0.1
+"""RMS difference beyond which numbers that happen to be short, such as ones, explain nothing;
+eight bits of significand err by 2**-9, and by some layers' worth of it further on."""
 
 
 def compare(
@@ -43,9 +46,9 @@ def compare(
         first = stack.enter_context(open_trace(reference))
         second = stack.enter_context(open_trace(candidate))
         third = stack.enter_context(open_trace(pinned)) if pinned is not None else None
-        _check_comparable(first, second)
+        check_comparable(first, second)
         if third is not None:
-            _check_pinned(first, second, third)
+            check_pinned(first, second, third)
         return _Comparing(first, second, third, taps, judge or Limits()).result()
 
 
@@ -59,10 +62,13 @@ class _Comparing:
         judge: Judge,
     ) -> None:
         self.reference, self.candidate, self.pinned = reference, candidate, pinned
+        self.sides = (("reference", reference), ("candidate", candidate))
         self.glob, self.judge = glob, judge
         self.stage = reference.header.stage
-        self.dtype = lower(reference.header.dtype, candidate.header.dtype)
-        self.flips, self.flip_count, self.unexplained = self._find_flips()
+        self.limit = judge.limit(self.stage, lower(reference.header.dtype, candidate.header.dtype))
+        self.shapes = {row.name: row.shape for row in TAPS[self.stage]}
+        self.unmatched = {**reference.header.unmatched, **candidate.header.unmatched}
+        self.flips = find_flips(reference, candidate, pinned)
 
     def result(self) -> Comparison:
         names = {group: self._names(group) for group in GROUPS}
@@ -72,10 +78,8 @@ class _Comparing:
             group: tuple(self._compare(group, name, order) for order, name in enumerate(found))
             for group, found in names.items()
         }
-        unmatched = {**self.reference.header.unmatched, **self.candidate.header.unmatched}
         entries = [entry for group in GROUPS for entry in results[group]]
         divergences = [entry.tap for entry in entries if entry.status is Status.DIFFER]
-        missing = tuple(entry.tap for entry in entries if entry.status is Status.MISSING)
         return Comparison(
             stage=self.stage,
             verdict=_verdict(entries),
@@ -83,57 +87,51 @@ class _Comparing:
             taps=results["taps"],
             losses=results["losses"],
             gradients=results["gradients"],
-            missing=missing,
-            not_requested=self._not_requested(names["taps"], unmatched),
-            unmatched=unmatched,
-            flips=tuple(self.flips),
-            flip_count=self.flip_count,
+            missing=tuple(entry.tap for entry in entries if entry.status is Status.MISSING),
+            not_requested=self._not_requested(names["taps"]),
+            unmatched=self.unmatched,
+            flips=self.flips.listed,
+            flip_count=self.flips.count,
             notes=tuple(self._notes()),
             reference=self.reference.side,
             candidate=self.candidate.side,
         )
 
     def _names(self, group: str) -> list[str]:
-        """What must be compared of a group, in order: all that either side has, and should have."""
-        sides = (self.reference.names(group), self.candidate.names(group))
-        expected: list[str] = []
-        if group == "taps":
-            unmatched = {*self.reference.header.unmatched, *self.candidate.header.unmatched}
-            expected = [
-                row.name
-                for row in TAPS[self.stage]
-                if row.name not in unmatched and self._was_requested(row.name)
-            ]
-        extra = [name for side in sides for name in side]
+        """What must be compared of a group, in order: all that either side has, or should have.
+
+        Taps that a backend declares not to have are among them: nobody has compared them.
+        """
+        expected = [name for name in self.shapes if self._was_requested(name)]
         prefix = "" if group == "taps" else f"{group}/"
+        names = expected if group == "taps" else []
+        names = names + [name for _, trace in self.sides for name in trace.names(group)]
+        if group == "taps":
+            # The table's order is that of the computation, whatever the traces say.
+            places = {name: place for place, name in enumerate(self.shapes)}
+            names.sort(key=lambda name: places.get(name, len(places)))
         return [
-            name
-            for name in dict.fromkeys([*expected, *extra])
-            if fnmatch.fnmatchcase(prefix + name, self.glob)
+            name for name in dict.fromkeys(names) if fnmatch.fnmatchcase(prefix + name, self.glob)
         ]
 
     def _was_requested(self, tap: str) -> bool:
         """Whether at least one of the two recordings was to hold the tap."""
-        headers = (self.reference.header, self.candidate.header)
-        return any(fnmatch.fnmatchcase(tap, header.requested) for header in headers)
+        return any(fnmatch.fnmatchcase(tap, trace.header.requested) for _, trace in self.sides)
 
-    def _not_requested(self, compared: list[str], unmatched: dict[str, str]) -> tuple[str, ...]:
-        known = [row.name for row in TAPS[self.stage]]
-        present = [*self.reference.names("taps"), *self.candidate.names("taps")]
-        done = {*compared, *unmatched}
-        return tuple(name for name in dict.fromkeys([*known, *present]) if name not in done)
+    def _not_requested(self, compared: list[str]) -> tuple[str, ...]:
+        present = [name for _, trace in self.sides for name in trace.names("taps")]
+        return tuple(
+            name for name in dict.fromkeys([*self.shapes, *present]) if name not in compared
+        )
 
     def _compare(self, group: str, name: str, order: int) -> TapResult:
         label = name if group == "taps" else f"{group}/{name}"
-        absent = [
-            side
-            for side, trace in (("reference", self.reference), ("candidate", self.candidate))
-            if not trace.has(group, name)
-        ]
+        absent = [side for side, trace in self.sides if not trace.has(group, name)]
         if absent:
-            return TapResult(
-                label, order, Status.MISSING, (), "", note=f"not in the {' and '.join(absent)}"
-            )
+            note = f"not in the {' and '.join(absent)}"
+            if group == "taps" and name in self.unmatched:
+                note += f": {self.unmatched[name]}"
+            return TapResult(label, order, Status.MISSING, (), "", note=note)
         first, second = self.reference.dataset(group, name), self.candidate.dataset(group, name)
         base = TapResult(label, order, Status.DIFFER, first.shape, str(second.dtype))
         if first.shape != second.shape:
@@ -145,30 +143,31 @@ class _Comparing:
 
     def _judge(self, base: TapResult, group: str, name: str) -> TapResult:
         measured = difference(self.reference, self.candidate, group, name)
-        limit = self.judge.limit(self.stage, self.dtype)
-        status = self.judge.status(measured.max_abs, measured.scale, limit)
+        status = self.judge.status(measured.max_abs, measured.scale, self.limit)
         notes = []
         if measured.unmatched:
             notes.append(f"{measured.unmatched} elements NaN or infinite on one side")
         if measured.not_a_number:
             notes.append(f"{measured.not_a_number} elements NaN on both sides")
         pinned_max_rel = None
-        if status is Status.DIFFER and self.pinned is not None and self.pinned.has(group, name):
-            again = difference(self.reference, self.pinned, group, name)
-            pinned_max_rel = relative(again.max_abs, again.scale)
-            if self.judge.status(again.max_abs, again.scale, limit) is Status.AGREE:
-                if self.unexplained:
-                    notes.append("a pixel decision differs by more than rounding explains")
-                else:
-                    status = Status.FLIP
-                    notes.append("only through pixel decisions that are ties")
-        too_low = self._lower_precision(group, name)
+        if status is Status.DIFFER:
+            status, pinned_max_rel, note = self._with_pinned(measured.scale, group, name)
+            notes += [note] if note else []
+        too_low = self._lower_type(group, name)
         if too_low:
             status = Status.DIFFER
+        elif status is Status.DIFFER and measured.rms_rel < EXPLAINED_BY_PRECISION:
+            too_low = self._lower_values(group, name)
+        if too_low:
             notes.insert(0, too_low)
+        official = self.shapes.get(name) if group == "taps" else None
+        if official not in (None, base.shape):
+            notes.insert(0, f"both have shape {base.shape}, the network {official}")
+            if status is not Status.DIFFER:
+                status = Status.INVALID
         mismatched = 0
         if status in (Status.DIFFER, Status.FLIP):
-            tolerance = limit * measured.scale
+            tolerance = self.limit * measured.scale
             mismatched = count_beyond(self.reference, self.candidate, group, name, tolerance)
         return replace(
             base,
@@ -182,37 +181,65 @@ class _Comparing:
             scale=measured.scale,
             max_rel=relative(measured.max_abs, measured.scale),
             rms_rel=measured.rms_rel,
-            limit=limit,
+            limit=self.limit,
             pinned_max_rel=pinned_max_rel,
             note="; ".join(notes),
         )
 
-    def _lower_precision(self, group: str, name: str) -> str:
-        for side, trace in (("reference", self.reference), ("candidate", self.candidate)):
-            found, asked = str(trace.dataset(group, name).dtype), trace.header.dtype
-            if PRECISION.get(found, 0) < PRECISION[asked]:
+    def _with_pinned(self, scale: float, group: str, name: str) -> tuple[Status, float | None, str]:
+        """Whether a difference is only flips: the status, ``pinned_max_rel`` and a note.
+
+        It is, if the run on the reference's decisions agrees, every flip is a tie, and what no flip
+        can have reached agrees without it.
+        """
+        pinned = self.pinned
+        if (
+            pinned is None
+            or not pinned.has(group, name)
+            or pinned.dataset(group, name).shape != self.reference.dataset(group, name).shape
+        ):
+            return Status.DIFFER, None, ""
+        again = difference(self.reference, pinned, group, name)
+        max_rel = relative(again.max_abs, again.scale)
+        if self.judge.status(again.max_abs, again.scale, self.limit) is not Status.AGREE:
+            return Status.DIFFER, max_rel, ""
+        touched = self.flips.touched.get(name)
+        if self.flips.count and not (group == "taps" and name in self.shapes):
+            # A loss, a gradient or a tap of the backend's own may depend on everything.
+            touched = EVERYTHING
+        if touched is None:
+            return Status.DIFFER, max_rel, "no pixel decision that differs can have reached it"
+        if not self.flips.explained:
+            note = "a pixel decision differs by more than rounding explains"
+            return Status.DIFFER, max_rel, note
+        rest = difference(self.reference, self.candidate, group, name, without=touched)
+        if self.judge.status(rest.max_abs, scale, self.limit) is not Status.AGREE:
+            note = "differs also where no pixel decision that differs can have reached"
+            return Status.DIFFER, max_rel, note
+        return Status.FLIP, max_rel, "only through pixel decisions that are ties"
+
+    def _lower_type(self, group: str, name: str) -> str:
+        for side, trace in self.sides:
+            bits, asked = trace.significand(group, name), trace.header.dtype
+            if bits < PRECISION[asked]:
+                found = precision_named(bits) if bits else str(trace.dataset(group, name).dtype)
                 return f"the {side} is {found} where {asked} was asked for"
         return ""
 
-    def _find_flips(self) -> tuple[list[Flip], int, bool]:
-        """Flipped decisions, their number, and whether any is more than a tie.
-
-        A vertex that a flip has moved takes other decisions ever after. The pinned run, where there
-        is one, records what the candidate would have decided at every projection without that.
-        """
-        found: list[Flip] = []
-        count = 0
-        decider = self.candidate if self.pinned is None else self.pinned
-        both = set(self.reference.names("decisions")) & set(decider.names("decisions"))
-        for row in TAPS[self.stage]:
-            if row.name in both and all(
-                trace.has("taps", row.name) for trace in (self.reference, decider)
-            ):
-                listed, number = find_flips(self.reference, decider, row.name)
-                found += listed
-                count += number
-        unexplained = count > len(found) or not all(flip.tie for flip in found)
-        return found, count, unexplained
+    def _lower_values(self, group: str, name: str) -> str:
+        """Whether one side alone has values of lower precision than their type could hold."""
+        bits = [
+            significant_bits(trace, group, name, PRECISION[trace.header.dtype])
+            for _, trace in self.sides
+        ]
+        for (side, trace), own, other in zip(self.sides, bits, reversed(bits), strict=True):
+            fits = [dtype for dtype, limit in PRECISION.items() if own <= limit < other]
+            if own and fits:
+                lowest = min(fits, key=lambda dtype: PRECISION[dtype])
+                return (
+                    f"the {side}'s values are all {lowest} ones, {trace.header.dtype} was asked for"
+                )
+        return ""
 
     def _notes(self) -> Iterable[str]:
         reference, candidate = self.reference.header, self.candidate.header
@@ -220,11 +247,12 @@ class _Comparing:
             yield "the two sides ran on different weights"
         if reference.dtype != candidate.dtype:
             yield f"the reference ran in {reference.dtype}, the candidate in {candidate.dtype}"
-        if self.flip_count:
-            ties = sum(flip.tie for flip in self.flips)
+        if self.flips.count:
+            listed = self.flips.listed
+            ties = sum(flip.tie for flip in listed)
             yield (
-                f"{self.flip_count} pixel decisions differ, "
-                f"{ties} of the {len(self.flips)} listed are ties within rounding"
+                f"{self.flips.count} pixel decisions differ, "
+                f"{ties} of the {len(listed)} listed are ties within rounding"
             )
             if self.pinned is None:
                 yield "to tell their effect from other differences, run the candidate with --pin"
@@ -238,52 +266,3 @@ def _verdict(entries: list[TapResult]) -> Verdict:
     if statuses & {Status.MISSING, Status.INVALID} or not compared:
         return Verdict.INVALID
     return Verdict.AGREE
-
-
-def _check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
-    for trace in (reference, candidate):
-        header = trace.header
-        if header.stage not in TAPS:
-            raise InputError(trace.path, f"stage {header.stage!r}", " or ".join(TAPS))
-        if header.dtype not in ("float32", "float64"):
-            raise InputError(trace.path, f"dtype {header.dtype!r}", "float32 or float64")
-    if reference.header.stage != candidate.header.stage:
-        raise InputError(
-            candidate.path,
-            f"a trace of the {candidate.header.stage} stage",
-            f"the {reference.header.stage} stage, as in {reference.path}",
-        )
-    different = [
-        name
-        for name in set(reference.names("inputs")) & set(candidate.names("inputs"))
-        if not _equal(reference, candidate, name)
-    ]
-    if different or reference.header.inputs_sha256 != candidate.header.inputs_sha256:
-        what = f" ({', '.join(sorted(different))})" if different else ""
-        raise InputError(
-            candidate.path,
-            f"recorded on other inputs{what} than {reference.path}",
-            "two runs on the same inputs",
-        )
-
-
-def _equal(reference: TraceReader, candidate: TraceReader, name: str) -> bool:
-    first, second = reference.dataset("inputs", name), candidate.dataset("inputs", name)
-    if first.shape != second.shape:
-        return False
-    return np.array_equal(
-        reference.array("inputs", name), candidate.array("inputs", name), equal_nan=True
-    )
-
-
-def _check_pinned(reference: TraceReader, candidate: TraceReader, pinned: TraceReader) -> None:
-    _check_comparable(reference, pinned)
-    decisions = {name: reference.array("decisions", name) for name in reference.names("decisions")}
-    if pinned.header.pinned != inputs_sha256(decisions):
-        raise InputError(
-            pinned.path, f"not pinned to {reference.path}", "a trace recorded with --pin of it"
-        )
-    for name in ("backend", "dtype", "device", "weights_sha256"):
-        found, expected = getattr(pinned.header, name), getattr(candidate.header, name)
-        if found != expected:
-            raise InputError(pinned.path, f"{name} {found!r}", f"{expected!r} as the candidate's")

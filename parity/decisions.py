@@ -4,154 +4,217 @@ A vertex whose pixel coordinate lies within rounding of a cell's border may fall
 it in two correct float32 implementations. Such a flip changes a whole row of features; it is a
 decision, not an error. Whether it was a tie is computed here: the coordinate again in float64 from
 each side's own recorded vertex, and a running bound on the error that the run's precision can make.
+Which rows of which taps a flip may change follows from the table of taps.
 """
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from parity.pixels import bounded_pixels
 from parity.result import Flip
-from parity.rounding import UNIT_ROUNDOFF, Bounded, dot, stack
 from parity.trace import TraceReader
+from weight_conversion.errors import InputError
+from weight_conversion.taps import TAPS, TapRow
 
-PI = float(np.float32(np.pi))
-FOCAL, CENTRE, LAST_PIXEL = 248.0, 112.0, 223.0
-COARSE_CELL = 4.0
+LAST_PIXEL = 223
+"""Pixel coordinates are clamped to [0, 223]."""
+COARSE_CELL = 4
 """Pixels a side of the finest cell that the coarse stage tells apart."""
+VIEWS = 3
 MOST_FLIPS = 1000
-"""Flips listed one by one; a wrong camera flips nearly every row, and the count says so."""
+"""Flips of a projection described one by one; a wrong camera flips nearly every row."""
+PROJECTIONS = {
+    "coarse": ("graph_proj_1_layer_0", "graph_proj_2_layer_15", "graph_proj_3_layer_31"),
+    "refine": ("graph_localproj_1_layer_1", "graph_localproj_2_layer_4"),
+}
+"""The taps that take pixel decisions; their first three columns are the points they project."""
+VERTICES = TAPS["refine"][-1].shape[0]
+"""Of the refine stage's mesh; each has as many rows of hypotheses."""
+EVERYTHING = np.ones(1, dtype=bool)
+"""A mask of one row that stands for all."""
 
 
-def bounded_pixels(points: np.ndarray, cameras: np.ndarray, dtype: str) -> Bounded:
-    """Pixel coordinates with the error that computing them in ``dtype`` may make.
+@dataclass(frozen=True)
+class Flips:
+    """The pixel decisions that two traces took differently.
 
-    Args:
-        points: (N, 3) as the run held them, camera frame of view 0.
-        cameras: (views, 5), azimuth° and elevation° and distance among them.
-        dtype: the run's precision.
-
-    Returns:
-        (views, N, 2): h and w in pixels of the 224 image, clamped to [0, 223].
+    ``listed`` are at most a thousand a projection of the ``count`` in all. ``touched`` says, by
+    tap, what they may have changed: a mask (n,), bool, of the tap's rows in n groups of equal size.
+    A tap without an entry is as it would be without them.
     """
-    u = UNIT_ROUNDOFF[dtype]
-    frames = [_frame(camera, u) for camera in np.asarray(cameras, dtype=np.float64)]
-    position_0, rows_0 = frames[0]
-    inverse = _inverse_of_rows(rows_0)
-    v = [Bounded.exact(points[:, axis], u) for axis in range(3)]
-    world = [dot(v, [row[axis] for row in inverse]) + position_0[axis] for axis in range(3)]
-    views = []
-    for position, rows in frames:
-        away = [world[axis] - position[axis] for axis in range(3)]
-        x, y, z = (dot(away, [row[axis] for axis in range(3)]) for row in rows)
-        zero = Bounded.exact(np.zeros(()), u)
-        focal, centre = (Bounded.exact(np.asarray(c), u) for c in (FOCAL, CENTRE))
-        h = focal * ((zero - y) / (zero - z)) + centre
-        w = focal * (x / (zero - z)) + centre
-        views.append(stack([h, w]))
-    value = np.stack([np.clip(view.value, 0.0, LAST_PIXEL) for view in views])
-    return Bounded(value, np.stack([view.error for view in views]), u)
+
+    listed: tuple[Flip, ...]
+    count: int
+    touched: Mapping[str, np.ndarray]
+
+    @property
+    def explained(self) -> bool:
+        """Whether every one is known to be a tie."""
+        return self.count == len(self.listed) and all(flip.tie for flip in self.listed)
 
 
-def flips(reference: TraceReader, candidate: TraceReader, tap: str) -> tuple[list[Flip], int]:
-    """The decisions of one projection that differ: the first thousand, and how many in all."""
-    first, second = reference.array("decisions", tap), candidate.array("decisions", tap)
-    if first.shape != second.shape:
-        return [], max(first.size, second.size)
-    differing = np.argwhere(_per_axis(np.asarray(first != second)))
-    if not len(differing):
-        return [], 0
-    listed = differing[:MOST_FLIPS]
-    rows = np.unique(listed[:, 1])
-    sides = []
-    for trace in (reference, candidate):
-        # A projection's first three columns are the points it projected.
-        points = trace.dataset("taps", tap)[rows, :3].astype(np.float64)
-        dtype = trace.header.dtype
-        cameras = trace.array("inputs", "cameras")
-        sides.append(bounded_pixels(points, cameras, dtype))
+def find_flips(
+    reference: TraceReader, candidate: TraceReader, pinned: TraceReader | None = None
+) -> Flips:
+    """Where two traces of one stage and the same inputs decided differently.
+
+    A vertex that a flip has moved takes other decisions ever after. The pinned run, where there is
+    one, records what the candidate would have decided there without that.
+
+    Raises:
+        InputError: decisions of another shape or type than the stage has, or none that match.
+    """
+    listed: list[Flip] = []
+    count = 0
+    touched: dict[str, np.ndarray] = {}
+    for row in TAPS[reference.header.stage]:
+        followed = _inherited(row, touched)
+        if followed is not None:
+            touched[row.name] = followed
+        if not (reference.has("decisions", row.name) and candidate.has("decisions", row.name)):
+            continue
+        places = _differing(reference, candidate, row)
+        if len(places):
+            touched[row.name] = _touched(row, places, followed)
+        for decider, found in _deciders(reference, candidate, pinned, row, places, followed):
+            listed += _described(reference, decider, row, found)
+            count += len(found)
+    return Flips(tuple(listed), count, touched)
+
+
+def _inherited(row: TapRow, touched: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """What flips before this tap may have changed in it."""
+    masks = [touched[parent] for parent in row.parents if parent in touched]
+    if not masks:
+        return None
+    if row.stage == "coarse":
+        # Graph convolutions and unpooling mix the vertices.
+        return EVERYTHING
+    # The refine stage mixes nothing between vertices, and all its masks are by vertex.
+    return np.asarray(np.logical_or.reduce(masks))
+
+
+def _touched(row: TapRow, places: np.ndarray, followed: np.ndarray | None) -> np.ndarray:
+    """``followed`` and the rows of ``places``."""
+    if followed is EVERYTHING:
+        return EVERYTHING
+    # By vertex, which in the refine stage has several rows.
+    groups = VERTICES if row.stage == "refine" else row.shape[0]
+    mask = np.zeros(groups, dtype=bool) if followed is None else followed.copy()
+    mask[places[:, 1] // (row.shape[0] // groups)] = True
+    return mask
+
+
+def _deciders(
+    reference: TraceReader,
+    candidate: TraceReader,
+    pinned: TraceReader | None,
+    row: TapRow,
+    places: np.ndarray,
+    followed: np.ndarray | None,
+) -> Iterator[tuple[TraceReader, np.ndarray]]:
+    """Which trace to ask, the pinned one where flips went before, and the places that differ."""
+    if followed is None or pinned is None or not pinned.has("decisions", row.name):
+        yield candidate, places
+        return
+    rows = np.repeat(followed, row.shape[0] // len(followed))
+    yield candidate, places[~rows[places[:, 1]]]
+    places = _differing(reference, pinned, row)
+    yield pinned, places[rows[places[:, 1]]]
+
+
+def _differing(reference: TraceReader, other: TraceReader, row: TapRow) -> np.ndarray:
+    """(n, 3): view, row and axis (0 for h, 1 for w) of the decisions that differ."""
+    differs = _decisions(reference, row) != _decisions(other, row)
+    return np.argwhere(differs.any(axis=3))
+
+
+def _decisions(trace: TraceReader, row: TapRow) -> np.ndarray:
+    """(views, N, 2 = h, w, 1 or 2): the cell, or floor and ceil."""
+    shape = (VIEWS, row.shape[0], 2) if row.stage == "coarse" else (VIEWS, row.shape[0], 2, 2)
+    found = trace.array("decisions", row.name, shape)
+    if found.dtype.kind not in "iu":
+        raise InputError(trace.path, f"/decisions/{row.name} has dtype {found.dtype}", "integers")
+    return found.reshape(*shape[:3], -1)
+
+
+def _described(
+    reference: TraceReader, other: TraceReader, row: TapRow, places: np.ndarray
+) -> list[Flip]:
+    """The first thousand of ``places``; none where the tap, and so the points, are not there."""
+    traces = (reference, other)
+    if not len(places) or not all(_has_points(trace, row) for trace in traces):
+        return []
+    places = places[:MOST_FLIPS]
+    rows = np.unique(places[:, 1])
+    first, second = (_decisions(trace, row) for trace in traces)
+    near, far = (
+        bounded_pixels(
+            trace.read("taps", row.name, trace.dataset("taps", row.name), (rows, slice(0, 3))),
+            trace.array("inputs", "cameras", (VIEWS, 5)),
+            trace.header.dtype,
+        )
+        for trace in traces
+    )
     found = []
-    for view, row, axis in listed:
-        place = (view, np.searchsorted(rows, row), axis)
-        pixel = float(sides[0].value[place])
-        shift = abs(float(sides[1].value[place]) - pixel)
-        rounding = float(sides[0].error[place] + sides[1].error[place]) + shift
-        a, b = first[view, row, axis], second[view, row, axis]
+    for view, index, axis in places:
+        place = (view, np.searchsorted(rows, index), axis)
+        pixel = float(near.value[place])
+        choices = (first[view, index, axis], second[view, index, axis])
         found.append(
             Flip(
-                tap=tap,
-                row=int(row),
+                tap=row.name,
+                row=int(index),
                 view=int(view),
                 axis="hw"[axis],
-                reference=_named(a),
-                candidate=_named(b),
+                reference=_named(choices[0]),
+                candidate=_named(choices[1]),
                 pixel=pixel,
-                margin=_margin(pixel, a, b),
-                rounding=rounding,
+                margin=_margin(pixel, choices),
+                rounding=float(near.error[place] + far.error[place])
+                + abs(float(far.value[place]) - pixel),
             )
         )
-    return found, len(differing)
+    return found
 
 
-def _per_axis(differs: np.ndarray) -> np.ndarray:
-    """(views, N, 2) from decisions of one or two integers an axis."""
-    return np.asarray(differs.any(axis=3)) if differs.ndim == 4 else differs
+def _has_points(trace: TraceReader, row: TapRow) -> bool:
+    return trace.has("taps", row.name) and trace.dataset("taps", row.name).shape == row.shape
 
 
 def _named(decision: np.ndarray) -> str:
-    if decision.ndim == 0:
-        return f"cell {int(decision)}"
+    if len(decision) == 1:
+        return f"cell {int(decision[0])}"
     floor, ceil = (int(part) for part in decision)
     return f"integer {floor}" if floor == ceil else f"{floor}..{ceil}"
 
 
-def _margin(pixel: float, a: np.ndarray, b: np.ndarray) -> float:
-    """Distance from ``pixel`` to the farthest border between the two choices, in pixels.
+def _region(decision: np.ndarray) -> tuple[float, float]:
+    """The pixel coordinates, before they are clamped, that this decision is right for.
 
-    Two neighbouring coarse cells share one border. Of the refine stage's choices, one may be an
-    integer itself (a point) and the other the open interval beside it, or two intervals that touch
-    at an integer; choices further apart give a margin that no rounding explains.
+    NaN where it is right for none: outside the image, or floor and ceil of no number.
     """
-    if a.ndim == 0:
-        low, high = sorted((int(a), int(b)))
-        return max(abs(pixel - COARSE_CELL * edge) for edge in range(low + 1, high + 1))
-    floors, ceils = sorted((int(a[0]), int(b[0]))), sorted((int(a[1]), int(b[1])))
-    # The integers that lie between the two choices or are one of them.
-    between = range(min(floors[1], ceils[0]), max(floors[1], ceils[0]) + 1)
-    return max(abs(pixel - integer) for integer in between)
+    if len(decision) == 1:
+        low, high = COARSE_CELL * int(decision[0]), COARSE_CELL * (int(decision[0]) + 1)
+        first, last = low == 0, low <= LAST_PIXEL < high
+        right = 0 <= low <= LAST_PIXEL
+    else:
+        low, high = (int(part) for part in decision)
+        first, last = high == 0, low == LAST_PIXEL
+        right = 0 <= low <= high <= LAST_PIXEL and high - low <= 1
+    if not right:
+        return math.nan, math.nan
+    # Clamping sends everything beyond the image to its border.
+    return -math.inf if first else float(low), math.inf if last else float(high)
 
 
-def _frame(camera: np.ndarray, u: float) -> tuple[list[Bounded], list[list[Bounded]]]:
-    """Position and the unit rows right, up, backward of one camera; see NETWORK's frames."""
-    azimuth, elevation, distance = (
-        Bounded.exact(np.asarray(value), u) for value in (camera[0], camera[1], camera[3])
-    )
-    pi, half_turn = Bounded.exact(np.asarray(PI), u), Bounded.exact(np.asarray(180.0), u)
-    theta, phi = azimuth * pi / half_turn, elevation * pi / half_turn
-    height, level = distance * phi.sin(), distance * phi.cos()
-    position = [level * theta.cos(), height, level * theta.sin()]
-    opposite = theta + pi
-    up = [height * opposite.cos(), level, height * opposite.sin()]
-    right = [
-        up[1] * position[2] - up[2] * position[1],
-        up[2] * position[0] - up[0] * position[2],
-        up[0] * position[1] - up[1] * position[0],
-    ]
-    return position, [_unit(row) for row in (right, up, position)]
-
-
-def _unit(row: list[Bounded]) -> list[Bounded]:
-    length = dot(row, row).sqrt()
-    return [component / length for component in row]
-
-
-def _inverse_of_rows(rows: list[list[Bounded]]) -> list[list[Bounded]]:
-    """inv(Rᵀ) as a list of rows.
-
-    R is a rotation but for rounding, so the inverse's condition number is 1: an LU factorisation of
-    a 3×3 matrix errs by at most 3·3·3·u (Higham, theorem 14.1 with growth factor below 3), beyond
-    what the matrix's own error does, which |inv|·|E|·|inv| bounds to first order.
-    """
-    u = rows[0][0].u
-    matrix = np.array([[float(entry.value) for entry in row] for row in rows])
-    error = np.array([[float(entry.error) for entry in row] for row in rows])
-    inverse = np.linalg.inv(matrix.T)
-    bound = np.abs(inverse) @ error.T @ np.abs(inverse) + 27 * u
-    return [[Bounded(inverse[i, j], bound[i, j], u) for j in range(3)] for i in range(3)]
+def _margin(pixel: float, choices: tuple[np.ndarray, np.ndarray]) -> float:
+    """How far ``pixel`` is from being right for both choices; NaN where it cannot be."""
+    distances = []
+    for low, high in map(_region, choices):
+        inside = low <= pixel <= high
+        distances.append(0.0 if inside else min(abs(pixel - low), abs(pixel - high)))
+    return math.nan if any(map(math.isnan, distances)) else max(distances)

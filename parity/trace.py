@@ -8,10 +8,12 @@ projection, and ``/mesh/faces``, the triangles of the output mesh, for pictures.
 import fnmatch
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as short
 from types import TracebackType
 from typing import Any
 
@@ -19,13 +21,20 @@ import h5py
 import numpy as np
 
 from parity.result import Side
+from parity.untrusted import (
+    SMALL,
+    checked,
+    dataset_names,
+    is_number,
+    reading,
+    selections,
+    text_attribute,
+)
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 
 TRACE_SCHEMA = "p2m-parity-trace/1"
 GROUPS = ("taps", "losses", "gradients")
-LARGEST_TAP = 2**31
-"""Elements; the greatest official tap has 2**25. A file that claims more is refused unread."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def inputs_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name], dtype="<f4")
-        digest.update(f"{name} {list(array.shape)}\n".encode())
+        digest.update(f"{name} {list(array.shape)}\n".encode(errors="surrogateescape"))
         digest.update(array.tobytes())
     return digest.hexdigest()
 
@@ -74,14 +83,22 @@ class TraceWriter:
         self._orders = orders
 
     def __enter__(self) -> "TraceWriter":
-        self._replacing = replacing(self.path)
-        temporary = self._replacing.__enter__()
-        self._file = h5py.File(temporary, "w")
-        attributes = {"schema": TRACE_SCHEMA, "complete": False, **vars(self._header)}
-        for name, value in attributes.items():
-            plain = json.dumps(dict(value)) if isinstance(value, Mapping) else value
-            self._file.attrs[name] = plain
+        with ExitStack() as stack:
+            self._file = stack.enter_context(_new_file(self.path))
+            attributes = {"schema": TRACE_SCHEMA, "complete": False, **vars(self._header)}
+            for name, value in attributes.items():
+                plain = json.dumps(dict(value)) if isinstance(value, Mapping) else value
+                self._file.attrs[name] = plain
+            self._stack = stack.pop_all()
         return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
 
     def inputs(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Write ``/inputs``; the three of the contract and whatever else the run read."""
@@ -99,39 +116,51 @@ class TraceWriter:
             InputError: the backend gave the tap twice, or no numbers.
         """
         array = np.asarray(value)
-        if array.dtype.kind not in "fiu":
-            raise InputError(f"tap {name}", f"dtype {array.dtype}", "numbers")
-        if f"taps/{name}" in self._file:
-            raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
-        dataset = self._file.create_dataset(f"taps/{name}", data=array)
+        if not is_number(array.dtype):
+            raise InputError(f"tap {name}", f"dtype {array.dtype}", "numbers of at most 64 bits")
+        dataset = self._create("taps", name, array)
         dataset.attrs["order"] = self._orders.get(name, len(self._orders) + self.count)
 
     def decisions(self, name: str, value: np.ndarray) -> None:
-        """Write the pixel decisions of one projection."""
-        self._file.create_dataset(f"decisions/{name}", data=np.asarray(value, dtype=np.int16))
+        """Write the pixel decisions of one projection.
+
+        Raises:
+            InputError: the backend gave them twice, or no 16-bit integers.
+        """
+        array = np.asarray(value)
+        narrow = array.astype(np.int16) if array.dtype.kind in "iu" else array
+        if array.dtype.kind not in "iu" or not np.array_equal(narrow, array):
+            found = f"decisions of dtype {array.dtype}"
+            raise InputError(f"tap {name}", found, "integers within 16 bits")
+        self._create("decisions", name, narrow)
+
+    def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
+        if f"{group}/{name}" in self._file:
+            raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
+        return self._file.create_dataset(f"{group}/{name}", data=array)
 
     @property
     def count(self) -> int:
         """Taps written so far."""
         return len(self._file["taps"]) if "taps" in self._file else 0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[h5py.File]:
+    """A file under another name that becomes ``path``, marked complete, if the block succeeds."""
+    with replacing(path) as temporary:
+        file = h5py.File(temporary, "w")
         try:
-            if kind is None:
-                self._file.attrs["complete"] = True
-            self._file.close()
-        except Exception as failure:  # whatever HDF5 raises when it cannot write
-            if kind is None:
-                problem = InputError(self.path, f"cannot be written ({failure})", "room to write")
-                with suppress(InputError, OSError):
-                    self._replacing.__exit__(InputError, problem, None)
-                raise problem from failure
-        self._replacing.__exit__(kind, error, traceback)
+            yield file
+            file.attrs["complete"] = True
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                file.close()
+            raise
+        try:
+            file.close()
+        except Exception as error:  # whatever HDF5 raises when it cannot write
+            raise InputError(path, f"cannot be written ({error})", "room to write") from error
 
 
 class TraceReader:
@@ -140,7 +169,8 @@ class TraceReader:
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
         self._file = file
-        self.header = self._read_header()
+        self._names: dict[str, list[str]] = {}
+        self.header = _read_header(path, file)
 
     @property
     def side(self) -> Side:
@@ -159,137 +189,112 @@ class TraceReader:
     def names(self, group: str) -> list[str]:
         """Names in ``/taps``, ``/losses``, ``/gradients``, ``/decisions`` or ``/inputs``.
 
-        A name may contain slashes, as checkpoint keys do.
+        A name may contain slashes, as checkpoint keys do. Taps come in the order of their attribute
+        ``order``, those without one last.
+
+        Raises:
+            InputError: the group holds anything but numbers stored in this file.
         """
-        if group not in self._file:
-            return []
-        self._hard_link(self._file, group)
-        found: list[str] = []
-        self._collect(self._file[group], "", found, depth=0)
-        if group == "taps":
-            found.sort(key=lambda name: self.order(name))
-        return found
-
-    def order(self, tap: str) -> int:
-        """The tap's place in the order of computation."""
-        value = self._file[f"taps/{tap}"].attrs.get("order", 0)
-        try:
-            return int(value)
-        except (TypeError, ValueError) as error:
-            raise InputError(self.path, f"tap {tap} has order {value!r}", "an integer") from error
-
-    def dataset(self, group: str, name: str) -> h5py.Dataset:
-        """The dataset, checked but not read; its values through ``slabs`` or ``array``."""
-        return self._checked(self._file[f"{group}/{name}"], f"/{group}/{name}")
-
-    def array(self, group: str, name: str) -> np.ndarray:
-        """A whole dataset; only for those known to be small."""
-        dataset = self.dataset(group, name)
-        try:
-            value: np.ndarray = dataset[()]
-        except OSError as error:
-            raise self._damaged(f"/{group}/{name}", error) from error
-        return np.asarray(value)
+        if group not in self._names:
+            found = dataset_names(self.path, self._file, group)
+            self._names[group] = sorted(found, key=self._order) if group == "taps" else found
+        return list(self._names[group])
 
     def has(self, group: str, name: str) -> bool:
         """Whether the trace holds this dataset."""
-        return f"{group}/{name}" in self._file
+        return name in self.names(group)
+
+    def dataset(self, group: str, name: str) -> h5py.Dataset:
+        """The dataset, checked but not read; its values through ``slabs`` or ``array``."""
+        where = f"/{group}/{name}"
+        if not self.has(group, name):
+            raise InputError(self.path, f"no {where}", "a whole trace")
+        with reading(self.path, where):
+            return checked(self.path, self._file[where], where)
+
+    def array(self, group: str, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        """A whole dataset, which must be small, and of ``shape`` where that is given."""
+        dataset = self.dataset(group, name)
+        if shape is not None and dataset.shape != shape:
+            raise InputError(self.path, f"/{group}/{name} has shape {dataset.shape}", f"{shape}")
+        if dataset.size > SMALL:
+            raise InputError(
+                self.path,
+                f"/{group}/{name} has shape {dataset.shape}",
+                f"at most {SMALL:,} numbers",
+            )
+        return self.read(group, name, dataset, ())
+
+    def slabs(self, group: str, name: str, most: int) -> Iterator[np.ndarray]:
+        """The dataset's values in C order, flat, at most ``most`` at a time."""
+        dataset = self.dataset(group, name)
+        for selection in selections(dataset.shape, most):
+            yield self.read(group, name, dataset, selection).ravel()
+
+    def read(self, group: str, name: str, dataset: h5py.Dataset, selection: Any) -> np.ndarray:
+        """Part of a dataset, as h5py selects it."""
+        with reading(self.path, f"/{group}/{name}"):
+            return np.asarray(dataset[selection])
+
+    def significand(self, group: str, name: str) -> int:
+        """Bits of the significand of the type that the file holds the numbers in; 0 for integers.
+
+        NumPy's type does not say it: bfloat16 reads as float32.
+        """
+        dataset = self.dataset(group, name)
+        with reading(self.path, f"/{group}/{name}"):
+            kind = dataset.id.get_type()
+            return kind.get_fields()[4] + 1 if isinstance(kind, h5py.h5t.TypeFloatID) else 0
 
     def faces(self) -> np.ndarray | None:
         """The output mesh's triangles, where the trace has them."""
         return self.array("mesh", "faces") if self.has("mesh", "faces") else None
 
-    def slabs(self, group: str, name: str, rows: int) -> Iterator[np.ndarray]:
-        """The dataset's values, ``rows`` of the first axis at a time; a scalar as shape (1,)."""
-        dataset = self.dataset(group, name)
-        try:
-            if dataset.ndim == 0:
-                yield np.asarray(dataset[()]).reshape(1)
-                return
-            for start in range(0, dataset.shape[0], rows):
-                yield dataset[start : start + rows]
-        except OSError as error:
-            raise self._damaged(f"/{group}/{name}", error) from error
+    def _order(self, tap: str) -> float:
+        with reading(self.path, f"tap {tap}'s order"):
+            value = np.asarray(self._file[f"taps/{tap}"].attrs.get("order", math.inf))
+        if value.shape or value.dtype.kind not in "fiu" or np.isnan(value):
+            raise InputError(self.path, f"tap {tap} has order {short(value)}", "an integer")
+        return float(value)
 
-    def _read_header(self) -> TraceHeader:
-        attributes = self._file.attrs
-        try:
-            schema = attributes.get("schema")
-            if schema != TRACE_SCHEMA:
-                raise InputError(self.path, f"schema {schema!r}", repr(TRACE_SCHEMA))
-            complete = attributes.get("complete")
-            if not isinstance(complete, bool | np.bool_) or not complete:
-                raise InputError(
-                    self.path, "an incomplete trace: its recording did not finish", "a complete one"
-                )
-            texts = {
-                name: self._text(name)
-                for name in (
-                    "stage",
-                    "backend",
-                    "dtype",
-                    "device",
-                    "weights_sha256",
-                    "inputs_sha256",
-                )
-            }
-            requested = self._text("requested") if "requested" in attributes else "*"
-            pinned = self._text("pinned") if "pinned" in attributes else ""
-            versions, unmatched = self._mapping("versions"), self._mapping("unmatched")
-        except (OSError, UnicodeDecodeError, TypeError) as error:
-            raise self._damaged("the root attributes", error) from error
+
+_TEXTS = ("stage", "backend", "dtype", "device", "weights_sha256", "inputs_sha256")
+
+
+def _read_header(path: Path, file: h5py.File) -> TraceHeader:
+    with reading(path, "the root attributes"):
+        schema = file.attrs.get("schema")
+        if not isinstance(schema, str) or schema != TRACE_SCHEMA:
+            raise InputError(path, f"schema {short(schema)}", repr(TRACE_SCHEMA))
+        complete = file.attrs.get("complete")
+        if not isinstance(complete, bool | np.bool_) or not complete:
+            raise InputError(
+                path, "an incomplete trace: its recording did not finish", "a complete one"
+            )
+        texts = {name: text_attribute(path, file, name) for name in _TEXTS}
+        # Not in the contract: other programs' traces may lack these.
+        texts |= {
+            name: text_attribute(path, file, name)
+            for name in ("requested", "pinned")
+            if name in file.attrs
+        }
         return TraceHeader(
-            **texts, versions=versions, requested=requested, unmatched=unmatched, pinned=pinned
+            **texts,
+            versions=_mapping(path, file, "versions"),
+            unmatched=_mapping(path, file, "unmatched"),
         )
 
-    def _text(self, name: str) -> str:
-        value = self._file.attrs.get(name)
-        if not isinstance(value, str):
-            found = "absent" if value is None else f"of type {type(value).__name__}"
-            raise InputError(self.path, f"root attribute {name!r} is {found}", "a text")
-        return value
 
-    def _mapping(self, name: str) -> dict[str, str]:
-        if name not in self._file.attrs:
-            return {}
-        try:
-            value = json.loads(self._text(name))
-        except json.JSONDecodeError as error:
-            raise InputError(self.path, f"root attribute {name!r} is no JSON", "JSON") from error
-        if not isinstance(value, dict):
-            raise InputError(self.path, f"root attribute {name!r} is no JSON object", "an object")
-        return {str(key): str(entry) for key, entry in value.items()}
-
-    def _collect(self, group: h5py.Group, prefix: str, found: list[str], depth: int) -> None:
-        if depth > 8:
-            raise InputError(self.path, f"groups nested {depth} deep at {prefix}", "at most 8")
-        for name in group:
-            self._hard_link(group, name)
-            entry = group[name]
-            if isinstance(entry, h5py.Group):
-                self._collect(entry, f"{prefix}{name}/", found, depth + 1)
-            else:
-                found.append(f"{prefix}{name}")
-
-    def _hard_link(self, group: h5py.Group, name: str) -> None:
-        # Soft and external links could lead out of the file.
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise InputError(self.path, f"{group.name}/{name} is a link", "the data itself")
-
-    def _checked(self, dataset: Any, name: str) -> h5py.Dataset:
-        if not isinstance(dataset, h5py.Dataset):
-            raise InputError(self.path, f"{name} is not a dataset", "numbers")
-        if dataset.dtype.kind not in "fiu":
-            raise InputError(self.path, f"{name} has dtype {dataset.dtype}", "numbers")
-        if dataset.is_virtual or dataset.external:
-            raise InputError(self.path, f"{name} keeps its data in other files", "the data itself")
-        if dataset.shape is None or dataset.size > LARGEST_TAP:
-            raise InputError(self.path, f"{name} has shape {dataset.shape}", "at most 2^31 numbers")
-        return dataset
-
-    def _damaged(self, where: str, error: Exception) -> InputError:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return InputError(self.path, f"{where} cannot be read ({reason})", "an undamaged trace")
+def _mapping(path: Path, file: h5py.File, name: str) -> dict[str, str]:
+    if name not in file.attrs:
+        return {}
+    try:
+        value = json.loads(text_attribute(path, file, name))
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"root attribute {name!r} is no JSON", "JSON") from error
+    if not isinstance(value, dict):
+        raise InputError(path, f"root attribute {name!r} is no JSON object", "an object")
+    return {str(key): str(entry) for key, entry in value.items()}
 
 
 @contextmanager
@@ -297,16 +302,20 @@ def open_trace(path: Path) -> Iterator[TraceReader]:
     """Open a trace for reading.
 
     Raises:
-        InputError: it is missing, no HDF5 file, of another schema, incomplete or holds no taps.
+        InputError: it is missing, no HDF5 file, of another schema, incomplete, holds no taps or
+            holds anything but numbers of its own.
     """
     if not path.is_file():
-        raise InputError(path, "no such file", "a trace (.h5)")
+        found = "not a file" if path.exists() else "no such file"
+        raise InputError(path, found, "a trace (.h5)")
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(path, "not a readable HDF5 file", "a trace (.h5)") from error
     with file:
         reader = TraceReader(path, file)
+        for group in (*GROUPS, "inputs", "decisions", "mesh"):
+            reader.names(group)  # checks all that the group holds
         if not reader.names("taps"):
             raise InputError(path, "an empty trace: no taps", "at least one tap")
         yield reader

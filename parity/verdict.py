@@ -52,3 +52,9 @@ class Limits:
 def lower(first: str, second: str) -> str:
     """The lower of two precisions."""
     return min(first, second, key=lambda dtype: PRECISION[dtype])
+
+
+def precision_named(bits: int) -> str:
+    """The floating-point type with a significand of so many bits, in words where none has."""
+    named = {number: dtype for dtype, number in PRECISION.items()}
+    return named.get(bits, f"{bits}-bit floating point" if bits else "integer")

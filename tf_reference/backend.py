@@ -1,6 +1,6 @@
 """The backends ``tf`` and ``metagraph``, as the comparison calls them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tf_reference.metagraph import Metagraph, load_metagraph
 from tf_reference.parameters import network_inputs, network_weights
 from tf_reference.refine import refine
 from tf_reference.runtime import device_name, tf, tf_dtype, versions
+from tf_reference.training import Adam, AdamState, Samples, Trained, steps
 from weight_conversion.errors import InputError
 from weight_conversion.weights import STAGES, WEIGHTS
 
@@ -113,6 +114,25 @@ class TensorFlowBackend:
         gradients = {row.key: found.gradients[row.torch_key].numpy() for row in WEIGHTS[self.stage]}
         gradients[MESH] = found.gradients[MESH].numpy()
         return {name: float(value) for name, value in found.terms.items()}, gradients
+
+    def steps(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, Any],
+        state: AdamState,
+        n: int,
+        lr: float = Adam.lr,
+        samples: Samples | None = None,
+        frozen: Collection[str] = (),
+    ) -> Trained:
+        """Take ``n`` training steps with TensorFlow 1's Adam; see ``training.steps``.
+
+        Raises:
+            InputError: inputs, weights or state are missing, of another shape or another stage's.
+        """
+        adam = Adam(lr=lr)
+        with tf.device(self._device):
+            return steps(self.stage, inputs, weights, state, n, self._dtype, adam, samples, frozen)
 
     def prepared(
         self, inputs: Mapping[str, Any], weights: Mapping[str, Any]

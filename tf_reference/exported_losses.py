@@ -11,24 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inputs.template import Template
+from tf_reference.exported_feeds import drawn_tensors, numbered
 from tf_reference.exported_graph import ExportedGraph, extend, tensor
-from tf_reference.gradients import MESH
 from tf_reference.losses import nearest, squared_distances, term_names
-from tf_reference.measured import Measured
 from tf_reference.runtime import tf
-from weight_conversion.errors import InputError
 
 TOTAL = {"coarse": "add_170", "refine": "add_15"}
 CNN_DECAY = "meshnet/pixel2mesh/add"
 
 
-def _numbered(kind: str, number: int) -> str:
-    """TensorFlow's name of the ``number``-th operation of a kind."""
-    return f"{kind}_{number}" if number else kind
-
-
-_TERMS = {
+_TERMS: dict[str, dict[str, tuple[int, ...]]] = {
     "coarse": {
         "chamfer": (25, 35, 45),
         "edge": (18, 28, 38),
@@ -53,7 +45,7 @@ _GRAPH_DECAYS = {"coarse": range(60, 189), "refine": range(0)}
 def term_nodes(stage: str) -> dict[str, str]:
     """The graph's node of each term but ``decay``, which is a sum of several."""
     nodes = {
-        f"{kind}_{block}": _numbered("mul", number)
+        f"{kind}_{block}": numbered("mul", number)
         for kind, numbers in _TERMS[stage].items()
         for block, number in enumerate(numbers, start=1)
     }
@@ -66,22 +58,12 @@ def term_nodes(stage: str) -> dict[str, str]:
 
 def decay_nodes(stage: str) -> list[str]:
     """The graph's nodes whose sum is the decay."""
-    return [CNN_DECAY, *(_numbered("mul", number) for number in _GRAPH_DECAYS[stage])]
+    return [CNN_DECAY, *(numbered("mul", number) for number in _GRAPH_DECAYS[stage])]
 
 
 def distance_inputs(block: int) -> tuple[str, str]:
     """The nodes (ground truth, points) whose nearest neighbours block ``block``, from 0, takes."""
-    return _numbered("ExpandDims", 2 * block), _numbered("ExpandDims", 2 * block + 1)
-
-
-def drawn_tensors(block: int) -> dict[str, str]:
-    """The nodes that a block's draws are fed for: the triangles' vertices, r1 and r2."""
-    scope = _numbered("Uniform", block)
-    return {
-        "triangles": _numbered("PyFunc", block),
-        "r1": f"{scope}/sample/Reshape",
-        "r2": f"{scope}/sample_1/Reshape",
-    }
+    return numbered("ExpandDims", 2 * block), numbered("ExpandDims", 2 * block + 1)
 
 
 def distances(truth: "tf.Tensor", points: "tf.Tensor") -> dict[int, "tf.Tensor"]:
@@ -109,87 +91,36 @@ def distances(truth: "tf.Tensor", points: "tf.Tensor") -> dict[int, "tf.Tensor"]
     }
 
 
-def measured_feeds(
-    stage: str, measured: Measured, template: Template, real: type[np.floating[Any]]
-) -> dict[str, NDArray[Any]]:
-    """What the losses' placeholders are fed, by tensor.
-
-    Args:
-        stage: "coarse" or "refine".
-        measured: ground truth and draws.
-        template: edges and neighbours of all three levels.
-        real: the run's precision.
-    """
-    labels = np.concatenate([measured.points, measured.normals], axis=1)
-    fed: dict[str, NDArray[Any]] = {"labels:0": labels.astype(real)}
-    for level, (_, second) in enumerate(template.supports):
-        fed[f"Placeholder_{21 + level}:0"] = second.indices.astype(np.int32)
-    for level, table in enumerate(template.laplace):
-        # The padding, -1, stands for the row of zeros that the graph appends.
-        fed[f"Placeholder_{24 + level}:0"] = np.where(table < 0, len(table), table).astype(np.int32)
-    for block, surface in enumerate(measured.surfaces):
-        nodes = drawn_tensors(block)
-        fed[f"{nodes['triangles']}:0"] = surface.triangles
-        fed[f"{nodes['r1']}:0"] = surface.r1.astype(real)
-        fed[f"{nodes['r2']}:0"] = surface.r2.astype(real)
-    if stage == "coarse":
-        for level, pairs in enumerate(template.unpooling):
-            fed[f"Placeholder_{27 + level}:0"] = pairs.astype(np.int32)
-    return fed
-
-
-class LossTensors:
-    """The losses in a TensorFlow graph that holds the exported graph's taps already.
+def loss_tensors(
+    graph: ExportedGraph, dtype: str, imported: set[str], variables: Mapping[str, "tf.Tensor"]
+) -> dict[str, "tf.Tensor"]:
+    """Import the losses into TensorFlow's current graph, which holds the taps already.
 
     Args:
         graph: the exported graph.
         dtype: the run's precision.
-        imported: the nodes that are in the graph already; grows.
+        imported: the nodes that are in the current graph; grows.
         variables: the tensor that stands for each variable's node.
+
+    Returns:
+        The terms by the names of ``losses.term_names``.
     """
-
-    def __init__(
-        self,
-        graph: ExportedGraph,
-        dtype: str,
-        imported: set[str],
-        variables: Mapping[str, "tf.Tensor"],
-    ) -> None:
-        self._sources = [*(variables[node] for node in graph.variables.values())]
-        self._sources.append(tensor("features:0"))
-        self._names = [*graph.variables, MESH]
-        self._gradients: dict[str, dict[str, tf.Tensor]] = {}
-        stand_ins = {f"{node}:0": value for node, value in variables.items()}
-        blocks = range({"coarse": 3, "refine": 2}[graph.stage])
-        for block in blocks:
-            nodes = drawn_tensors(block)
-            for role, name in nodes.items():
-                shape, kind = ((None, 3), tf.int32) if role == "triangles" else ((None, 1), dtype)
-                stand_ins[f"{name}:0"] = tf.compat.v1.placeholder(kind, shape, name=name)
-        points = [node for block in blocks for node in distance_inputs(block)]
-        extend(graph, points, dtype, imported, stand_ins)
-        for block in blocks:
-            truth, others = (tensor(f"{node}:0") for node in distance_inputs(block))
-            name = _numbered("NnDistance", block)
-            for number, made in distances(truth, others).items():
-                stand_ins[f"{name}:{number}"] = made
-        terms, decays = term_nodes(graph.stage), decay_nodes(graph.stage)
-        extend(graph, [*terms.values(), *decays], dtype, imported, stand_ins)
-        self.terms = {name: tensor(f"{node}:0") for name, node in terms.items()}
-        self.terms["decay"] = tf.add_n([tensor(f"{node}:0") for node in decays])
-        self.terms = {name: self.terms[name] for name in term_names(graph.stage)}
-
-    def gradients(self, term: str) -> dict[str, "tf.Tensor"]:
-        """The gradient of a term by checkpoint key and for ``mesh``.
-
-        Raises:
-            InputError: there is no such term.
-        """
-        if term not in self.terms:
-            raise InputError("term", repr(term), f"one of {', '.join(self.terms)}")
-        if term not in self._gradients:
-            zero = tf.UnconnectedGradients.ZERO
-            found = tf.gradients(self.terms[term], self._sources, unconnected_gradients=zero)
-            dense = [tf.convert_to_tensor(gradient) for gradient in found]
-            self._gradients[term] = dict(zip(self._names, dense, strict=True))
-        return self._gradients[term]
+    stand_ins = {f"{node}:0": value for node, value in variables.items()}
+    blocks = range({"coarse": 3, "refine": 2}[graph.stage])
+    for block in blocks:
+        nodes = drawn_tensors(block)
+        for role, name in nodes.items():
+            shape, kind = ((None, 3), tf.int32) if role == "triangles" else ((None, 1), dtype)
+            stand_ins[f"{name}:0"] = tf.compat.v1.placeholder(kind, shape, name=name)
+    points = [node for block in blocks for node in distance_inputs(block)]
+    extend(graph, points, dtype, imported, stand_ins)
+    for block in blocks:
+        truth, others = (tensor(f"{node}:0") for node in distance_inputs(block))
+        name = numbered("NnDistance", block)
+        for number, made in distances(truth, others).items():
+            stand_ins[f"{name}:{number}"] = made
+    terms, decays = term_nodes(graph.stage), decay_nodes(graph.stage)
+    extend(graph, [*terms.values(), *decays], dtype, imported, stand_ins)
+    found = {name: tensor(f"{node}:0") for name, node in terms.items()}
+    found["decay"] = tf.add_n([tensor(f"{node}:0") for node in decays])
+    return {name: found[name] for name in term_names(graph.stage)}

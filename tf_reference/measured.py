@@ -54,7 +54,7 @@ class Measured:
 
 
 def _draws(samples: Mapping[str, Any], name: str, count: int) -> NDArray[np.float32]:
-    draws = as_float32(given(samples, name), f"samples/{name}", (count,))
+    draws = as_float32(given(samples, name, "samples"), f"samples/{name}", (count,))
     # 1 itself is what a float64 draw just below 1 becomes in float32.
     if not ((draws >= 0) & (draws <= 1)).all():
         raise InputError(f"samples/{name}", "numbers outside [0, 1)", "uniform draws")
@@ -68,7 +68,7 @@ def _surface(template: Template, samples: Mapping[str, Any], block: int, level: 
         InputError: a draw is missing, has another shape, or names a triangle that does not exist.
     """
     name = f"face_{block}"
-    drawn: NDArray[Any] = np.asarray(given(samples, name))
+    drawn: NDArray[Any] = np.asarray(given(samples, name, "samples"))
     faces = template.faces[level]
     if drawn.ndim != 1 or len(drawn) == 0 or not np.issubdtype(drawn.dtype, np.integer):
         found = f"shape {drawn.shape} of {drawn.dtype}"

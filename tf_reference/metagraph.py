@@ -1,6 +1,6 @@
 """The authors' exported graph, run on TensorFlow 2: the reference that everything answers to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,113 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tf_reference.decisions import checked_pinned, decision_shapes
+from tf_reference.exported_feeds import (
+    Fed,
+    decision_tensors,
+    decisions_from,
+    item_feeds,
+    measured_feeds,
+    pinned_feeds,
+)
+from tf_reference.exported_gradients import CoarseGradients, RefineGradients
 from tf_reference.exported_graph import ExportedGraph, extend, node_of, read_metagraph
-from tf_reference.exported_losses import LossTensors, measured_feeds
+from tf_reference.exported_losses import loss_tensors
 from tf_reference.listening import Listener, Listening
 from tf_reference.measured import checked_measured
-from tf_reference.parameters import Arrays, checked_arrays, checked_weights
+from tf_reference.parameters import checked_arrays, checked_weights
 from tf_reference.runtime import device_name, tf, tf_dtype
 from weight_conversion.errors import InputError
 from weight_conversion.taps import IMAGES, MESH, TAPS, TapRow
 from weight_conversion.weights import WEIGHTS
 
-_VIEWS = 3
 # Fetching taps in groups of this size bounds the memory; a group holds one tap at least.
 _GROUP_BYTES = 256 << 20
-
-Fed = dict[str, NDArray[Any]]
-"""Values by the name of the tensor (``node:0``) that they stand for."""
-
-
-def placeholder(number: int) -> str:
-    """The tensor of the ``number``-th unnamed placeholder."""
-    return f"Placeholder_{number}:0" if number else "Placeholder:0"
-
-
-def item_feeds(arrays: Arrays, real: type[np.floating[Any]]) -> Fed:
-    """What the graph's placeholders are fed for one item.
-
-    Args:
-        arrays: the item and the constants.
-        real: the run's precision.
-    """
-    fed: Fed = {
-        "img_inp:0": arrays.images.astype(real),
-        "Cameras:0": arrays.cameras.astype(real),
-        "features:0": arrays.mesh.astype(real),
-    }
-    if arrays.template is not None:
-        # Placeholders 0 to 17: shape, values, indices of each level's two supports.
-        supports = [support for pair in arrays.template.supports for support in pair]
-        for number, support in enumerate(supports):
-            fed[placeholder(3 * number)] = np.asarray(support.shape, np.int64)
-            fed[placeholder(3 * number + 1)] = support.values.astype(np.float32).astype(real)
-            fed[placeholder(3 * number + 2)] = support.indices.astype(np.int64)
-        for number, pairs in enumerate(arrays.template.unpooling):
-            fed[placeholder(27 + number)] = pairs.astype(np.int32)
-    if arrays.hypotheses is not None:
-        fed["sample_coord:0"] = arrays.hypotheses.offsets.astype(np.float32).astype(real)
-        for number, support in enumerate(arrays.hypotheses.supports):
-            fed[placeholder(33 + number)] = support.astype(np.float32).astype(real)
-    return fed
-
-
-def _numbered(scope: str, kind: str, number: int) -> str:
-    """TensorFlow's name of the ``number``-th operation of a kind in a scope."""
-    return f"{scope}/{kind}_{number}:0" if number else f"{scope}/{kind}:0"
-
-
-def decision_tensors(stage: str, projection: str) -> list[str]:
-    """The graph's tensors that hold a projection's decisions in the finest map.
-
-    Coarse: per view (V, 3), the view and the cell. Refine: per view floor and ceil of h, then
-    floor and ceil of w.
-    """
-    if stage == "coarse":
-        # Five casts a view: the view number, then the cells in the four maps.
-        return [_numbered(projection, "Cast", 5 * view + 1) for view in range(_VIEWS)]
-    return [
-        # Two a map, six a view.
-        _numbered(projection, kind, 6 * view + axis)
-        for view in range(_VIEWS)
-        for axis in range(2)
-        for kind in ("Floor", "Ceil")
-    ]
-
-
-def decisions_from(stage: str, tensors: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The decisions' array from the values of ``decision_tensors``."""
-    if stage == "coarse":
-        return np.stack([cells[:, 1:] for cells in tensors])
-    rows = np.stack(tensors, axis=-1)
-    return np.moveaxis(rows.reshape(-1, _VIEWS, 2, 2), 1, 0)
-
-
-def pinned_feeds(
-    stage: str, pinned: Mapping[str, NDArray[np.int16]], real: type[np.floating[Any]]
-) -> Fed:
-    """Feeds that put given decisions in place of the graph's own, in every map.
-
-    The graph computes a map's integers from the continuous coordinate divided by a power of two;
-    from the finest map's integers they follow exactly.
-    """
-    fed: Fed = {}
-    for projection, decisions in pinned.items():
-        for view in range(_VIEWS):
-            if stage == "coarse":
-                for level in range(4):
-                    cells = decisions[view].astype(np.int32) // 2**level
-                    # The view number divided by 4 or more: 0 in every view.
-                    index = np.concatenate([np.zeros((len(cells), 1), np.int32), cells], axis=1)
-                    fed[_numbered(projection, "Cast", 5 * view + 1 + level)] = index
-            else:
-                for level in range(3):
-                    for axis in range(2):
-                        sides = decisions[view, :, axis].astype(real) / 2**level
-                        number = 6 * view + 2 * level + axis
-                        fed[_numbered(projection, "Floor", number)] = np.floor(sides[:, 0])
-                        fed[_numbered(projection, "Ceil", number)] = np.ceil(sides[:, 1])
-    return fed
 
 
 def _groups(stage: str, itemsize: int) -> list[list[TapRow]]:
@@ -162,8 +76,9 @@ class Metagraph:
         self._held: dict[str, Any] = {}
         self._assign: list[Any] = []
         self._values: dict[str, Any] = {}
-        self._losses: LossTensors | None = None
-        self._loaded: dict[str, NDArray[np.float32]] | None = None
+        self._terms: dict[str, Any] = {}
+        self._gradients: dict[str, CoarseGradients | RefineGradients] = {}
+        self._loaded: dict[str, NDArray[Any]] | None = None
         try:
             self._session = self._import(graph, dtype, self._device)
         except (ValueError, TypeError, tf.errors.OpError) as error:
@@ -195,12 +110,12 @@ class Metagraph:
         Raises:
             InputError: variables are missing, another stage's, or of another shape.
         """
-        arrays = checked_weights(self.stage, weights)
+        arrays = checked_weights(self.stage, weights, self._real)
         same = self._loaded is not None and all(
             np.array_equal(self._loaded[key], array) for key, array in arrays.items()
         )
         if not same:
-            values = {self._values[key]: array.astype(self._real) for key, array in arrays.items()}
+            values = {self._values[key]: array for key, array in arrays.items()}
             self._session.run(self._assign, values)
             self._loaded = {key: array.copy() for key, array in arrays.items()}
 
@@ -211,8 +126,10 @@ class Metagraph:
             raise InputError(
                 self._graph.path, f"reads {', '.join(missing)}", "a graph that does not"
             )
-        pinned = checked_pinned(self.stage, inputs.get("pinned"))
-        return fed | pinned_feeds(self.stage, pinned, self._real)
+        return fed
+
+    def _pinned(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[np.int16]]:
+        return checked_pinned(self.stage, inputs.get("pinned"))
 
     def _placeholders(self) -> set[str]:
         """The tensors that have to be fed for the taps."""
@@ -228,7 +145,8 @@ class Metagraph:
         if self._loaded is None:
             raise InputError(self._graph.path, "no weights are loaded", "load() before forward()")
         last = self._tensors[self._rows[-1].name]
-        mesh: NDArray[Any] = self._session.run(last, self._feeds(inputs))
+        pinned = pinned_feeds(self.stage, self._pinned(inputs), self._real)
+        mesh: NDArray[Any] = self._session.run(last, self._feeds(inputs) | pinned)
         return mesh
 
     def run(
@@ -251,7 +169,8 @@ class Metagraph:
         listening = Listening(listen)
         if not any(listening.wanted(row.name) for row in self._rows) and not listening.decides:
             return self.forward(inputs)
-        fed = self._feeds(inputs)
+        pinned = pinned_feeds(self.stage, self._pinned(inputs), self._real)
+        fed = self._feeds(inputs) | pinned
         groups = _groups(self.stage, np.dtype(self._real).itemsize)
         known: Fed = {}
         for number, group in enumerate(groups):
@@ -312,7 +231,9 @@ class Metagraph:
         Raises:
             InputError: inputs or weights are missing or of another shape.
         """
-        found = self._session_losses(inputs, weights, lambda tensors: tensors.terms)
+        fed = self._loss_feeds(inputs, weights)
+        pinned = pinned_feeds(self.stage, self._pinned(inputs), self._real)
+        found = self._session.run(self._terms, fed | pinned)
         return {name: float(value) for name, value in found.items()}
 
     def gradients(
@@ -325,26 +246,27 @@ class Metagraph:
         Raises:
             InputError: inputs or weights are missing or of another shape, or no such term.
         """
-        return self._session_losses(inputs, weights, lambda tensors: tensors.gradients(term))
+        fed = self._loss_feeds(inputs, weights)
+        if term not in self._terms:
+            raise InputError("term", repr(term), f"one of {', '.join(self._terms)}")
+        if term not in self._gradients:
+            kind: Callable[..., CoarseGradients | RefineGradients]
+            kind = CoarseGradients if self.stage == "coarse" else RefineGradients
+            with self._tf_graph.as_default(), tf.device(self._device):
+                self._gradients[term] = kind(self._graph, self._terms[term], self._held)
+        return self._gradients[term].run(self._session.run, fed, self._pinned(inputs))
 
-    def _session_losses(
-        self,
-        inputs: Mapping[str, Any],
-        weights: Mapping[str, Any],
-        fetches: Callable[[LossTensors], Mapping[str, Any]],
-    ) -> dict[str, NDArray[Any]]:
+    def _loss_feeds(self, inputs: Mapping[str, Any], weights: Mapping[str, Any]) -> Fed:
+        """Load the weights, import the losses if need be, and tell what they read."""
         self.load(weights)
         measured = checked_measured(self.stage, inputs)
         fed = self._feeds(inputs)
         fed |= measured_feeds(self.stage, measured, inputs["template"], self._real)
-        with self._tf_graph.as_default(), tf.device(self._device):
-            if self._losses is None:
-                self._losses = LossTensors(self._graph, self._dtype, self._imported, self._held)
-            wanted = dict(fetches(self._losses))
+        if not self._terms:
+            with self._tf_graph.as_default(), tf.device(self._device):
+                self._terms = loss_tensors(self._graph, self._dtype, self._imported, self._held)
         names = {operation.name for operation in self._tf_graph.get_operations()}
-        there = {name: value for name, value in fed.items() if node_of(name) in names}
-        found: dict[str, NDArray[Any]] = self._session.run(wanted, there)
-        return found
+        return {name: value for name, value in fed.items() if node_of(name) in names}
 
     def close(self) -> None:
         """Release the session's memory."""

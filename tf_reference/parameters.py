@@ -58,16 +58,18 @@ class NetworkInputs:
     local_supports: "tf.Tensor"
 
 
-def as_float32(array: Any, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-    """``array`` rounded to float32, its shape checked (None fits any length).
+def as_real(
+    array: Any, name: str, shape: tuple[int | None, ...], real: type[np.floating[Any]]
+) -> NDArray[Any]:
+    """``array`` in precision ``real``, its shape checked (None fits any length).
 
     Raises:
         InputError: not numbers, or another shape.
     """
     try:
-        rounded = np.asarray(array, dtype=np.float32)
+        rounded = np.asarray(array, dtype=real)
     except (TypeError, ValueError) as error:
-        raise InputError(name, "not an array of numbers", "float32") from error
+        raise InputError(name, "not an array of numbers", np.dtype(real).name) from error
     fits = len(rounded.shape) == len(shape) and all(
         wanted in (None, length) for wanted, length in zip(shape, rounded.shape, strict=True)
     )
@@ -77,14 +79,23 @@ def as_float32(array: Any, name: str, shape: tuple[int | None, ...]) -> NDArray[
     return rounded
 
 
-def given(inputs: Mapping[str, Any], name: str) -> Any:
+def as_float32(array: Any, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
+    """``array`` rounded to float32, its shape checked.
+
+    Raises:
+        InputError: see ``as_real``.
+    """
+    return as_real(array, name, shape, np.float32)
+
+
+def given(inputs: Mapping[str, Any], name: str, where: str = "inputs") -> Any:
     """``inputs[name]``.
 
     Raises:
         InputError: it is missing.
     """
     if inputs.get(name) is None:
-        raise InputError(f"inputs/{name}", "missing", "it among the run's inputs")
+        raise InputError(f"{where}/{name}", "missing", f"it among the run's {where}")
     return inputs[name]
 
 
@@ -128,8 +139,13 @@ def checked_arrays(stage: str, inputs: Mapping[str, Any]) -> Arrays:
     )
 
 
-def checked_weights(stage: str, weights: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """``weights`` (by checkpoint key) as float32, complete and of the right shapes.
+def checked_weights(
+    stage: str, weights: Mapping[str, Any], real: type[np.floating[Any]] = np.float32
+) -> dict[str, NDArray[Any]]:
+    """``weights`` (by checkpoint key) in precision ``real``, complete and of the right shapes.
+
+    Unlike inputs, variables are not rounded to float32 in a float64 run: a checkpoint's are
+    float32 anyway, and those between two float64 training steps must not be.
 
     Raises:
         InputError: variables are missing, unknown (another stage's), or of another shape.
@@ -149,7 +165,9 @@ def checked_weights(stage: str, weights: Mapping[str, Any]) -> dict[str, NDArray
             f"{len(unknown)} variables that the {stage} stage does not have, such as {unknown[0]}",
             f"its {len(rows)} and no others",
         )
-    return {row.key: as_float32(weights[row.key], f"weights/{row.key}", row.shape) for row in rows}
+    return {
+        row.key: as_real(weights[row.key], f"weights/{row.key}", row.shape, real) for row in rows
+    }
 
 
 def network_weights(stage: str, weights: Mapping[str, Any], dtype: "tf.DType") -> Weights:
@@ -158,11 +176,8 @@ def network_weights(stage: str, weights: Mapping[str, Any], dtype: "tf.DType") -
     Raises:
         InputError: see ``checked_weights``.
     """
-    arrays = checked_weights(stage, weights)
-    return {
-        row.torch_key: tf.constant(arrays[row.key].astype(dtype.as_numpy_dtype))
-        for row in WEIGHTS[stage]
-    }
+    arrays = checked_weights(stage, weights, dtype.as_numpy_dtype)
+    return {row.torch_key: tf.constant(arrays[row.key]) for row in WEIGHTS[stage]}
 
 
 def _levels(template: Template, dtype: "tf.DType") -> tuple[Level, ...]:

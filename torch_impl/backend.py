@@ -9,9 +9,21 @@ import torch
 from torch import Tensor
 
 from inputs.hypotheses import Hypotheses
+from inputs.sampling import step_draws
 from inputs.template import SparseMatrix, Template
 from torch_impl.coarse import BlockMeshes, Coarse, CoarseGraph
+from torch_impl.evaluation import (
+    Evaluation,
+    block_samples,
+    block_surfaces,
+    draw_blocks,
+    gradient_of,
+    reproducible,
+    truth_of,
+)
 from torch_impl.graph import Support
+from torch_impl.losses import LossWeights, stage_losses
+from torch_impl.pinning import rectifying
 from torch_impl.refine import Refine
 from weight_conversion.convert import to_state_dict
 from weight_conversion.errors import InputError
@@ -71,23 +83,105 @@ class TorchBackend:
             blocks = self.forward(network, inputs, None if listen is None else _ToNumPy(listen))
         return as_array(blocks[-1].after)
 
+    def losses(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], **options: Any
+    ) -> dict[str, float]:
+        """All loss terms by their trace names; arguments and errors as ``evaluate``."""
+        return self.evaluate(inputs, weights, **options).losses
+
+    def gradients(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, np.ndarray],
+        term: str = "total",
+        **options: Any,
+    ) -> dict[str, np.ndarray]:
+        """The gradient of a loss term; arguments and errors as ``evaluate``."""
+        return self.evaluate(inputs, weights, term=term, **options).gradients
+
+    def evaluate(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, np.ndarray],
+        *,
+        term: str | None = None,
+        loss_weights: LossWeights | None = None,
+        pins: Mapping[str, np.ndarray] | None = None,
+        record: bool = False,
+    ) -> Evaluation:
+        """Losses, and the gradient of one of them.
+
+        Args:
+            inputs: as ``run``, the template for both stages, and ``ground_truth``; ``samples``,
+                or else points are drawn with ``sampling_seed`` (0 by default).
+            weights: as ``run``.
+            term: the loss term to differentiate; None for no gradients.
+            loss_weights: factors of the terms, the official ones of the stage by default.
+            pins: decisions of ReLUs and of nearest neighbours to use in place of the run's own,
+                as ``Evaluation.rectified`` and ``Evaluation.nearest`` name them.
+            record: whether to return the ReLUs' masks.
+
+        Raises:
+            InputError: no such term, ground truth without normals, or a mesh without area.
+        """
+        network = self.load(weights)
+        factors = LossWeights.of(self.stage) if loss_weights is None else loss_weights
+        fixed = {name: self.tensor(decisions) for name, decisions in (pins or {}).items()}
+        mesh = self.tensor(inputs["mesh"]).requires_grad_(term is not None)
+        with (
+            full_precision(),
+            reproducible(self.device),
+            torch.set_grad_enabled(term is not None),
+            rectifying(network, fixed, record) as rectifiers,
+        ):
+            blocks = self.forward(network, inputs, mesh=mesh)
+            samples = inputs.get("samples")
+            if samples is None:
+                draws = step_draws(self.stage, inputs.get("sampling_seed", 0), 0)
+                samples = draw_blocks(self.stage, inputs["template"], blocks, draws)
+            found = stage_losses(
+                network,
+                blocks,
+                block_surfaces(self.stage, inputs["template"], self.tensor),
+                block_samples(samples, self.tensor),
+                truth_of(inputs["ground_truth"], self.tensor),
+                factors,
+                fixed,
+            )
+            gradients: dict[str, np.ndarray] = {}
+            if term is not None:
+                if term not in found.terms:
+                    raise InputError("loss term", repr(term), ", ".join(found.terms))
+                gradients = gradient_of(self.stage, found.terms[term], network, mesh)
+        return Evaluation(
+            losses={name: value.item() for name, value in found.terms.items()},
+            gradients=gradients,
+            samples=samples,
+            meshes=tuple(as_array(block.after) for block in blocks),
+            nearest={name: as_array(index) for name, index in found.nearest.items()},
+            ties=found.ties,
+            rectified={tap: as_array(mask) for tap, mask in rectifiers.recorded.items()},
+            flips={**rectifiers.flips, **found.flips},
+        )
+
     def forward(
         self,
         network: Coarse | Refine,
         inputs: Mapping[str, Any],
         listen: "_ToNumPy | None" = None,
         mesh: Tensor | None = None,
+        maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
-        """The forward pass on ``inputs``, or on ``mesh`` in place of their mesh."""
+        """The forward pass on ``inputs``, or on ``mesh`` and ``maps`` in place of theirs."""
         pinned = {tap: self.tensor(cells) for tap, cells in inputs.get("pinned", {}).items()}
         images, cameras = self.tensor(inputs["images"]), self.tensor(inputs["cameras"])
         if mesh is None:
             mesh = self.tensor(inputs["mesh"])
         if isinstance(network, Coarse):
             graph = self.coarse_graph(inputs["template"])
-            return network(images, cameras, mesh, graph, listen, pinned)
+            return network(images, cameras, mesh, graph, listen, pinned, maps)
         offsets, support = self.local_graph(inputs["hypotheses"])
-        return network(images, cameras, mesh, offsets, support, listen, pinned)
+        return network(images, cameras, mesh, offsets, support, listen, pinned, maps)
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """``array`` on the device; floats are rounded to float32 first, then widened."""

@@ -61,6 +61,7 @@ class Coarse(nn.Module):
         graph: CoarseGraph,
         listen: Listener | None = None,
         pinned: Pinned | None = None,
+        maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
         """Deform the initial mesh.
 
@@ -71,12 +72,13 @@ class Coarse(nn.Module):
             graph: the template's graphs.
             listen: takes every tap.
             pinned: pixel decisions to use instead of the run's own.
+            maps: what ``encode`` returned for these images, to save computing it again.
 
         Returns:
             The meshes before and after each of the three blocks, camera frame of view 0.
         """
-        # No vertex reads the later views' maps: see projection.nearest_features.
-        maps = self.cnn(images, CNN_MAPS, views=1, listen=listen)
+        if maps is None:
+            maps = self.encode(images, listen)
         meshes = []
         hidden: Tensor | None = None
         for block in range(3):
@@ -93,6 +95,12 @@ class Coarse(nn.Module):
             hidden, mesh = self._deform(block, features, graph.supports[block], listen)
             meshes.append(BlockMeshes(before, mesh))
         return meshes
+
+    def encode(self, images: Tensor, listen: Listener | None = None) -> list[Tensor]:
+        """The maps that the projections read, each (1, H, W, C)."""
+        # No vertex reads the later views' maps: see projection.nearest_features.
+        maps: list[Tensor] = self.cnn(images, CNN_MAPS, views=1, listen=listen)
+        return maps
 
     def _project(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Support = tuple[Tensor | None, Tensor | None]
 """The two matrices S_0, S_1 of a graph, each (V, V), sparse or dense, or None for the identity."""
@@ -15,6 +16,9 @@ Their intermediate products (128·43 rows of 384 float32, 8 MB) stay in the cach
 allocator hands out again; whole-mesh products would be mapped and zeroed afresh every time, which
 costs as much as the arithmetic. Nothing mixes between vertices, so the result is the same.
 """
+
+VERTICES_FORGOTTEN = 640
+"""Vertices whose features are computed together, and again on the way back."""
 
 
 class GraphConvolution(nn.Module):
@@ -54,13 +58,18 @@ def mix(matrix: Tensor | None, x: Tensor) -> Tensor:
     return x if matrix is None else matrix @ x
 
 
-def by_vertices(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def by_vertices(function: Callable[[Tensor], Tensor], x: Tensor, forget: bool = False) -> Tensor:
     """Apply ``function``, which mixes nothing between vertices, to some vertices at a time.
 
-    With gradients wanted it is applied to all at once, which autograd handles better than slices.
+    With gradients wanted it is applied to all at once, which autograd handles better than slices;
+    or, to ``forget`` what it computes on the way, to a few slices that are computed again on the
+    way back.
     """
     if torch.is_grad_enabled():
-        return function(x)
+        if not forget:
+            return function(x)
+        parts = x.split(VERTICES_FORGOTTEN)
+        return torch.cat([checkpoint(function, part, use_reentrant=False) for part in parts])
     first = function(x[:VERTICES_AT_ONCE])
     result = first.new_empty((x.shape[0], *first.shape[1:]))
     result[:VERTICES_AT_ONCE] = first

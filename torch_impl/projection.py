@@ -18,6 +18,8 @@ from torch_impl.cnn import float32_constant
 PI = float32_constant(torch.pi)
 FOCAL, CENTRE, LAST_PIXEL = 248.0, 112.0, 223.0
 VARIANCE_FLOOR = float32_constant(1e-6)
+OUTSIDE = -32768
+"""The decision for a coordinate that is no number: a pixel outside every map."""
 
 
 def camera_frames(cameras: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +77,7 @@ def view_statistics(features: Tensor) -> Tensor:
 
 def nearest_cells(pixel: Tensor) -> Tensor:
     """The coarse stage's decisions: cells of the 56-map, from pixels (views, V, 2)."""
-    return (pixel / 4.0).to(torch.int16)
+    return _integers(pixel / 4.0)
 
 
 def nearest_features(maps: list[Tensor], cells: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ def nearest_features(maps: list[Tensor], cells: Tensor) -> Tensor:
 
 def bilinear_corners(pixel: Tensor) -> Tensor:
     """The refine stage's decisions: floor and ceil of pixels (views, N, 2) in the 224-map."""
-    return torch.stack([pixel.floor(), pixel.ceil()], dim=3).to(torch.int16)
+    return _integers(torch.stack([pixel.floor(), pixel.ceil()], dim=3))
 
 
 def bilinear_features(maps: list[Tensor], pixel: Tensor, corners: Tensor) -> Tensor:
@@ -154,3 +156,8 @@ def _between_corners(feature_map: Tensor, at: Tensor, floor: Tensor, ceil: Tenso
 
 def _corner(flat: Tensor, h: Tensor, w: Tensor, weight: Tensor, size: int) -> Tensor:
     return weight[:, None] * flat[h * (size + 1) + w]
+
+
+def _integers(value: Tensor) -> Tensor:
+    # torch casts NaN to 0, which is a pixel; TensorFlow on the CPU to one outside.
+    return value.nan_to_num(nan=OUTSIDE).to(torch.int16)

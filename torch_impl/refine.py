@@ -77,6 +77,7 @@ class Refine(nn.Module):
         support: Support,
         listen: Listener | None = None,
         pinned: Pinned | None = None,
+        maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
         """Refine a coarse mesh.
 
@@ -88,11 +89,13 @@ class Refine(nn.Module):
             support: the two (43, 43) matrices of the hypotheses' local graph.
             listen: takes every tap.
             pinned: pixel decisions to use instead of the run's own.
+            maps: what ``encode`` returned for these images, to save computing it again.
 
         Returns:
             The meshes before and after each of the two blocks, camera frame of view 0.
         """
-        maps = self.cnn(images, CNN_MAPS, views=3, listen=listen)
+        if maps is None:
+            maps = self.encode(images, listen)
         meshes = []
         for block in range(2):
             hypotheses = mesh[:, None] + offsets
@@ -105,6 +108,11 @@ class Refine(nn.Module):
             meshes.append(BlockMeshes(mesh, moved))
             mesh = moved
         return meshes
+
+    def encode(self, images: Tensor, listen: Listener | None = None) -> list[Tensor]:
+        """The maps that the projections read, each (3, H, W, C)."""
+        maps: list[Tensor] = self.cnn(images, CNN_MAPS, views=3, listen=listen)
+        return maps
 
     def _project(
         self,
@@ -136,6 +144,7 @@ class Refine(nn.Module):
             pooled = view_statistics(bilinear_features(maps, rows[..., :2], cells))
             return pooled.reshape(part.shape[0], count, -1)
 
-        features = torch.cat([hypotheses, by_vertices(read, inputs)], dim=2)
+        # Kept for the way back, what is read between the corners would take half the memory.
+        features = torch.cat([hypotheses, by_vertices(read, inputs, forget=True)], dim=2)
         tell(listen, name, features.flatten(0, 1))
         return features

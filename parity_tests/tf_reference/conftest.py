@@ -1,5 +1,6 @@
 """What the suites of the TensorFlow side share: inputs, probe weights, a listener that keeps."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.item import load_item
 from inputs.template import Template, build_template, load_template
 from weight_conversion.weights import WEIGHTS
 
-tensorflow = pytest.importorskip("tensorflow", reason="the extra 'tf' is not installed")
+if importlib.util.find_spec("tensorflow") is None:
+    # Not importorskip, which would import it before ``tf_reference`` has silenced it.
+    pytest.skip("the extra 'tf' is not installed", allow_module_level=True)
 
 CAMERAS = np.array(
     [[20, 25, 0, 1.2, 25], [250, 33, 0, 1.35, 25], [130, 12, 0, 1.1, 25]], np.float32
@@ -130,6 +134,53 @@ def official_inputs(official: Path) -> Callable[[str], dict[str, Any]]:
     template = load_template(official / "template" / "info_ellipsoid.dat")
     hypotheses = load_hypotheses(official / "template" / "pami_p2mpp.dat")
     return lambda stage: stage_inputs(stage, template, hypotheses, item.images, item.cameras)
+
+
+def drawn_samples(stage: str, template: Template, seed: int = 1) -> dict[str, np.ndarray]:
+    """4000 draws a block; triangles uniformly, which is as good as by area for a test."""
+    random = np.random.default_rng(seed)
+    levels = {"coarse": (0, 1, 2), "refine": (2, 2)}[stage]
+    samples: dict[str, np.ndarray] = {}
+    for block, level in enumerate(levels, start=1):
+        samples[f"face_{block}"] = random.integers(0, len(template.faces[level]), 4000)
+        samples[f"r1_{block}"] = random.random(4000, np.float32)
+        samples[f"r2_{block}"] = random.random(4000, np.float32)
+    return samples
+
+
+@pytest.fixture(scope="session")
+def measured_inputs(inputs_of: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    """``inputs_of`` with ground truth, around the ellipsoid, and samples."""
+    random = np.random.default_rng(9)
+    directions = random.normal(size=(3000, 3))
+    normals = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    normals[::50] = 0
+    points = directions / np.linalg.norm(directions, axis=1, keepdims=True) * [0.3, 0.2, 0.25]
+    points[:, 2] -= 0.8
+    truth = GroundTruth(points.astype(np.float32), normals.astype(np.float32))
+
+    def of(stage: str) -> dict[str, Any]:
+        inputs = inputs_of(stage)
+        samples = drawn_samples(stage, inputs["template"])
+        return {**inputs, "ground_truth": truth, "samples": samples}
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def official_measured_inputs(
+    official: Path, official_inputs: Callable[[str], dict[str, Any]]
+) -> Callable[[str], dict[str, Any]]:
+    """``official_inputs`` with the item's ground truth, and samples."""
+    path = next((official / "shapenet_item").glob("*/*/model_normal.xyz"))
+
+    def of(stage: str) -> dict[str, Any]:
+        inputs = official_inputs(stage)
+        samples = drawn_samples(stage, inputs["template"])
+        truth = load_ground_truth(path, inputs["cameras"][0])
+        return {**inputs, "ground_truth": truth, "samples": samples}
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -71,3 +71,11 @@ def test_nothing_is_printed_and_float32_stays_float32() -> None:
         check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("False\n", "", 0)
+
+
+def test_the_package_does_not_import_torch() -> None:
+    program = "import sys, tf_reference.backend; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")

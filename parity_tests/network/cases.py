@@ -1,0 +1,128 @@
+"""Pairs of runs, made when a test first asks for one of its taps."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inputs.demo import demo_item_path
+from inputs.hypotheses import build_hypotheses, load_hypotheses
+from inputs.item import load_item
+from inputs.template import build_template, load_template
+from parity.backends import BackendChoice
+from parity.pair import PairPaths, compare_pair
+from parity.record import RunInputs, predict
+from parity.result import Comparison, TapResult
+from weight_conversion.formats import WeightSet
+
+GRAPHS = {
+    "coarse": "checkpoint_graphs/coarse_mvp2m/meshnetmvp2m.ckpt-50.meta",
+    "refine": "checkpoint_graphs/refine_p2mpp/meshnet.ckpt-10.meta",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two backends on one item.
+
+    ``item`` is a demo item's name, or "shapenet" or "planes": the official ones, which also take
+    the official template and hypotheses. The mesh is scaled by ``zoom`` about the camera's axis.
+    """
+
+    reference: str
+    candidate: str
+    item: str
+    dtype: str = "float32"
+    zoom: float = 1.0
+
+    def __str__(self) -> str:
+        zoom = f"-x{self.zoom:g}" if self.zoom != 1 else ""
+        return f"{self.candidate}-{self.reference}-{self.item}-{self.dtype}{zoom}"
+
+    @property
+    def official(self) -> bool:
+        return self.item in ("shapenet", "planes")
+
+
+class Pairs:
+    """Runs a case when a test first asks for it, and keeps the comparison, not the traces."""
+
+    def __init__(self, folder: Path, shared: Path | None, weights: Callable[[str], WeightSet]):
+        self._folder, self._shared, self._weights = folder, shared, weights
+        self._found: dict[tuple[Case, str], dict[str, TapResult]] = {}
+        self.comparisons: dict[tuple[Case, str], Comparison] = {}
+        self._meshes: dict[tuple[str, float], np.ndarray] = {}
+
+    def tap(self, case: Case, stage: str, tap: str) -> TapResult:
+        if (case, stage) not in self._found:
+            comparison = self._compare(case, stage)
+            self.comparisons[case, stage] = comparison
+            self._found[case, stage] = {entry.tap: entry for entry in comparison.taps}
+        return self._found[case, stage][tap]
+
+    def comparison(self, case: Case, stage: str) -> Comparison:
+        if (case, stage) not in self.comparisons:
+            self.tap(case, stage, "cnn.conv2d_1")
+        return self.comparisons[case, stage]
+
+    def inputs(self, case: Case, stage: str) -> RunInputs:
+        """What both sides of a case read: the refine stage starts from torch's coarse mesh."""
+        if not case.official:
+            item, template = load_item(demo_item_path(case.item)), build_template()
+            hypotheses = build_hypotheses()
+        else:
+            if self._shared is None:
+                pytest.skip("the official material (../shared/official) is not beside this clone")
+            official = self._shared / "official"
+            folder = official / "demo"
+            if case.item == "shapenet":
+                (folder,) = (official / "shapenet_item").glob("*/*")
+            item = load_item(folder)
+            template = load_template(official / "template" / "info_ellipsoid.dat")
+            hypotheses = load_hypotheses(official / "template" / "pami_p2mpp.dat")
+        coarse = RunInputs("coarse", item, template.coordinates, template, hypotheses)
+        if stage == "coarse":
+            mesh = _zoomed(template.coordinates, case.zoom)
+        else:
+            key = (case.item, case.zoom)
+            if key not in self._meshes:
+                found = predict(BackendChoice("torch"), coarse, self._weights("coarse"))
+                self._meshes[key] = _zoomed(found, case.zoom)
+            mesh = self._meshes[key]
+        return RunInputs(stage, item, mesh, template, hypotheses)
+
+    def _choice(self, name: str, stage: str) -> BackendChoice:
+        graph = None
+        if name == "metagraph" and self._shared is not None:
+            graph = self._shared / "official" / GRAPHS[stage]
+        return BackendChoice(name, graph)
+
+    def _compare(self, case: Case, stage: str) -> Comparison:
+        inputs = self.inputs(case, stage)
+        paths = PairPaths.in_folder(self._folder)
+
+        @contextmanager
+        def silent(_description: str, _total: int) -> Iterator[Callable[[str], None]]:
+            yield lambda _tap: None
+
+        try:
+            return compare_pair(
+                self._choice(case.reference, stage),
+                self._choice(case.candidate, stage),
+                inputs,
+                self._weights(stage),
+                paths,
+                progress=silent,
+                dtype=case.dtype,
+            )
+        finally:
+            for path in vars(paths).values():
+                path.unlink(missing_ok=True)
+
+
+def _zoomed(mesh: np.ndarray, zoom: float) -> np.ndarray:
+    """``mesh`` scaled across the camera's axis, so that its border leaves the frame."""
+    return (mesh * np.array([zoom, zoom, 1.0])).astype(np.float32)

@@ -1,0 +1,28 @@
+"""What the tests of the network share: seeded weights, and comparisons made once a session."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from inputs.seeded import seeded_weights
+from parity_tests.network.cases import Pairs
+from weight_conversion.formats import WeightSet
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str], WeightSet]:
+    """Seeded weights of a stage."""
+    found = {
+        stage: WeightSet(stage, seeded_weights(stage), 0, "seed 0")
+        for stage in ("coarse", "refine")
+    }
+    return found.__getitem__
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], WeightSet]) -> Pairs:
+    """Comparisons by case, made when first asked for."""
+    shared = Path(__file__).resolve().parents[3] / "shared"
+    found = shared if (shared / "official").is_dir() else None
+    return Pairs(tmp_path_factory.mktemp("pairs"), found, weights)

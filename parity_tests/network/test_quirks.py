@@ -1,0 +1,109 @@
+"""The official function's quirks, each shown on the network itself, in both implementations."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inputs.item import Item
+from parity.backends import BackendChoice
+from parity.record import predict
+from parity_tests.network.cases import Case, Pairs
+from weight_conversion.formats import WeightSet
+
+pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+
+BACKENDS = ("torch", "tf")
+CASE = Case("tf", "torch", "sofa")
+
+
+class Heard:
+    """Takes the taps it wants and every decision."""
+
+    def __init__(self, *taps: str) -> None:
+        self._wanted = taps
+        self.taps: dict[str, np.ndarray] = {}
+        self.decisions: dict[str, np.ndarray] = {}
+
+    def wants(self, tap: str) -> bool:
+        return tap in self._wanted
+
+    def __call__(self, tap: str, value: np.ndarray) -> None:
+        if tap in self._wanted:
+            self.taps[tap] = np.array(value)
+
+    def decide(self, tap: str, decisions: np.ndarray) -> None:
+        self.decisions[tap] = np.array(decisions)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_images_of_views_1_and_2_do_not_reach_the_coarse_mesh(
+    backend: str, pairs: Pairs, weights: Callable[[str], WeightSet]
+) -> None:
+    inputs = pairs.inputs(CASE, "coarse")
+    images = inputs.item.images.copy()
+    images[1:] = np.random.default_rng(0).random(images[1:].shape, dtype=np.float32)
+    changed = replace(inputs, item=Item("changed", images, inputs.item.cameras))
+    mesh = predict(BackendChoice(backend), inputs, weights("coarse"))
+    assert np.array_equal(mesh, predict(BackendChoice(backend), changed, weights("coarse")))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("what", ["image of view 0", "camera of view 1"])
+def test_what_does_reach_the_coarse_mesh(
+    what: str, backend: str, pairs: Pairs, weights: Callable[[str], WeightSet]
+) -> None:
+    inputs = pairs.inputs(CASE, "coarse")
+    images, cameras = inputs.item.images.copy(), inputs.item.cameras.copy()
+    if what == "image of view 0":
+        images[0] = images[0][::-1]
+    else:
+        cameras[1, 0] += 20
+    changed = replace(inputs, item=Item("changed", images, cameras))
+    mesh = predict(BackendChoice(backend), inputs, weights("coarse"))
+    assert not np.allclose(mesh, predict(BackendChoice(backend), changed, weights("coarse")))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_feature_at_an_exact_integer_pixel_vanishes(
+    backend: str, pairs: Pairs, weights: Callable[[str], WeightSet]
+) -> None:
+    """A camera on an axis at distance 1 computes without rounding, so pixels can be exact."""
+    inputs = pairs.inputs(CASE, "refine")
+    cameras = np.tile(np.array([0, 0, 0, 1, 25], np.float32), (3, 1))
+    # In view 0's frame the pixel is 112 - 248 y / -z and 112 + 248 x / -z: eighths give integers.
+    mesh = inputs.mesh.copy()
+    mesh[0] = (0.125, 0.25, -1.0)  # w = 143, h = 50
+    mesh[1] = (0.125, 0.0625, -1.0)  # w = 143 again, h = 96.5
+    mesh[2] = (0.0625, 0.0625, -1.0)  # w = 127.5, h = 96.5: nothing exact
+    changed = replace(inputs, mesh=mesh, item=Item("exact", inputs.item.images, cameras))
+    tap = "graph_localproj_1_layer_1"
+    heard = Heard(tap)
+    backend_object = BackendChoice(backend).make("refine", "float32", "cpu")
+    backend_object.run(changed.mapping(), weights("refine").arrays, heard)
+    corners = heard.decisions[tap].reshape(3, 2466, 43, 2, 2)
+    assert corners[0, 0, 0].tolist() == [[50, 50], [143, 143]]
+    assert corners[0, 1, 0].tolist() == [[96, 97], [143, 143]]
+    features = heard.taps[tap].reshape(2466, 43, 339)[:, 0, 3:]
+    maximum, mean, deviation = features[:2, :112], features[:2, 112:224], features[:2, 224:]
+    assert not maximum.any()
+    assert not mean.any()
+    assert np.allclose(deviation, 1e-3)
+    assert features[2, :112].any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stage", ["coarse", "refine"])
+def test_listening_does_not_disturb(
+    stage: str, backend: str, pairs: Pairs, weights: Callable[[str], WeightSet]
+) -> None:
+    inputs = pairs.inputs(CASE, stage)
+    silent = predict(BackendChoice(backend), inputs, weights(stage))
+    backend_object = BackendChoice(backend).make(stage, "float32", "cpu")
+
+    def listen(_tap: str, _value: np.ndarray) -> None:
+        pass
+
+    heard = backend_object.run(inputs.mapping(), weights(stage).arrays, listen)
+    assert np.array_equal(silent, heard)

@@ -1,0 +1,158 @@
+"""Gradients of the exported graph's losses: TensorFlow differentiates the graph's own operations.
+
+The refine stage's activations and their gradients would take 5 GB (10 in float64). Its blocks mix
+nothing between vertices, so the graph is run backwards a block and a chunk of vertices at a time.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tf_reference.decisions import decision_shapes
+from tf_reference.exported_feeds import (
+    MESH_TENSOR,
+    Fed,
+    decision_tensors,
+    decisions_from,
+    pinned_feeds,
+)
+from tf_reference.exported_graph import ExportedGraph, tensor
+from tf_reference.gradients import MESH
+from tf_reference.graph import chunks
+from tf_reference.runtime import tf
+
+Run = Callable[[Any, Mapping[Any, NDArray[Any]]], Any]
+"""Runs the graph: what is fetched, what is fed."""
+
+_HYPOTHESES = 43
+_VERTICES_AT_ONCE = 256
+_MAPS = (2, 5, 8)
+_SCOPES = ("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5")
+
+
+def _derived(
+    targets: Any, sources: Sequence[Any], upstream: Any = None, stop: Sequence[Any] = ()
+) -> "list[tf.Tensor]":
+    """Dense gradients, zeros where a target does not depend on a source."""
+    zero = tf.UnconnectedGradients.ZERO
+    found = tf.gradients(
+        targets, sources, upstream, stop_gradients=list(stop), unconnected_gradients=zero
+    )
+    return [tf.convert_to_tensor(gradient) for gradient in found]
+
+
+class CoarseGradients:
+    """Gradients of one loss term of the coarse stage, in TensorFlow's current graph.
+
+    Args:
+        graph: the exported graph.
+        term: the loss term.
+        variables: the tensor that stands for each variable's node.
+    """
+
+    def __init__(
+        self, graph: ExportedGraph, term: "tf.Tensor", variables: Mapping[str, "tf.Tensor"]
+    ) -> None:
+        sources = {key: variables[node] for key, node in graph.variables.items()}
+        sources[MESH] = tensor(MESH_TENSOR)
+        self._gradients = dict(zip(sources, _derived(term, [*sources.values()]), strict=True))
+
+    def run(
+        self, run: Run, fed: Fed, pinned: Mapping[str, NDArray[np.int16]]
+    ) -> dict[str, NDArray[Any]]:
+        """The gradients by checkpoint key, and ``mesh``.
+
+        Args:
+            run: runs the graph.
+            fed: the item, the ground truth and the samples.
+            pinned: decisions to take in place of the graph's own.
+        """
+        real = fed[MESH_TENSOR].dtype.type
+        feeds = fed | pinned_feeds("coarse", pinned, real)
+        found: dict[str, NDArray[Any]] = run(self._gradients, feeds)
+        return found
+
+
+class RefineGradients:
+    """Gradients of one loss term of the refine stage, in TensorFlow's current graph.
+
+    Args:
+        graph: the exported graph.
+        term: the loss term.
+        variables: the tensor that stands for each variable's node.
+    """
+
+    def __init__(
+        self, graph: ExportedGraph, term: "tf.Tensor", variables: Mapping[str, "tf.Tensor"]
+    ) -> None:
+        held = {key: variables[node] for key, node in graph.variables.items()}
+        self._keys = list(held)
+        self._mesh_names = [MESH_TENSOR, *(f"{scope}/{scope}/add_2:0" for scope in _SCOPES)]
+        self._map_names = [f"meshnet/pixel2mesh/cnn/conv2d_{number}/Relu:0" for number in _MAPS]
+        meshes = [tensor(name) for name in self._mesh_names]
+        maps = [tensor(name) for name in self._map_names]
+        self._direct = _derived(term, [*held.values(), *meshes], stop=meshes)
+        self._upstream = tf.compat.v1.placeholder(term.dtype, (None, 3))
+        self._block_keys = [[key for key in held if f"/{scope}/" in key] for scope in _SCOPES]
+        self._blocks = []
+        for number, keys in enumerate(self._block_keys):
+            given = [meshes[number], *maps]
+            sources = [*given, *(held[key] for key in keys)]
+            self._blocks.append(_derived(meshes[number + 1], sources, [self._upstream], given))
+        self._map_upstream = [tf.compat.v1.placeholder(term.dtype, each.shape) for each in maps]
+        self._kernel_keys = [key for key in held if "/cnn/" in key]
+        kernels = [held[key] for key in self._kernel_keys]
+        self._through_maps = _derived(maps, kernels, self._map_upstream)
+
+    def run(
+        self, run: Run, fed: Fed, pinned: Mapping[str, NDArray[np.int16]]
+    ) -> dict[str, NDArray[Any]]:
+        """The gradients by checkpoint key, and ``mesh``.
+
+        Args:
+            run: runs the graph.
+            fed: the item, the ground truth and the samples.
+            pinned: decisions to take in place of the graph's own.
+        """
+        real = fed[MESH_TENSOR].dtype.type
+        projections = list(decision_shapes("refine"))
+        meshes, maps, taken = run(
+            (
+                self._mesh_names,
+                self._map_names,
+                [decision_tensors("refine", p) for p in projections],
+            ),
+            fed | pinned_feeds("refine", pinned, real),
+        )
+        direct = run(self._direct, fed | dict(zip(self._mesh_names, meshes, strict=True)))
+        gradients = dict(zip(self._keys, direct, strict=False))
+        by_mesh = direct[len(self._keys) :]
+        by_map = [np.zeros_like(each) for each in maps]
+        known = fed | dict(zip(self._map_names, maps, strict=True))
+        # Backwards: the second block first.
+        for number in reversed(range(len(projections))):
+            # A chunk must take the decisions that the whole takes.
+            decisions = decisions_from("refine", taken[number])
+            fixed = pinned_feeds("refine", {projections[number]: decisions}, real)
+            for part in chunks(len(meshes[number]), _VERTICES_AT_ONCE):
+                rows = slice(part.start * _HYPOTHESES, part.stop * _HYPOTHESES)
+                here = {name: values[rows] for name, values in fixed.items()}
+                here[self._mesh_names[number]] = meshes[number][part]
+                here[self._upstream.name] = by_mesh[number + 1][part]
+                through = run(self._blocks[number], known | here)
+                by_mesh[number][part] += through[0]
+                for total, found in zip(by_map, through[1:], strict=False):
+                    total += found
+                own = through[1 + len(maps) :]
+                for key, found in zip(self._block_keys[number], own, strict=True):
+                    gradients[key] = gradients[key] + found
+        upstream = {
+            placeholder.name: value
+            for placeholder, value in zip(self._map_upstream, by_map, strict=True)
+        }
+        through = run(self._through_maps, fed | upstream)
+        for key, found in zip(self._kernel_keys, through, strict=True):
+            gradients[key] = gradients[key] + found
+        return {**gradients, MESH: by_mesh[0]}

@@ -1,0 +1,117 @@
+"""The whole network of a stage as one ONNX file that any runtime can run by itself.
+
+The file's inputs are named as the arrays under ``/inputs`` of a trace, so that a trace's inputs can
+be fed as they are; its output ``vertices`` is the mesh. Its initializers are the weights by
+state-dict key, bit for bit and nothing else: the file is a weight format too. All other named
+results are inner values, since a runtime computes and keeps every output it is given, and those of
+the refine stage take 1.5 GB; to fetch some, append their descriptions to the outputs::
+
+    model = onnx.load("refine.onnx")
+    model.graph.output.extend(v for v in model.graph.value_info if v.name == "cnn.conv2d_8")
+"""
+
+import importlib.util
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weight_conversion.atomic import replacing
+from weight_conversion.containers.contents import writing
+from weight_conversion.convert import to_state_dict
+from weight_conversion.errors import InputError
+from weight_conversion.files import is_folder
+from weight_conversion.formats import WeightSet
+from weight_conversion.taps import TAPS
+
+OUTPUT = "vertices"
+DECISIONS = "decisions/"
+"""Before a projection's tap: the value, int16, that holds its pixel decisions."""
+PINNED = "pinned/"
+"""Before a projection's tap: the input whose decisions are used in place of the run's own."""
+
+
+def export(weights: WeightSet, destination: Path) -> None:
+    """Write the stage that ``weights`` belong to, in float32, with the weights inside.
+
+    Raises:
+        InputError: the weights are not exactly those of their stage, the package ``onnx`` is not
+            installed, or the file cannot be written; an existing one is then kept.
+    """
+    require("onnx", destination)
+    if is_folder(destination):
+        raise InputError(destination, "a folder", "a file's name")
+    metadata = {"stage": weights.stage}
+    if weights.step is not None:
+        metadata["step"] = str(weights.step)
+    model = build_model(weights.stage, weights.arrays, metadata=metadata)
+    with replacing(destination) as temporary, writing(destination):
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def build_model(
+    stage: str,
+    arrays: Mapping[str, NDArray[Any]],
+    *,
+    values: Collection[str] | None = None,
+    pinned: Collection[str] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> Any:
+    """One stage as an ``onnx.ModelProto``.
+
+    Args:
+        stage: "coarse" or "refine".
+        arrays: the weights by checkpoint key, float32 in checkpoint layout.
+        values: taps and decisions to be outputs after ``vertices``, everything else left out that
+            none of them needs; None for the whole network with ``vertices`` as its only output.
+        pinned: projections whose decisions are read from inputs ``pinned/<tap>``.
+        metadata: what the model says of itself.
+
+    Raises:
+        InputError: the weights are not exactly those of ``stage``.
+    """
+    from torch_impl.onnx_network import stage as write_stage
+    from torch_impl.onnx_writer import GraphWriter
+
+    graph = GraphWriter(to_state_dict(stage, arrays))
+    mesh = write_stage(graph, stage, pinned)
+    rows = TAPS[stage]
+    graph.describe(graph.add("Identity", mesh, name=OUTPUT), np.float32, rows[-1].shape)
+    for row in rows:
+        graph.describe(row.name, np.float32, row.shape)
+        shape = decision_shape(row.name, row.shape)
+        if shape is not None:
+            graph.describe(f"{DECISIONS}{row.name}", np.int16, shape)
+    return graph.model(
+        [OUTPUT, *(values or ())],
+        pruned=values is not None,
+        metadata=metadata or {},
+        text=f"The {stage} stage of Pixel2Mesh++ with TensorFlow's semantics, one item a run.",
+    )
+
+
+def decision_shape(tap: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape of a projection's pixel decisions; None for any other tap."""
+    if tap.endswith(".concat"):
+        return None
+    if tap.startswith("graph_proj_"):
+        return (3, shape[0], 2)
+    if tap.startswith("graph_localproj_"):
+        return (3, shape[0], 2, 2)
+    return None
+
+
+def require(package: str, where: object) -> None:
+    """Raise unless ``package`` is installed.
+
+    Raises:
+        InputError: naming the extra that brings it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise InputError(
+            where,
+            f"the package {package} is not installed",
+            "pip install 'pixel2mesh-parity[onnx]'",
+        )

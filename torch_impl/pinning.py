@@ -1,0 +1,136 @@
+"""Fixing the decisions of a run, so that two precisions can be compared in what is continuous.
+
+A network of ReLUs and nearest neighbours decides: a value a rounding away from zero passes or does
+not, one of two points as good as equally far is the nearest. Where float32 and float64 decide
+differently their gradients differ by more than rounding. Pinned, a run takes another's decisions:
+a ReLU multiplies by a given mask. The run's own decisions are still made, and where they differ
+from the pinned ones it is measured how close they were.
+
+Decisions have names: a ReLU the tap's that it computes, with a mask of the tap's shape and layout
+(so a float64 trace's masks are its taps where they are positive), nearest neighbours those of
+``losses.Losses.nearest``.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_RECTIFIERS = (torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+
+
+@dataclass(frozen=True)
+class Flips:
+    """How far a run's own decisions differ from the pinned ones under one name.
+
+    Attributes:
+        count: decisions that differ.
+        total: decisions made.
+        margin: how clear the clearest of those was: for a ReLU |x| by the greatest |x| of the
+            layer, for a nearest neighbour the relative difference of the two squared distances.
+    """
+
+    count: int
+    total: int
+    margin: float
+
+    def __add__(self, other: "Flips") -> "Flips":
+        margin = max(self.margin, other.margin)
+        return Flips(self.count + other.count, self.total + other.total, margin)
+
+
+class Rectifiers(TorchFunctionMode):
+    """Watches the ReLUs of a network: records their decisions, or replaces those that are pinned.
+
+    Attributes:
+        recorded: masks by tap, in the tap's layout; empty unless asked for.
+        flips: by tap, where the run would have decided otherwise than ``pins``.
+    """
+
+    def __init__(self, pins: Mapping[str, Tensor], record: bool) -> None:
+        super().__init__()
+        self.flips: dict[str, Flips] = {}
+        self._pins = pins
+        self._record = record
+        self._calls: Counter[str] = Counter()
+        self._parts: dict[str, list[Tensor]] = {}
+        self._tap: str | None = None
+
+    @property
+    def recorded(self) -> dict[str, Tensor]:
+        return {tap: torch.cat(parts) for tap, parts in self._parts.items()}
+
+    def enter(self, tap: str) -> None:
+        """Say whose ReLU comes next."""
+        self._tap = tap
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func not in _RECTIFIERS or self._tap is None:
+            return func(*args, **(kwargs or {}))
+        tap, self._tap = self._tap, None
+        return self._rectify(tap, args[0])
+
+    def _rectify(self, tap: str, x: Tensor) -> Tensor:
+        mask = x.detach() > 0
+        # The CNN convolves view by view, channels first; its taps hold all views, channels last.
+        image, view = tap.startswith("cnn."), self._calls[tap]
+        self._calls[tap] += 1
+        if self._record:
+            self._parts.setdefault(tap, []).append(mask.permute(0, 2, 3, 1) if image else mask)
+        if tap in self._pins:
+            pinned = self._pins[tap]
+            chosen = pinned[view : view + 1].permute(0, 3, 1, 2) if image else pinned
+            flipped = mask != chosen
+            size = x.detach().abs()
+            margin = size[flipped].max() / size.max() if flipped.any() else torch.zeros(())
+            flips = Flips(int(flipped.sum()), mask.numel(), float(margin))
+            self.flips[tap] = self.flips.get(tap, Flips(0, 0, 0.0)) + flips
+            mask = chosen
+        return x * mask
+
+
+@contextmanager
+def rectifying(
+    network: nn.Module, pins: Mapping[str, Tensor], record: bool = False
+) -> Iterator[Rectifiers]:
+    """Watch a network's ReLUs inside the block; the network's modules carry their taps' names.
+
+    Args:
+        network: a stage; run it once inside the block.
+        pins: masks by tap, boolean, in the tap's layout; other ReLUs decide for themselves.
+        record: whether to keep the run's own masks.
+    """
+    rectifiers = Rectifiers(pins, record)
+    hooks = [
+        module.register_forward_pre_hook(lambda *_, tap=name: rectifiers.enter(tap))
+        for name, module in network.named_modules()
+        if not list(module.children())
+    ]
+    try:
+        with rectifiers:
+            yield rectifiers
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def neighbour_flips(
+    own: Tensor, pinned: Tensor, own_square: Tensor, pinned_square: Tensor
+) -> Flips:
+    """Compare nearest neighbours (N,) with pinned ones, given their squared distances (N,)."""
+    flipped = own != pinned
+    margin = torch.zeros(())
+    if flipped.any():
+        margin = ((pinned_square - own_square) / pinned_square)[flipped].max()
+    return Flips(int(flipped.sum()), len(own), float(margin))
