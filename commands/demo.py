@@ -42,7 +42,7 @@ def command(out: Path, keep_traces: bool) -> int:
         weights = _checkpoints(folder / "weights", progress)
         for item in DEMO_ITEMS:
             place = "" if item == DEMO_ITEMS[0] else item
-            sources = load_sources(demo_item_path(item), "0,6,7", None, None, None)
+            sources = load_sources(demo_item_path(item))
             again = _again(item, out)
             found = run_stages(
                 STAGES, sources, weights, settings, folder / place, out / place, progress, [again]

@@ -1,16 +1,18 @@
 """Options that several commands share, parsed once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.hypotheses import Hypotheses, build_hypotheses, load_hypotheses
 from inputs.item import Item, load_item
 from inputs.meshes import load_mesh
+from inputs.sampling import Samples, load_samples
 from inputs.template import Template, build_template, load_template
 from parity.backends import BackendChoice
 from parity.record import RunInputs
@@ -49,6 +51,25 @@ def input_options(command: Command) -> Command:
     return command
 
 
+def loss_options(command: Command) -> Command:
+    """What a run is held against for its losses."""
+    for option in reversed(
+        [
+            click.option(
+                "--ground-truth", type=PATH, help="Points to compute losses against: .xyz, .dat, "
+                ".npy or .obj.",
+            ),
+            click.option(
+                "--samples", multiple=True, metavar="[STAGE=]S.npz",
+                help="Points of the losses; drawn on the run's own meshes by default.",
+            ),
+            click.option("--gradients", is_flag=True, help="Record the total's gradients too."),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def run_options(command: Command) -> Command:
     """How a run is made."""
     for option in reversed(
@@ -81,11 +102,13 @@ class Sources:
     template: Template
     hypotheses: Hypotheses
     mesh: np.ndarray | None
+    ground_truth: GroundTruth | None = None
+    samples: Mapping[str, Samples] = field(default_factory=dict)
 
     def coarse(self, pinned: dict[str, np.ndarray] | None = None) -> RunInputs:
         """The coarse stage's inputs: the template's ellipsoid unless a mesh was given."""
         mesh = self.template.coordinates if self.mesh is None else self.mesh
-        return RunInputs("coarse", self.item, mesh, self.template, self.hypotheses, pinned)
+        return self._inputs("coarse", mesh, pinned)
 
     def refine(
         self, mesh: np.ndarray | None = None, pinned: dict[str, np.ndarray] | None = None
@@ -96,8 +119,20 @@ class Sources:
             raise InputError(
                 "--mesh", "not given", "the coarse mesh that the refine stage starts from"
             )
+        return self._inputs("refine", found.astype(np.float32), pinned)
+
+    def _inputs(
+        self, stage: str, mesh: np.ndarray, pinned: dict[str, np.ndarray] | None
+    ) -> RunInputs:
         return RunInputs(
-            "refine", self.item, found.astype(np.float32), self.template, self.hypotheses, pinned
+            stage,
+            self.item,
+            mesh,
+            self.template,
+            self.hypotheses,
+            pinned,
+            self.ground_truth,
+            self.samples.get(stage),
         )
 
     def of(self, stage: str, pinned: dict[str, np.ndarray] | None = None) -> RunInputs:
@@ -106,14 +141,30 @@ class Sources:
 
 
 def load_sources(
-    item: Path, views: str, template: Path | None, hypotheses: Path | None, mesh: Path | None
+    item: Path,
+    views: str = "0,6,7",
+    template: Path | None = None,
+    hypotheses: Path | None = None,
+    mesh: Path | None = None,
+    ground_truth: Path | None = None,
+    samples: tuple[str, ...] = (),
+    stages: tuple[str, ...] = STAGES,
 ) -> Sources:
     """Load what the options name; the project's own template and hypotheses by default."""
+    loaded = load_item(item, parse_views(views))
+    if samples and ground_truth is None:
+        raise InputError("--samples", "given without --ground-truth", "both, for the losses")
+    truth = None if ground_truth is None else load_ground_truth(ground_truth, loaded.cameras[0])
     return Sources(
-        item=load_item(item, parse_views(views)),
+        item=loaded,
         template=build_template() if template is None else load_template(template),
         hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
         mesh=None if mesh is None else load_mesh(mesh),
+        ground_truth=truth,
+        samples={
+            stage: load_samples(path, stage)
+            for stage, path in by_stage("--samples", samples, stages).items()
+        },
     )
 
 
@@ -147,15 +198,21 @@ def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, W
     return found
 
 
-def metagraphs(values: tuple[str, ...]) -> dict[str, Path]:
-    """``--metagraph`` by stage; a value without a stage's prefix serves every stage."""
+def by_stage(
+    option: str, values: tuple[str, ...], stages: tuple[str, ...] = STAGES
+) -> dict[str, Path]:
+    """An option's paths by stage; a value without a stage's prefix serves every one of ``stages``.
+
+    Raises:
+        InputError: a stage is given twice.
+    """
     found: dict[str, Path] = {}
     for value in values:
         stage, equals, path = value.partition("=")
         named = equals and stage in STAGES
-        for key in (stage,) if named else STAGES:
+        for key in (stage,) if named else stages:
             if key in found:
-                raise InputError("--metagraph", f"given twice for {key}", "one graph a stage")
+                raise InputError(option, f"given twice for {key}", "one a stage")
             found[key] = Path(path if named else value)
     return found
 

@@ -30,6 +30,7 @@ class Settings:
     dtype: str = "float32"
     devices: tuple[str, str] = ("cpu", "cpu")
     taps: str = "*"
+    gradients: bool = False
     keep_traces: bool = True
 
 
@@ -78,6 +79,7 @@ def run_stage(
         dtype=settings.dtype,
         devices=settings.devices,
         taps=settings.taps,
+        gradients=settings.gradients,
     )
     comparison = at(comparison, shown.reference, shown.candidate)
     again = list(commands)

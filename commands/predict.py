@@ -11,9 +11,9 @@ from commands.options import (
     PATH,
     STAGES,
     backend_choice,
+    by_stage,
     input_options,
     load_sources,
-    metagraphs,
     run_options,
     weights_option,
 )
@@ -47,7 +47,7 @@ def command(
         raise InputError(out, f"ending {out.suffix!r}", ".obj")
     stages = _stages(weights)
     both = load_sources(**sources)
-    graphs = metagraphs(metagraph)
+    graphs = by_stage("--metagraph", metagraph)
     mesh: np.ndarray | None = None
     with steps() as progress:
         for stage, loaded in stages.items():

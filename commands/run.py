@@ -12,10 +12,11 @@ from commands.options import (
     PATH,
     STAGES,
     backend_choice,
+    by_stage,
     input_options,
     load_sources,
     load_stages,
-    metagraphs,
+    loss_options,
     run_options,
     weights_option,
 )
@@ -31,6 +32,7 @@ from reports.write import write_summary
 @weights_option
 @input_options
 @run_options
+@loss_options
 @click.option("--reference", default="tf", show_default=True, help="Backend taken as right.")
 @click.option("--candidate", default="torch", show_default=True, help="Backend that is judged.")
 @click.option("--reference-device", help="Device of the reference; --device by default.")
@@ -48,6 +50,7 @@ def command(
     candidate: str,
     reference_device: str | None,
     taps: str,
+    gradients: bool,
     no_traces: bool,
     out: Path,
     as_json: bool,
@@ -56,17 +59,18 @@ def command(
     """Run STAGE, or both, on two backends and report."""
     stages = STAGES if stage == "both" else (stage,)
     loaded = load_stages(weights, stages)
-    graphs = metagraphs(metagraph)
+    graphs = by_stage("--metagraph", metagraph)
     settings = Settings(
         reference={name: backend_choice(reference, name, graphs) for name in stages},
         candidate={name: backend_choice(candidate, name, graphs) for name in stages},
         dtype=dtype,
         devices=(reference_device or device, device),
         taps=taps,
+        gradients=gradients,
         keep_traces=not no_traces,
     )
     commands = [shlex.join(["p2m-parity", *sys.argv[1:]])]
-    both = load_sources(**sources)
+    both = load_sources(**sources, stages=stages)
     with steps() as progress, staging(out) as folder:
         if stage != "both":
             comparison, _ = run_stage(

@@ -11,10 +11,11 @@ from commands.options import (
     PATH,
     STAGES,
     backend_choice,
+    by_stage,
     input_options,
     load_sources,
     load_stages,
-    metagraphs,
+    loss_options,
     run_options,
     weights_option,
 )
@@ -28,6 +29,7 @@ from weight_conversion.taps import TAPS
 @weights_option
 @input_options
 @run_options
+@loss_options
 @click.option("--taps", default="*", help="Record only taps that match this glob.")
 @click.option("--pin", type=PATH, help="Use the pixel decisions of this trace.")
 @click.option("--out", type=PATH, required=True, help="Trace file to write (.h5).")
@@ -39,19 +41,20 @@ def command(
     device: str,
     metagraph: tuple[str, ...],
     taps: str,
+    gradients: bool,
     pin: Path | None,
     out: Path,
     **sources: Any,
 ) -> None:
     """Record one run of STAGE."""
     loaded = load_stages(weights, (stage,))[stage]
-    inputs = load_sources(**sources).of(stage)
+    inputs = load_sources(**sources, stages=(stage,)).of(stage)
     if pin is not None:
         inputs = replace(inputs, pinned=read_decisions(pin))
-    choice = backend_choice(backend, stage, metagraphs(metagraph))
+    choice = backend_choice(backend, stage, by_stage("--metagraph", metagraph))
     with steps() as progress, progress.task(f"{stage} on {backend}", len(TAPS[stage])) as task:
         record(
             choice, inputs, loaded, out,
-            dtype=dtype, device=device, taps=taps, on_tap=task.advance,
+            dtype=dtype, device=device, taps=taps, gradients=gradients, on_tap=task.advance,
         )  # fmt: skip
     click.echo(f"{out}")

@@ -11,7 +11,7 @@ def write_weights(destination: Path, weights: WeightSet) -> None:
     An ``.onnx`` file is the whole network with the weights inside, which only the torch
     implementation can write; all other formats are plain containers.
     """
-    if destination.suffix == ".onnx":
+    if destination.suffix.lower() == ".onnx":
         from torch_impl.onnx_export import export
 
         export(weights, destination)

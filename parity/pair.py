@@ -7,7 +7,7 @@ from pathlib import Path
 
 from parity.backends import BackendChoice
 from parity.compare import compare
-from parity.record import RunInputs, read_decisions, record
+from parity.record import RunInputs, read_decisions, read_samples, record
 from parity.result import Comparison, Verdict
 from weight_conversion.formats import WeightSet
 from weight_conversion.taps import TAPS
@@ -41,19 +41,23 @@ def compare_pair(
     dtype: str = "float32",
     devices: tuple[str, str] = ("cpu", "cpu"),
     taps: str = "*",
+    gradients: bool = False,
 ) -> Comparison:
     """Record both sides and compare them.
 
     Where the sides differ and pixel decisions flipped, the candidate is run again with the
-    reference's decisions, so that a flip cannot be mistaken for a difference nor hide one.
+    reference's decisions, so that a flip cannot be mistaken for a difference nor hide one. Losses
+    of both sides are taken at the reference's samples.
     """
     total = len(TAPS[inputs.stage])
     sides = ((reference, paths.reference, devices[0]), (candidate, paths.candidate, devices[1]))
     for choice, path, device in sides:
+        if inputs.ground_truth is not None and inputs.samples is None and path != paths.reference:
+            inputs = replace(inputs, samples=read_samples(paths.reference))
         with progress(f"{inputs.stage} on {choice.name}", total) as advance:
             record(
                 choice, inputs, weights, path,
-                dtype=dtype, device=device, taps=taps, on_tap=advance,
+                dtype=dtype, device=device, taps=taps, gradients=gradients, on_tap=advance,
             )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
         comparison = compare(paths.reference, paths.candidate, taps=taps)
@@ -63,7 +67,7 @@ def compare_pair(
     with progress(f"{inputs.stage} on {candidate.name}, decisions pinned", total) as advance:
         record(
             candidate, pinned, weights, paths.pinned,
-            dtype=dtype, device=devices[1], taps=taps, on_tap=advance,
+            dtype=dtype, device=devices[1], taps=taps, gradients=gradients, on_tap=advance,
         )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
         return compare(paths.reference, paths.candidate, taps=taps, pinned=paths.pinned)

@@ -1,14 +1,16 @@
 """Running a backend on an item and writing its trace."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inputs.ground_truth import GroundTruth
 from inputs.hypotheses import Hypotheses
 from inputs.item import Item
+from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
 from parity.backends import Backend, BackendChoice
 from parity.trace import Recorder, TraceHeader, TraceWriter, inputs_sha256, open_trace
@@ -20,6 +22,15 @@ VERTICES = {"coarse": 156, "refine": 2466}
 """Vertices of each stage's input mesh."""
 OUTPUT_TAP = {stage: rows[-1].name for stage, rows in TAPS.items()}
 """The tap that is each stage's output mesh."""
+BLOCK_TAPS = {
+    "coarse": (
+        "graph_conv_blk1_14_layer_14",
+        "graph_conv_blk2_14_layer_30",
+        "graph_conv_blk3_15_layer_47",
+    ),
+    "refine": ("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5"),
+}
+"""The taps that are the output meshes of each stage's blocks."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,8 @@ class RunInputs:
     """Everything both sides eat, apart from the weights.
 
     ``mesh``: (156, 3) for the coarse stage, (2466, 3) for the refine stage, float32, camera frame
-    of view 0.
+    of view 0. With ``ground_truth`` the losses are recorded too, at ``samples``, or, where there
+    are none, at points drawn on the run's own meshes with ``seed``.
     """
 
     stage: str
@@ -36,6 +48,9 @@ class RunInputs:
     template: Template
     hypotheses: Hypotheses
     pinned: Mapping[str, np.ndarray] | None = None
+    ground_truth: GroundTruth | None = None
+    samples: Samples | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         expected = (VERTICES[self.stage], 3)
@@ -55,6 +70,10 @@ class RunInputs:
         }
         if self.pinned is not None:
             found["pinned"] = self.pinned
+        if self.ground_truth is not None:
+            found["ground_truth"] = self.ground_truth
+        if self.samples is not None:
+            found["samples"] = self.samples
         return found
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -64,6 +83,12 @@ class RunInputs:
             "cameras": self.item.cameras,
             "mesh": self.mesh,
         }
+        if self.ground_truth is not None:
+            found["ground_truth/points"] = self.ground_truth.points
+            if self.ground_truth.normals is not None:
+                found["ground_truth/normals"] = self.ground_truth.normals
+            for level, faces in enumerate(self.template.faces, start=1):
+                found[f"template/faces_{level}"] = faces
         if self.stage == "refine":
             found["hypotheses/offsets"] = self.hypotheses.offsets
             found["hypotheses/supports"] = self.hypotheses.supports
@@ -86,9 +111,13 @@ def record(
     dtype: str = "float32",
     device: str = "cpu",
     taps: str = "*",
+    gradients: bool = False,
     on_tap: Callable[[str], None] | None = None,
 ) -> None:
     """Run one stage and write its trace to ``path``.
+
+    With ground truth among the inputs the losses are recorded, and with ``gradients`` those of
+    their total by every variable and by the mesh.
 
     Raises:
         InputError: the weights are of another stage, the backend cannot be made or fails, or the
@@ -113,12 +142,49 @@ def record(
     with TraceWriter(path, header, orders) as writer:
         writer.inputs(arrays)
         writer.faces(inputs.template.faces[2])
-        recorder = Recorder(writer, taps, on_tap)
+        meshes = BLOCK_TAPS[inputs.stage] if inputs.ground_truth is not None else ()
+        recorder = Recorder(writer, taps, on_tap, keep=meshes)
         _run(choice.name, backend, inputs, weights, recorder)
         if not writer.count:
             raise InputError(
                 "--taps", f"{taps!r} matched no tap of the run", "a tap's name or glob"
             )
+        if inputs.ground_truth is not None:
+            _record_losses(choice.name, backend, inputs, weights, recorder, writer, gradients)
+
+
+def _record_losses(
+    name: str,
+    backend: Backend,
+    inputs: RunInputs,
+    weights: WeightSet,
+    recorder: Recorder,
+    writer: TraceWriter,
+    gradients: bool,
+) -> None:
+    """Add the losses, and the gradients of their total, at samples that the trace also holds."""
+    samples = inputs.samples
+    if samples is None:
+        blocks = [_kept(name, recorder, tap) for tap in BLOCK_TAPS[inputs.stage]]
+        draws = step_draws(inputs.stage, inputs.seed, 0)
+        samples = samples_on(inputs.stage, inputs.template, blocks, draws)
+    for part, values in samples.items():
+        writer.add("samples", part, np.asarray(values))
+    mapping = replace(inputs, samples=samples).mapping()
+    for group in ("losses", "gradients") if gradients else ("losses",):
+        compute = getattr(backend, group, None)
+        if compute is None:
+            raise InputError(f"backend {name}", f"has no {group}()", "a backend that computes them")
+        for key, value in compute(mapping, weights.arrays).items():
+            writer.add(group, key, np.asarray(value))
+
+
+def _kept(name: str, recorder: Recorder, tap: str) -> np.ndarray:
+    if tap not in recorder.kept:
+        raise InputError(
+            f"backend {name}", f"gave no tap {tap}", "every block's mesh, to draw samples on"
+        )
+    return recorder.kept[tap]
 
 
 def predict(
@@ -181,6 +247,16 @@ def read_decisions(path: Path) -> dict[str, np.ndarray]:
     if not found:
         raise InputError(path, "a trace without pixel decisions", "one of a built-in backend")
     return found
+
+
+def read_samples(path: Path) -> dict[str, np.ndarray]:
+    """The samples that a trace's losses were taken at.
+
+    Raises:
+        InputError: the trace cannot be read.
+    """
+    with open_trace(path) as trace:
+        return {name: trace.array("samples", name) for name in trace.names("samples")}
 
 
 def read_output(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -16,14 +16,15 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from inputs.files import Float64
+from parity.similarity import Similarity
 
 _MOST = 10_000  # points of either set that are used; of more, as many drawn with a fixed seed
 _FEW, _SOME = 320, 1500  # points of either set for the search, and for its refinement
 _GRID = 1200  # rotations; none is farther than about 25° from one of them
 _SCORED, _REFINED, _JUDGED = 48, 8, 3  # moves that each round of the search passes on
-_FEW_STEPS, _SOME_STEPS, _ALL_STEPS = 25, 40, 150
+_FEW_STEPS, _SOME_STEPS, _ALL_STEPS = 25, 40, 60
 _SAME_MOVE = 0.05  # moves that part no point by more than this share of the size are one
-_STILL = 3e-6  # a step that moves points by less than this share of the size is the last
+_STILL = 2e-5  # a step that moves points by less than this share of the size is the last
 _STRAY = 6.0  # matches so many times farther than the median one are spikes and do not count
 _OPEN = 1.3  # a move that fits worse than this factor is not refined on all points
 _FLYING, _CLEARINGS = 3.0, 10  # points beyond so many radii are left out, round after round
@@ -32,76 +33,6 @@ _AS_GOOD = 1.1  # a rival that fits within this factor leaves the move undecided
 
 # Alexa, "Super-Fibonacci spirals: fast, low-discrepancy sampling of SO(3)", 2022.
 _PHI, _PSI = np.sqrt(2.0), 1.533751168755204288118041
-
-
-@dataclass(frozen=True, eq=False)
-class Similarity:
-    """x ↦ scale · rotation · x + translation.
-
-    Attributes:
-        rotation: (3, 3), orthogonal; its determinant is −1 where the move mirrors.
-        scale: greater than 0.
-        translation: (3,), in the units of the result.
-    """
-
-    rotation: Float64
-    scale: float
-    translation: Float64
-
-    @property
-    def mirrored(self) -> bool:
-        return bool(np.linalg.det(self.rotation) < 0)
-
-    @property
-    def axis(self) -> Float64:
-        """(3,): the unit axis of the rotation; of a mirroring move, that of its negative."""
-        return self._axis_angle()[0]
-
-    @property
-    def degrees(self) -> float:
-        """The angle around ``axis``, counter-clockwise seen against it, from 0 to 180."""
-        return self._axis_angle()[1]
-
-    def apply(self, points: npt.ArrayLike) -> Float64:
-        """The moved points, (N, 3)."""
-        return self.scale * (np.asarray(points, np.float64) @ self.rotation.T) + self.translation
-
-    def inverse(self) -> "Similarity":
-        """The move that undoes this one."""
-        back = self.rotation.T
-        return Similarity(back, 1.0 / self.scale, -(back @ self.translation) / self.scale)
-
-    def then(self, after: "Similarity") -> "Similarity":
-        """This move and then another."""
-        return Similarity(
-            after.rotation @ self.rotation,
-            after.scale * self.scale,
-            after.scale * (after.rotation @ self.translation) + after.translation,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "axis": self.axis.tolist(),
-            "degrees": self.degrees,
-            "mirrored": self.mirrored,
-            "rotation": self.rotation.tolist(),
-            "scale": self.scale,
-            "translation": self.translation.tolist(),
-        }
-
-    def _axis_angle(self) -> tuple[Float64, float]:
-        turn = -self.rotation if self.mirrored else self.rotation
-        twice_sine = np.array(
-            [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]
-        )
-        angle = np.arctan2(np.linalg.norm(twice_sine), np.trace(turn) - 1.0)
-        # (1 − cos) a aᵀ + cos I has the axis as its last eigenvector, at half a turn as well,
-        # where the antisymmetric part vanishes and leaves the sign open.
-        axis = np.linalg.eigh((turn + turn.T) / 2.0)[1][:, -1]
-        sense = axis @ twice_sine
-        if abs(sense) < 1e-12:
-            sense = axis[np.argmax(np.abs(axis))]
-        return axis * np.sign(sense), float(np.rad2deg(angle))
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +161,9 @@ def _finish(sets: _Sets, fits: list[_Fit]) -> list[_Fit]:
     """The best fits, refined on all points."""
     closest = _ClosestPoints(sets)
     best = [fit for fit in fits[:_JUDGED] if fit.distance <= _OPEN * fits[0].distance]
-    return _distinct([closest.refine(fit.move, _ALL_STEPS, trim=True) for fit in best], sets.first(_SOME))
+    return _distinct(
+        [closest.refine(fit.move, _ALL_STEPS, trim=True) for fit in best], sets.first(_SOME)
+    )
 
 
 def _axes_matched(sets: _Sets) -> Float64:

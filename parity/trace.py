@@ -9,7 +9,7 @@ import fnmatch
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +134,16 @@ class TraceWriter:
             raise InputError(f"tap {name}", found, "integers within 16 bits")
         self._create("decisions", name, narrow)
 
+    def add(self, group: str, name: str, value: np.ndarray) -> None:
+        """Write a loss, a gradient or a sample.
+
+        Raises:
+            InputError: it was given before, or is no number.
+        """
+        if not is_number(value.dtype):
+            raise InputError(f"{group}/{name}", f"dtype {value.dtype}", "numbers")
+        self._create(group, name, value)
+
     def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
         if f"{group}/{name}" in self._file:
             raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
@@ -228,6 +238,12 @@ class TraceReader:
     def slabs(self, group: str, name: str, most: int) -> Iterator[np.ndarray]:
         """The dataset's values in C order, flat, at most ``most`` at a time."""
         dataset = self.dataset(group, name)
+        if dataset.chunks:
+            # Slabs may cut chunks, and each cut would unpack the whole chunk again.
+            whole = self.read(group, name, dataset, ()).ravel()
+            for start in range(0, whole.size, most):
+                yield whole[start : start + most]
+            return
         for selection in selections(dataset.shape, most):
             yield self.read(group, name, dataset, selection).ravel()
 
@@ -324,23 +340,35 @@ def open_trace(path: Path) -> Iterator[TraceReader]:
 class Recorder:
     """The ``listen`` callable given to a backend: writes what the globs admit.
 
-    ``on_tap`` is told each tap's name once it is there, for progress.
+    ``on_tap`` is told each tap's name once it is there, for progress. The small taps named in
+    ``keep`` are also held in ``kept``, whether they are written or not.
     """
 
     def __init__(
-        self, writer: TraceWriter, requested: str = "*", on_tap: Callable[[str], None] | None = None
+        self,
+        writer: TraceWriter,
+        requested: str = "*",
+        on_tap: Callable[[str], None] | None = None,
+        keep: Collection[str] = (),
     ) -> None:
         self._writer = writer
         self._requested = requested
         self._on_tap = on_tap
+        self._keep = frozenset(keep)
+        self.kept: dict[str, np.ndarray] = {}
 
     def wants(self, tap: str) -> bool:
-        """Whether the tap is to be recorded."""
+        """Whether the tap is to be recorded or kept."""
+        return tap in self._keep or self._requests(tap)
+
+    def _requests(self, tap: str) -> bool:
         return fnmatch.fnmatchcase(tap, self._requested)
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
-        if self.wants(tap):
+        if self._requests(tap):
             self._writer.tap(tap, value)
+        if tap in self._keep:
+            self.kept[tap] = np.array(value)
         if self._on_tap is not None:
             self._on_tap(tap)
 

@@ -20,10 +20,12 @@ DEEPEST = 8
 """Groups within each other; a checkpoint key has four parts."""
 MOST_ENTRIES = 10_000
 """Groups and datasets in one group of a trace; the largest official one has 166."""
-LARGEST = 2**26
-"""Numbers in a dataset; the largest official tap has 2**25.1."""
-MOST_NUMBERS = 2**31
+LARGEST = 40_000_000
+"""Numbers in a dataset; the largest official tap has 35,946,882."""
+MOST_NUMBERS = 2**30
 """Numbers in all datasets of one group; the official refine taps have 2**28.5."""
+NUMBERS_A_CHUNK = 10_000
+"""What a chunk counts as among them; HDF5 takes 4 kB for it, even if it was never stored."""
 SMALL = 2**24
 """Numbers in a dataset that is read at once, such as a mesh or pixel decisions."""
 
@@ -55,9 +57,11 @@ def dataset_names(path: Path, file: h5py.File, group: str) -> list[str]:
         numbers = 0
         for name, entry in _walk(path, file, group):
             found.append(name)
-            numbers += math.prod(checked(path, entry, f"/{group}/{name}").shape)
+            numbers += _cost(checked(path, entry, f"/{group}/{name}"))
             if numbers > MOST_NUMBERS:
-                raise InputError(path, f"/{group} declares over {numbers:,} numbers", "fewer")
+                raise InputError(
+                    path, f"/{group} declares too much to read", f"{MOST_NUMBERS:,} numbers or larger chunks"
+                )
         return sorted(found)
 
 
@@ -110,6 +114,15 @@ def text_attribute(path: Path, file: h5py.File, name: str) -> str:
         found = "absent" if value is None else f"of type {type(value).__name__}"
         raise InputError(path, f"root attribute {name!r} is {found}", "a text")
     return value
+
+
+def _cost(dataset: h5py.Dataset) -> int:
+    """Numbers in a dataset, and its chunks in the measure of numbers."""
+    numbers = math.prod(dataset.shape)
+    if not dataset.chunks:
+        return numbers
+    chunks = math.prod(-(-n // m) for n, m in zip(dataset.shape, dataset.chunks, strict=True))
+    return numbers + NUMBERS_A_CHUNK * chunks
 
 
 def _walk(path: Path, file: h5py.File, group: str) -> Iterator[tuple[str, Any]]:

@@ -48,6 +48,7 @@ _GROUPS = (
     (re.compile(r"graph_pool_\d+to(\d+)_"), "block {}"),
 )
 _INK = "#333333"
+_PINNED = "x"
 
 
 def difference_figure(comparison: Comparison, entries: Sequence[TapResult], noun: str) -> Figure:
@@ -68,6 +69,7 @@ def difference_figure(comparison: Comparison, entries: Sequence[TapResult], noun
             return figure
         floor, ceiling = _range(entries)
         _draw_entries(axes, entries, floor, ceiling)
+        _draw_pinned(axes, entries, floor, ceiling)
         _draw_limits(axes, entries)
         _draw_groups(axes, entries)
         _draw_first(axes, comparison, entries)
@@ -93,7 +95,7 @@ def _range(entries: Sequence[TapResult]) -> tuple[int, int]:
     numbers = [
         abs(number)
         for entry in entries
-        for number in (*_relative(entry), entry.limit)
+        for number in (*_relative(entry), entry.pinned_max_rel, entry.limit)
         if number is not None and math.isfinite(number) and number != 0
     ]
     if not numbers:
@@ -145,6 +147,16 @@ def _draw_entries(axes: Axes, entries: Sequence[TapResult], floor: int, ceiling:
             none, [0.02] * len(none), look.marker, color=look.colour, transform=foot,
             clip_on=False, markersize=7, markeredgewidth=1.6, zorder=4,
         )  # fmt: skip
+
+
+def _draw_pinned(axes: Axes, entries: Sequence[TapResult], floor: int, ceiling: int) -> None:
+    """Where the difference goes once the candidate takes the reference's pixel decisions."""
+    heights = [
+        (place, height)
+        for place, entry in enumerate(entries)
+        if (height := _height(entry.pinned_max_rel, floor, ceiling)) is not None
+    ]
+    axes.plot(*_columns(heights), _PINNED, color=_INK, markersize=5, zorder=5, clip_on=False)
 
 
 def _columns(points: list[tuple[int, float]]) -> tuple[list[int], list[float]]:
@@ -254,6 +266,13 @@ def _legend(figure: Figure, entries: Sequence[TapResult]) -> None:
             markersize=4, label="hollow: RMS, filled: greatest",
         )
     )  # fmt: skip
+    if any(entry.pinned_max_rel is not None for entry in entries):
+        handles.append(
+            Line2D(
+                [], [], linestyle="none", marker=_PINNED, color=_INK, markersize=5,
+                label="greatest, decisions pinned",
+            )
+        )  # fmt: skip
     if any(entry.limit is not None for entry in entries):
         handles.append(
             Line2D([], [], color=_INK, linestyle=(0, (4, 2)), linewidth=1, label="limit")

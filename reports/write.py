@@ -128,7 +128,8 @@ def _caption(noun: str) -> str:
     return (
         f"Difference by {noun}, numbered as in the table: the greatest difference over the "
         "reference's greatest magnitude (filled) and the RMS of the difference over the RMS of "
-        "the reference (hollow), on a logarithmic scale."
+        "the reference (hollow), on a logarithmic scale; a cross where the candidate was run again "
+        "with the reference's pixel decisions."
     )
 
 

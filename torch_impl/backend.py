@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from torch_impl.pinning import rectifying
 from torch_impl.refine import Refine
 from weight_conversion.convert import to_state_dict
 from weight_conversion.errors import InputError
+
+if TYPE_CHECKING:
+    from torch_impl.training import Step, TrainingState
 
 Listen = Callable[[str, np.ndarray], None]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -164,6 +167,24 @@ class TorchBackend:
             flips={**rectifiers.flips, **found.flips},
         )
 
+    def steps(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, np.ndarray],
+        count: int,
+        **options: Any,
+    ) -> Iterator[tuple["Step", "TrainingState"]]:
+        """``count`` optimiser steps from ``weights``: each with the state that it leaves.
+
+        Arguments and errors as ``training.Trainer``; its ``settings`` are the official ones by
+        default.
+        """
+        from torch_impl.training import Trainer  # which imports this module
+
+        trainer = Trainer(self, inputs, weights, **options)
+        for _ in range(count):
+            yield trainer.step(), trainer.state()
+
     def forward(
         self,
         network: Coarse | Refine,
@@ -174,14 +195,17 @@ class TorchBackend:
     ) -> list[BlockMeshes]:
         """The forward pass on ``inputs``, or on ``mesh`` and ``maps`` in place of theirs."""
         pinned = {tap: self.tensor(cells) for tap, cells in inputs.get("pinned", {}).items()}
-        images, cameras = self.tensor(inputs["images"]), self.tensor(inputs["cameras"])
-        if mesh is None:
-            mesh = self.tensor(inputs["mesh"])
-        if isinstance(network, Coarse):
-            graph = self.coarse_graph(inputs["template"])
-            return network(images, cameras, mesh, graph, listen, pinned, maps)
-        offsets, support = self.local_graph(inputs["hypotheses"])
-        return network(images, cameras, mesh, offsets, support, listen, pinned, maps)
+        images, cameras, given, *graph = self.feeds(inputs)
+        mesh = given if mesh is None else mesh
+        blocks: list[BlockMeshes] = network(images, cameras, mesh, *graph, listen, pinned, maps)
+        return blocks
+
+    def feeds(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What the stage's network is called with: images, cameras, mesh and graphs."""
+        feeds = tuple(self.tensor(inputs[name]) for name in ("images", "cameras", "mesh"))
+        if self.stage == "coarse":
+            return (*feeds, self.coarse_graph(inputs["template"]))
+        return (*feeds, *self.local_graph(inputs["hypotheses"]))
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """``array`` on the device; floats are rounded to float32 first, then widened."""

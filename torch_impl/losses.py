@@ -8,6 +8,7 @@ values, in any precision, and every term is weighted as it enters the total.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -255,7 +256,30 @@ def laplace_change(block: BlockMeshes, surface: Surface) -> Tensor:
 def laplace(vertices: Tensor, surface: Surface) -> Tensor:
     """Each vertex (V, 3) minus the mean of its neighbours."""
     padded = torch.cat([vertices, vertices.new_zeros(1, 3)])
-    return vertices - padded[surface.neighbours].sum(dim=1) * surface.degrees.reciprocal()
+    # One after the other, as TensorFlow adds them: the change of this difference is so much smaller
+    # than what is added that another order shows in float32.
+    first, *others = padded[surface.neighbours].unbind(dim=1)
+    return vertices - sum(others, first) * surface.degrees.reciprocal()
+
+
+class _HalfSquare(torch.autograd.Function):
+    """½Σw², whose gradient is w: one pass over the variables on the way back and not three."""
+
+    @staticmethod
+    def forward(context: Any, variable: Tensor) -> Tensor:
+        context.save_for_backward(variable)
+        return variable.square().sum() * 0.5
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        (variable,) = context.saved_tensors
+        return gradients[0] * variable
+
+
+def half_square(variable: Tensor) -> Tensor:
+    """Half the sum of a variable's squares, a scalar."""
+    result: Tensor = _HalfSquare.apply(variable)
+    return result
 
 
 def decay_terms(network: nn.Module, weights: LossWeights) -> tuple[Tensor, list[Tensor]]:
@@ -267,9 +291,9 @@ def decay_terms(network: nn.Module, weights: LossWeights) -> tuple[Tensor, list[
     for name, variable in network.named_parameters():
         if name.startswith("cnn."):
             if name.endswith(".weight"):
-                kernels.append(_half_square(variable) * CNN_REGULARISER)
+                kernels.append(half_square(variable) * CNN_REGULARISER)
         elif weights.decay_graph:
-            graph.append(_half_square(variable) * weights.decay_graph)
+            graph.append(half_square(variable) * weights.decay_graph)
     return torch.stack(kernels).sum() * weights.decay_cnn, graph
 
 
@@ -287,10 +311,6 @@ def _total(terms: Mapping[str, Tensor], blocks: int, cnn: Tensor, graph: list[Te
         first, *others = (terms[f"{name}_{number}"] for name in kind)
         total = total + sum(others, first)
     return sum(graph, total)
-
-
-def _half_square(variable: Tensor) -> Tensor:
-    return variable.square().sum() * 0.5
 
 
 def _edges(vertices: Tensor, pairs: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Every tap of both stages, each its own test: torch against TensorFlow and the authors' graph."""
 
+import importlib.util
+
 import pytest
 
 from parity.result import Status, Verdict
@@ -8,7 +10,8 @@ from parity_tests.network.cases import Case, Pairs
 from reports.message import message
 from weight_conversion.taps import TAPS, TapRow
 
-pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+if importlib.util.find_spec("tensorflow") is None:
+    pytest.skip("TensorFlow is not installed", allow_module_level=True)
 
 CASES = [
     Case("tf", "torch", "plane"),

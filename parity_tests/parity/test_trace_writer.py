@@ -26,7 +26,7 @@ def test_written_trace_reads_back(tmp_path: Path) -> None:
         writer.inputs({"images": np.zeros((2, 2)), "template/unpooling_1": np.ones(3)})
         writer.faces(np.array([[0, 1, 2]]))
         writer.tap("second", np.arange(3, dtype=np.float32))
-        writer.tap("first", np.float32(1.5))
+        writer.tap("first", np.array(1.5, np.float32))
         writer.tap("another", np.ones(2))
         writer.decisions("second", np.array([[1, 2]]))
         assert writer.count == 3
@@ -117,7 +117,7 @@ def test_what_is_no_number_is_refused(tmp_path: Path, value: Any) -> None:
 def test_tap_given_twice_is_refused(tmp_path: Path, method: str) -> None:
     with (
         pytest.raises(
-            InputError, match="^tap first: given twice by the backend; expected one call"
+            InputError, match=r"^tap first: given twice by the backend; expected one call"
         ),
         TraceWriter(tmp_path / "t.h5", HEADER, ORDERS) as writer,
     ):

@@ -13,7 +13,7 @@ import pytest
 
 from parity.compare import compare
 from parity.untrusted import selections
-from parity_tests.parity.conftest import LAST, Build
+from parity_tests.parity.conftest import LAST, Build, values
 from weight_conversion.errors import InputError
 
 GROUPS = ("taps", "losses", "gradients", "decisions", "inputs", "mesh")
@@ -153,7 +153,7 @@ def test_dataset_in_place_of_a_group_is_refused(build: Build) -> None:
     assert hostile(build, edit, "taps") == "/taps is not a group; expected a group of datasets"
 
 
-SIZES = [(10**12,), (10**6, 10**6), (2**32, 2**32), (2**63 - 1,), (2**26 + 1,)]
+SIZES = [(10**12,), (10**6, 10**6), (2**32, 2**32), (2**63 - 1,), (40_000_001,)]
 
 
 @pytest.mark.parametrize("shape", SIZES, ids=str)
@@ -171,16 +171,47 @@ def test_sizes_that_no_memory_holds_are_refused_at_once(
     assert time.process_time() - start < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
     assert message == (
-        f"/{group}/more has shape {shape}; expected at most 67,108,864 numbers in a dataset"
+        f"/{group}/more has shape {shape}; expected at most 40,000,000 numbers in a dataset"
     )
 
 
 def test_many_datasets_may_not_claim_more_together(build: Build) -> None:
     def edit(file: h5py.File, group: str) -> None:
-        for number in range(33):
-            file.create_dataset(f"{group}/more{number}", (2**26,), "f4", chunks=(2**10,))
+        for number in range(27):
+            file.create_dataset(f"{group}/more{number}", (40_000_000,), "f4")
 
-    assert "declares over 2,1" in hostile(build, edit, "taps")
+    message = hostile(build, edit, "taps")
+    assert message == "/taps declares too much to read; expected 1,073,741,824 numbers or larger chunks"
+
+
+def test_many_chunks_that_were_never_stored_are_refused(build: Build) -> None:
+    def edit(file: h5py.File, group: str) -> None:
+        file.create_dataset(f"{group}/more", (2_000_000,), "f4", chunks=(1,))
+
+    assert "declares too much to read" in hostile(build, edit, "taps")
+
+
+@pytest.mark.parametrize("chunks", [(3, 50), (156, 1), (1, 192), None], ids=str)
+def test_packed_taps_are_compared(build: Build, chunks: tuple[int, int] | None) -> None:
+    tap = "graph_conv_blk1_1_layer_1"
+    first = values(tap, (156, 192))
+    second = first.copy()
+    second[100, 99] += 1
+
+    def edit(array: np.ndarray) -> Callable[[h5py.File], None]:
+        def write(file: h5py.File) -> None:
+            del file[f"taps/{tap}"]
+            packing = {"compression": "gzip", "shuffle": True, "chunks": chunks} if chunks else {}
+            file.create_dataset(f"taps/{tap}", data=array, **packing)
+
+        return write
+
+    paths = [
+        build(name, {tap: first}, edit=edit(array))
+        for name, array in (("reference", first), ("candidate", second))
+    ]
+    entry = compare(*paths).taps[0]
+    assert (entry.at, entry.mismatched) == ((100, 99), 1)
 
 
 def test_whole_reads_are_of_small_datasets_only(build: Build) -> None:
