@@ -32,6 +32,10 @@ class Task:
     def __init__(self, progress: Progress, number: Any) -> None:
         self._progress, self._number = progress, number
 
+    def update(self, completed: int, description: str) -> None:
+        """Say how far it is, and what to show beside it."""
+        self._progress.update(self._number, completed=completed, description=description)
+
     def advance(self, _name: str = "") -> None:
         """One unit done; takes the name that a listener is given."""
         self._progress.advance(self._number)

@@ -12,7 +12,18 @@ import click
 
 from weight_conversion.errors import InputError
 
-COMMANDS = ("demo", "seed", "inspect", "predict", "convert", "trace", "compare", "run")
+COMMANDS = (
+    "demo",
+    "seed",
+    "inspect",
+    "predict",
+    "convert",
+    "trace",
+    "compare",
+    "run",
+    "losses",
+    "overfit",
+)
 DISTRIBUTIONS = (
     "pixel2mesh-parity",
     "torch",

@@ -119,10 +119,9 @@ class _Comparing:
         return any(fnmatch.fnmatchcase(tap, trace.header.requested) for _, trace in self.sides)
 
     def _not_requested(self, compared: list[str]) -> tuple[str, ...]:
-        present = [name for _, trace in self.sides for name in trace.names("taps")]
-        return tuple(
-            name for name in dict.fromkeys([*self.shapes, *present]) if name not in compared
-        )
+        known = [*self.shapes, *(name for _, trace in self.sides for name in trace.names("taps"))]
+        done = set(compared)
+        return tuple(name for name in dict.fromkeys(known) if name not in done)
 
     def _compare(self, group: str, name: str, order: int) -> TapResult:
         label = name if group == "taps" else f"{group}/{name}"

@@ -89,7 +89,7 @@ def check_frame(
         before=chamfer(points, truth.points),
         after=chamfer(found.move.apply(points), truth.points),
         registration=found,
-        name="" if cameras is None else _named(found.move, mesh, cameras),
+        name="" if cameras is None else name_of(found.move, mesh, cameras),
         rounding=float(_ROUNDING * greatest) ** 2,
     )
 
@@ -111,8 +111,17 @@ def _spread(mesh: Float64, surface: Surface) -> Float64:
     return points_on(mesh, surface.faces, face, numbers.r1, numbers.r2)
 
 
-def _named(move: Similarity, mesh: Float64, cameras: npt.ArrayLike) -> str:
-    """The name of a move, if it is one that is known to be forgotten or made twice."""
+def name_of(move: Similarity, mesh: Float64, cameras: npt.ArrayLike) -> str:
+    """What a move from the mesh to the ground truth means, if it is one that is easily forgotten.
+
+    Args:
+        move: carries the mesh onto the ground truth.
+        mesh: (V, 3), before the move.
+        cameras: (K, 5) camera rows of the item, the first view's first.
+
+    Returns:
+        A clause such as "the mesh is in the object's frame"; empty for any other move.
+    """
     moved = move.apply(mesh)
     size = np.linalg.norm(np.ptp(moved, axis=0))
     for name, known in _known_moves(np.asarray(cameras)):

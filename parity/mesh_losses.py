@@ -155,7 +155,9 @@ class Samples:
         try:
             face = choose_faces(mesh, surface.faces, draw.place)
         except InputError as error:
-            raise InputError(where, str(error), "a surface, or --vertices-only") from error
+            raise InputError(
+                where, "its triangles have no area to sample", "a surface, or --vertices-only"
+            ) from error
         return cls(face, draw.r1, draw.r2)
 
 

@@ -21,11 +21,12 @@ from parity.similarity import Similarity
 _MOST = 10_000  # points of either set that are used; of more, as many drawn with a fixed seed
 _FEW, _SOME = 320, 1500  # points of either set for the search, and for its refinement
 _GRID = 1200  # rotations; none is farther than about 25° from one of them
-_SCORED, _REFINED, _JUDGED = 48, 8, 3  # moves that each round of the search passes on
-_FEW_STEPS, _SOME_STEPS, _ALL_STEPS = 25, 40, 60
+_SCORED, _TRIED, _REFINED, _JUDGED = 48, 16, 8, 3  # moves that each round passes on
+_FEW_STEPS, _MORE_STEPS, _SOME_STEPS, _ALL_STEPS = 6, 15, 40, 60
 _SAME_MOVE = 0.05  # moves that part no point by more than this share of the size are one
 _STILL = 2e-5  # a step that moves points by less than this share of the size is the last
 _STRAY = 6.0  # matches so many times farther than the median one are spikes and do not count
+_HOPELESS = 0.05  # a distance, of size 1, that no shape has from its own sampled points
 _OPEN = 1.3  # a move that fits worse than this factor is not refined on all points
 _FLYING, _CLEARINGS = 3.0, 10  # points beyond so many radii are left out, round after round
 _MIRRORED_GAIN = 2.0  # how much better a mirror image must fit before it is believed
@@ -149,8 +150,10 @@ def _search(sets: _Sets) -> list[_Fit]:
     scores = [_matrix_distance(few, rotation) for rotation in starts]
     order = np.argsort(scores, kind="stable")
     moves = [Similarity(starts[number], 1.0, np.zeros(3)) for number in order[:_SCORED]]
-    fits = [_closest_points_few(few, move) for move in moves]
-    fits = _distinct(fits, some)[:_REFINED]
+    fits = [_closest_points_few(few, move, _FEW_STEPS) for move in moves]
+    fits = _distinct(fits, few)[:_TRIED]
+    fits = [_closest_points_few(few, fit.move, _MORE_STEPS) for fit in fits]
+    fits = _distinct(fits, few)[:_REFINED]
     closest = _ClosestPoints(some)
     fits = [closest.refine(fit.move, _SOME_STEPS) for fit in fits]
     closest = _ClosestPoints(sets)
@@ -158,7 +161,9 @@ def _search(sets: _Sets) -> list[_Fit]:
 
 
 def _finish(sets: _Sets, fits: list[_Fit]) -> list[_Fit]:
-    """The best fits, refined on all points."""
+    """The best fits, refined on all points where that can make out anything."""
+    if fits[0].distance > _HOPELESS:
+        return fits
     closest = _ClosestPoints(sets)
     best = [fit for fit in fits[:_JUDGED] if fit.distance <= _OPEN * fits[0].distance]
     return _distinct(
@@ -222,10 +227,10 @@ def _squares(moved: Float64, target: Float64) -> npt.NDArray[np.float32]:
     return squares
 
 
-def _closest_points_few(sets: _Sets, move: Similarity) -> _Fit:
+def _closest_points_few(sets: _Sets, move: Similarity, steps: int) -> _Fit:
     """Refine by closest points, found in the matrix of all distances."""
     distance = np.inf
-    for _ in range(_FEW_STEPS):
+    for _ in range(steps):
         squares = _squares(move.apply(sets.source), sets.target)
         distance = float(squares.min(axis=0).mean() + squares.min(axis=1).mean())
         better = _least_squares(sets, squares.argmin(axis=1), squares.argmin(axis=0))

@@ -23,12 +23,13 @@ import numpy as np
 from parity.result import Side
 from parity.untrusted import (
     SMALL,
+    attribute,
     checked,
     dataset_names,
     is_number,
     reading,
     selections,
-    text_attribute,
+    text,
 )
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
@@ -179,7 +180,7 @@ class TraceReader:
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
         self._file = file
-        self._names: dict[str, list[str]] = {}
+        self._groups: dict[str, dict[str, None]] = {}
         self.header = _read_header(path, file)
 
     @property
@@ -205,14 +206,11 @@ class TraceReader:
         Raises:
             InputError: the group holds anything but numbers stored in this file.
         """
-        if group not in self._names:
-            found = dataset_names(self.path, self._file, group)
-            self._names[group] = sorted(found, key=self._order) if group == "taps" else found
-        return list(self._names[group])
+        return list(self._members(group))
 
     def has(self, group: str, name: str) -> bool:
         """Whether the trace holds this dataset."""
-        return name in self.names(group)
+        return name in self._members(group)
 
     def dataset(self, group: str, name: str) -> h5py.Dataset:
         """The dataset, checked but not read; its values through ``slabs`` or ``array``."""
@@ -266,10 +264,21 @@ class TraceReader:
         """The output mesh's triangles, where the trace has them."""
         return self.array("mesh", "faces") if self.has("mesh", "faces") else None
 
+    def _members(self, group: str) -> dict[str, None]:
+        """The names of a group in order; checked, and read from the file, but once."""
+        if group not in self._groups:
+            names = dataset_names(self.path, self._file, group)
+            if group == "taps":
+                names.sort(key=self._order)
+            self._groups[group] = dict.fromkeys(names)
+        return self._groups[group]
+
     def _order(self, tap: str) -> float:
         with reading(self.path, f"tap {tap}'s order"):
-            value = np.asarray(self._file[f"taps/{tap}"].attrs.get("order", math.inf))
-        if value.shape or value.dtype.kind not in "fiu" or np.isnan(value):
+            value = attribute(self.path, self._file[f"taps/{tap}"], "order")
+        if value is None:
+            return math.inf
+        if not isinstance(value, np.integer | np.floating) or np.isnan(value):
             raise InputError(self.path, f"tap {tap} has order {short(value)}", "an integer")
         return float(value)
 
@@ -279,20 +288,18 @@ _TEXTS = ("stage", "backend", "dtype", "device", "weights_sha256", "inputs_sha25
 
 def _read_header(path: Path, file: h5py.File) -> TraceHeader:
     with reading(path, "the root attributes"):
-        schema = file.attrs.get("schema")
-        if not isinstance(schema, str) or schema != TRACE_SCHEMA:
+        schema = attribute(path, file, "schema")
+        if schema != TRACE_SCHEMA:
             raise InputError(path, f"schema {short(schema)}", repr(TRACE_SCHEMA))
-        complete = file.attrs.get("complete")
+        complete = attribute(path, file, "complete")
         if not isinstance(complete, bool | np.bool_) or not complete:
             raise InputError(
                 path, "an incomplete trace: its recording did not finish", "a complete one"
             )
-        texts = {name: text_attribute(path, file, name) for name in _TEXTS}
+        texts = {name: text(path, file, name) for name in _TEXTS}
         # Not in the contract: other programs' traces may lack these.
         texts |= {
-            name: text_attribute(path, file, name)
-            for name in ("requested", "pinned")
-            if name in file.attrs
+            name: text(path, file, name) for name in ("requested", "pinned") if name in file.attrs
         }
         return TraceHeader(
             **texts,
@@ -305,7 +312,7 @@ def _mapping(path: Path, file: h5py.File, name: str) -> dict[str, str]:
     if name not in file.attrs:
         return {}
     try:
-        value = json.loads(text_attribute(path, file, name))
+        value = json.loads(text(path, file, name))
     except (ValueError, RecursionError) as error:
         raise InputError(path, f"root attribute {name!r} is no JSON", "JSON") from error
     if not isinstance(value, dict):

@@ -87,7 +87,7 @@ class Targets:
             x, y, z = (part[:, axis, None] - self.points[:, axis] for axis in range(3))
             distance = x.square_().add_(y.square_()).add_(z.square_())
             # What is not a number is never the smallest, as in the official kernel.
-            distance.nan_to_num_(nan=torch.inf)
+            distance.nan_to_num_(nan=torch.inf, posinf=torch.inf)
             smallest = distance.amin(dim=1, keepdim=True)
             equal = distance == smallest
             # The first of several maxima is not promised, so the lowest index is found by itself.

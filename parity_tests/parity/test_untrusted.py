@@ -181,7 +181,10 @@ def test_many_datasets_may_not_claim_more_together(build: Build) -> None:
             file.create_dataset(f"{group}/more{number}", (40_000_000,), "f4")
 
     message = hostile(build, edit, "taps")
-    assert message == "/taps declares too much to read; expected 1,073,741,824 numbers or larger chunks"
+    assert (
+        message
+        == "/taps declares too much to read; expected 1,073,741,824 numbers or larger chunks"
+    )
 
 
 def test_many_chunks_that_were_never_stored_are_refused(build: Build) -> None:

@@ -1,0 +1,108 @@
+"""``overfit``: train one stage on one item."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+
+from commands.console import steps as progress_steps
+from commands.options import PATH, STAGES, load_sources
+from inputs.initial import initial_weights
+from inputs.meshes import save_obj
+from parity.learners import LearningSettings, learner
+from parity.overfit import Overfit, overfit
+from parity.trace import inputs_sha256
+from weight_conversion.errors import InputError
+from weight_conversion.formats import load_weights, weights_sha256
+
+
+@click.command("overfit")
+@click.argument("stage", type=click.Choice(STAGES))
+@click.option("--item", type=PATH, required=True, help="Folder of one item.")
+@click.option("--ground-truth", type=PATH, required=True, help=".xyz, .dat, .npy or .obj.")
+@click.option("--out", type=PATH, required=True, help="Folder for log and checkpoints.")
+@click.option("--views", default="0,6,7", show_default=True, help="Three view numbers.")
+@click.option("--template", type=PATH, help="Official mesh template (.dat).")
+@click.option("--hypotheses", type=PATH, help="Official hypotheses (.dat).")
+@click.option("--backend", type=click.Choice(["torch", "tf"]), default="torch", show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
+@click.option("--weights", type=PATH, help="Start from these; official initial values by default. "
+              "For refine, coarse weights give the image encoder.")  # fmt: skip
+@click.option("--mesh", type=PATH, help="Input mesh; the coarse stage's saved one for refine.")
+@click.option("--steps", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--learning-rate", type=float, default=1e-5, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Of initial values and drawn points.")  # fmt: skip
+@click.option("--frozen-cnn", is_flag=True, help="Keep the image encoder; its features once.")
+@click.option(
+    "--loss-weight",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A factor other than the official one: chamfer, edge, normal, laplace, …",
+)
+@click.option("--save-every", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+def command(
+    stage: str,
+    item: Path,
+    ground_truth: Path,
+    out: Path,
+    views: str,
+    template: Path | None,
+    hypotheses: Path | None,
+    backend: str,
+    device: str,
+    weights: Path | None,
+    mesh: Path | None,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    frozen_cnn: bool,
+    loss_weight: tuple[str, ...],
+    save_every: int,
+    resume: bool,
+) -> None:
+    """Overfit STAGE on one item, by default with the official settings."""
+    settings = LearningSettings(learning_rate, seed, frozen_cnn, _factors(loss_weight) or None)
+    sources = load_sources(item, views, template, hypotheses, mesh, ground_truth, stages=(stage,))
+    inputs = sources.of(stage)
+    start = _start(stage, weights, seed)
+    run = Overfit(
+        stage,
+        backend,
+        settings,
+        inputs_sha256(inputs.arrays()),
+        weights_sha256(start),
+    )
+    pupil = learner(backend, device, inputs, start, settings)
+    with progress_steps() as progress, progress.task(f"{stage} on {backend}", steps) as task:
+
+        def on_step(number: int, losses: Mapping[str, float]) -> None:
+            task.update(number, f"{stage} on {backend}, total {losses['total']:.4g}")
+
+        overfit(run, pupil, steps, out, save_every=save_every, resume=resume, on_step=on_step)
+    save_obj(out / "mesh.obj", pupil.predict(), inputs.template.faces[2])
+    click.echo(f"{out}: {steps} steps, mesh in {out / 'mesh.obj'}")
+
+
+def _start(stage: str, path: Path | None, seed: int) -> dict[str, np.ndarray]:
+    if path is None:
+        return dict(initial_weights(stage, seed))
+    weights = load_weights(path)
+    if weights.stage == stage:
+        return weights.arrays
+    if stage == "refine":
+        return dict(initial_weights(stage, seed, weights.arrays))
+    raise InputError(path, "weights of the refine stage", "weights of the coarse stage")
+
+
+def _factors(values: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise InputError("--loss-weight", repr(value), "NAME=VALUE") from None
+    return found
