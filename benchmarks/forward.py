@@ -7,20 +7,20 @@ convolution, into preallocated outputs where the library lets us say so.
 """
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-
 import click
+
+from commands.console import steps  # before torch: commands settle how its threads wait
+
+# isort: split
 import torch
 import torch.nn.functional as F
 
-from commands.console import steps
 from inputs.demo import demo_item_path
 from inputs.hypotheses import build_hypotheses
 from inputs.item import load_item

@@ -102,14 +102,14 @@ class _Comparing:
 
         Taps that a backend declares not to have are among them: nobody has compared them.
         """
-        expected = [name for name in self.shapes if self._was_requested(name)]
-        prefix = "" if group == "taps" else f"{group}/"
-        names = expected if group == "taps" else []
-        names = names + [name for _, trace in self.sides for name in trace.names(group)]
+        names = [name for _, trace in self.sides for name in trace.names(group)]
+        prefix = f"{group}/"
         if group == "taps":
             # The table's order is that of the computation, whatever the traces say.
-            places = {name: place for place, name in enumerate(self.shapes)}
-            names.sort(key=lambda name: places.get(name, len(places)))
+            present = set(names)
+            known = [name for name in self.shapes if name in present or self._was_requested(name)]
+            names = known + [name for name in names if name not in self.shapes]
+            prefix = ""
         return [
             name for name in dict.fromkeys(names) if fnmatch.fnmatchcase(prefix + name, self.glob)
         ]
@@ -143,27 +143,25 @@ class _Comparing:
     def _judge(self, base: TapResult, group: str, name: str) -> TapResult:
         measured = difference(self.reference, self.candidate, group, name)
         status = self.judge.status(measured.max_abs, measured.scale, self.limit)
-        notes = []
+        notes, pinned_max_rel = [], None
+        official = self.shapes.get(name, base.shape) if group == "taps" else base.shape
+        if base.shape != official:
+            notes.append(f"both have shape {base.shape}, the network {official}")
+            if status is Status.AGREE:
+                status = Status.INVALID
+        elif status is Status.DIFFER:
+            status, pinned_max_rel, note = self._with_pinned(measured.scale, group, name)
+            notes += [note] if note else []
+        too_low = self._lower_type(group, name)
+        if not too_low and status is Status.DIFFER and measured.rms_rel < EXPLAINED_BY_PRECISION:
+            too_low = self._lower_values(group, name)
+        if too_low:
+            status = Status.DIFFER
+            notes.insert(0, too_low)
         if measured.unmatched:
             notes.append(f"{measured.unmatched} elements NaN or infinite on one side")
         if measured.not_a_number:
             notes.append(f"{measured.not_a_number} elements NaN on both sides")
-        pinned_max_rel = None
-        if status is Status.DIFFER:
-            status, pinned_max_rel, note = self._with_pinned(measured.scale, group, name)
-            notes += [note] if note else []
-        too_low = self._lower_type(group, name)
-        if too_low:
-            status = Status.DIFFER
-        elif status is Status.DIFFER and measured.rms_rel < EXPLAINED_BY_PRECISION:
-            too_low = self._lower_values(group, name)
-        if too_low:
-            notes.insert(0, too_low)
-        official = self.shapes.get(name) if group == "taps" else None
-        if official not in (None, base.shape):
-            notes.insert(0, f"both have shape {base.shape}, the network {official}")
-            if status is not Status.DIFFER:
-                status = Status.INVALID
         mismatched = 0
         if status in (Status.DIFFER, Status.FLIP):
             tolerance = self.limit * measured.scale
@@ -228,16 +226,19 @@ class _Comparing:
     def _lower_values(self, group: str, name: str) -> str:
         """Whether one side alone has values of lower precision than their type could hold."""
         bits = [
-            significant_bits(trace, group, name, PRECISION[trace.header.dtype])
+            significant_bits(trace, group, name, enough=PRECISION[trace.header.dtype])
             for _, trace in self.sides
         ]
         for (side, trace), own, other in zip(self.sides, bits, reversed(bits), strict=True):
-            fits = [dtype for dtype, limit in PRECISION.items() if own <= limit < other]
-            if own and fits:
+            asked = trace.header.dtype
+            fits = [
+                dtype
+                for dtype, held in PRECISION.items()
+                if 0 < own <= held < min(other, PRECISION[asked])
+            ]
+            if fits:
                 lowest = min(fits, key=lambda dtype: PRECISION[dtype])
-                return (
-                    f"the {side}'s values are all {lowest} ones, {trace.header.dtype} was asked for"
-                )
+                return f"the {side}'s values are all {lowest} ones, {asked} was asked for"
         return ""
 
     def _notes(self) -> Iterable[str]:

@@ -11,7 +11,7 @@ from inputs.cameras import OBJECT_TO_WORLD, camera_from_row
 from inputs.files import Float64
 from inputs.ground_truth import GroundTruth
 from inputs.sampling import draw, points_on
-from parity.mesh_losses import Surface, chamfer
+from parity.mesh_losses import TANGLED, Surface, chamfer, stretch
 from parity.registration import Registration, register
 from parity.similarity import Similarity
 
@@ -33,6 +33,7 @@ class Frame:
         after: the chamfer of the same points after the best move found.
         registration: that move, from the mesh to the ground truth.
         name: what the move is, where it is a known one; else empty.
+        misfit: root of the chamfer after the move, as a share of the ground truth's diagonal.
         rounding: a chamfer up to this is nothing but float32's rounding of the coordinates.
     """
 
@@ -40,6 +41,7 @@ class Frame:
     after: float
     registration: Registration
     name: str
+    misfit: float
     rounding: float
 
     @property
@@ -57,6 +59,7 @@ class Frame:
             "chamfer_before": self.before,
             "chamfer_after": self.after,
             "move": self.registration.move.to_json(),
+            "misfit_after": self.misfit,
             "known_as": self.name,
             "rival": None if rival is None else rival.to_json(),
         }
@@ -85,17 +88,20 @@ def check_frame(
     if found is None:
         return None
     greatest = max(np.abs(points).max(), np.abs(truth.points).max())
+    after = chamfer(found.move.apply(points), truth.points)
+    diagonal = float(np.linalg.norm(np.ptp(truth.points.astype(np.float64), axis=0)))
     return Frame(
         before=chamfer(points, truth.points),
-        after=chamfer(found.move.apply(points), truth.points),
+        after=after,
         registration=found,
         name="" if cameras is None else name_of(found.move, mesh, cameras),
+        misfit=float(np.sqrt(after)) / diagonal,
         rounding=float(_ROUNDING * greatest) ** 2,
     )
 
 
 def _spread(mesh: Float64, surface: Surface) -> Float64:
-    """Points spread over the mesh by area.
+    """Points spread over the mesh by area; its vertices where its triangles are not its own.
 
     Few on very large triangles: those of a spike outgrow all others, and lie on no object.
     """
@@ -103,7 +109,7 @@ def _spread(mesh: Float64, surface: Surface) -> Float64:
     crosses = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     areas = np.linalg.norm(crosses, axis=1)
     positive = areas[areas > 0]
-    if len(positive) == 0:
+    if len(positive) == 0 or stretch(mesh, surface) > TANGLED:
         return mesh
     ends = np.cumsum(np.minimum(areas, _LARGEST * np.median(positive)))
     numbers = draw(np.random.default_rng(0), _SPREAD)

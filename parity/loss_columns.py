@@ -1,7 +1,7 @@
 """The table of losses: one column a mesh, measured against the ground truth of its item."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ from inputs.template import VERTICES, Template
 from parity.frames import Frame, check_frame
 from parity.loss_weights import TERMS, TableWeights
 from parity.mesh_losses import (
+    TANGLED,
     MeshLosses,
     Samples,
     Surface,
     measured_points,
     mesh_losses,
+    stretch,
     surface_of,
     unpooled,
 )
@@ -193,6 +195,14 @@ def measure(
     where = candidate.source
     mesh = candidate.mesh.astype(np.float64)
     surface = surface_of(where, len(mesh), candidate.faces, template, template_given)
+    stretched = stretch(mesh, surface)
+    if stretched > TANGLED:
+        remark = (
+            f"its edges are {stretched:.3g} times as long as the way to the nearest vertex, as on "
+            f"triangles that are not its own (--template names others): samples, Edge, Normal and "
+            "Laplace mean nothing then"
+        )
+        surface = replace(surface, remarks=(*surface.remarks, remark))
     before, described = _before(candidate, surface, template)
     points = measured_points(mesh, surface, sampling.on(where, mesh, surface))
     frame = check_frame(mesh, surface, points, truth.points, truth.cameras) if frames else None

@@ -217,8 +217,8 @@ def _far_chamfer(claim: Claim, weights: TableWeights) -> list[str]:
         return []
     return [
         f"chamfer {chamfer.value:g} is a distance of {distance:.2g} (RMS), "
-        f"{distance / _DIAGONAL:.0%} of an object's diagonal: the size of a frame mismatch, not of "
-        "a bad mesh"
+        f"{distance / _DIAGONAL:.0%} of an object's diagonal: the size of a frame mismatch, as a "
+        "mesh that shows the object at all lies nearer"
     ]
 
 

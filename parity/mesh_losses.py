@@ -22,6 +22,9 @@ from weight_conversion.errors import InputError
 BACKWARD = float(np.float32(0.55))
 """Weight of the points' direction within the chamfer term, the graph's float32 constant."""
 
+TANGLED = 6.0
+"""A `stretch` from which on the triangles are taken for those of another template."""
+
 _FLOOR = float(np.float32(1e-12))
 
 
@@ -110,6 +113,19 @@ def _own_surface(vertices: int, faces: Int64) -> Surface:
         source="its own triangles",
         remarks=tuple(remarks),
     )
+
+
+def stretch(mesh: Float64, surface: Surface) -> float:
+    """How much longer edges are than the way to the nearest vertex, by the medians of both.
+
+    About 1 where the triangles are the mesh's own, and far more where they connect vertices in the
+    order of another template. 1 where vertices coincide, so that nothing can be told.
+    """
+    edges = mesh[surface.pairs[:, 0]] - mesh[surface.pairs[:, 1]]
+    lengths = np.sqrt(np.sum(edges**2, axis=1))[surface.pairs[:, 0] != surface.pairs[:, 1]]
+    near = cKDTree(mesh).query(mesh, k=2)[0][:, 1]
+    spacing = float(np.median(near))
+    return float(np.median(lengths)) / spacing if spacing > 0 and len(lengths) else 1.0
 
 
 def unpooled(mesh: npt.NDArray[Any], vertices: int, template: Template) -> npt.NDArray[Any] | None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import commands  # noqa: F401 - before torch: settles how its threads wait
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 

@@ -9,7 +9,6 @@ from itertools import groupby
 
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +22,9 @@ from reports import wording
 from reports.tables import markdown, markdown_table
 
 _MARK = "*"  # beside a number that is not what it claims
+_POOR = (
+    0.06  # of the diagonal; good meshes come to 0.02, an ellipsoid in an airplane's place to 0.1
+)
 _ASCII = str.maketrans({"×": "x", "·": "*", "—": "-", "°": " deg", "…": "...", "−": "-", "±": "+-"})
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -185,7 +187,12 @@ def frame_sentence(frame: Frame, weights: TableWeights) -> str:
         text += "; no move without a mirror fits half as well"
     if frame.name:
         text += f"; so {frame.name}"
-    if found.rival is not None:
+    if frame.misfit > _POOR:
+        text += (
+            f"; even then it lies {frame.misfit:.0%} of the object's diagonal off (root of the "
+            "chamfer), so that the mesh itself is bad as well"
+        )
+    elif found.rival is not None:
         text += f"; the shape is nearly symmetric, and so it fits as well {move_words(found.rival)}"
     return text
 
@@ -262,9 +269,11 @@ def show(grid: Grid, console: Console) -> None:
     for label, cells in grid.rows:
         table.add_row(_text(console, label), *(_text(console, cell.shown) for cell in cells))
     # A pipe has no width to keep to; in a narrow window broken lines are better than lost columns.
-    room = console.options.update(max_width=10_000)
-    width = Measurement.get(console, room, table).maximum
-    console.print(table, width=width, crop=False, no_wrap=True, soft_wrap=True)
+    wide = Console(file=io.StringIO(), width=10_000)
+    with wide.capture() as written:
+        wide.print(table)
+    lines = [line.rstrip() for line in written.get().splitlines()]
+    console.print(Text("\n".join(lines)), soft_wrap=True)
     console.print()
     for remark in grid.remarks:
         line = wording.printable(remark)

@@ -57,7 +57,7 @@ class Rectifiers(TorchFunctionMode):
         self.flips: dict[str, Flips] = {}
         self._pins = pins
         self._record = record
-        self._calls: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()
         self._parts: dict[str, list[Tensor]] = {}
         self._tap: str | None = None
 
@@ -78,26 +78,28 @@ class Rectifiers(TorchFunctionMode):
     ) -> Any:
         if func not in _RECTIFIERS or self._tap is None:
             return func(*args, **(kwargs or {}))
-        tap, self._tap = self._tap, None
-        return self._rectify(tap, args[0])
+        mask = self._pinned(self._tap, args[0].detach())
+        return func(*args) if mask is None else args[0] * mask
 
-    def _rectify(self, tap: str, x: Tensor) -> Tensor:
-        mask = x.detach() > 0
-        # The CNN convolves view by view, channels first; its taps hold all views, channels last.
-        image, view = tap.startswith("cnn."), self._calls[tap]
-        self._calls[tap] += 1
+    def _pinned(self, tap: str, x: Tensor) -> Tensor | None:
+        """The pinned mask for the values ``x`` that come next, None where there is none."""
+        mask = x > 0
+        # A tap's ReLU may be computed a few views or vertices at a time, in order. The CNN has its
+        # channels first, its taps have them last.
+        image = tap.startswith("cnn.")
+        part = slice(self._seen[tap], self._seen[tap] + len(x))
+        self._seen[tap] = part.stop
         if self._record:
             self._parts.setdefault(tap, []).append(mask.permute(0, 2, 3, 1) if image else mask)
-        if tap in self._pins:
-            pinned = self._pins[tap]
-            chosen = pinned[view : view + 1].permute(0, 3, 1, 2) if image else pinned
-            flipped = mask != chosen
-            size = x.detach().abs()
-            margin = size[flipped].max() / size.max() if flipped.any() else torch.zeros(())
-            flips = Flips(int(flipped.sum()), mask.numel(), float(margin))
-            self.flips[tap] = self.flips.get(tap, Flips(0, 0, 0.0)) + flips
-            mask = chosen
-        return x * mask
+        if tap not in self._pins:
+            return None
+        pinned = self._pins[tap][part]
+        chosen = pinned.permute(0, 3, 1, 2) if image else pinned
+        flipped, size = mask != chosen, x.abs()
+        margin = float(size[flipped].max() / size.max()) if flipped.any() else 0.0
+        flips = Flips(int(flipped.sum()), mask.numel(), margin)
+        self.flips[tap] = self.flips.get(tap, Flips(0, 0, 0.0)) + flips
+        return chosen
 
 
 @contextmanager

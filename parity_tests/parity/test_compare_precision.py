@@ -126,3 +126,25 @@ def test_no_precision_is_blamed_where_both_sides_have_short_numbers(build: Build
     first = bfloat16(values(LAST, (156, 3)))
     comparison = compare(build("reference", {LAST: first}), build("candidate", {LAST: -first}))
     assert entry(comparison).note == ""
+
+
+def test_no_precision_is_blamed_for_being_what_was_asked_for(build: Build) -> None:
+    wide = values(LAST, (156, 3), "float64")
+    comparison = compare(
+        build("reference", {LAST: wide.astype(np.float32)}),
+        build("candidate", {LAST: wide * 1.01}, attributes={"dtype": "float64"}),
+    )
+    assert entry(comparison).status is Status.DIFFER
+    assert entry(comparison).note == ""
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (1,), (2466, 3)], ids=str)
+def test_lower_type_in_a_shape_of_its_own_is_a_difference(
+    build: Build, shape: tuple[int, ...]
+) -> None:
+    comparison = compare(
+        build("reference", {LAST: np.ones(shape, np.float32)}),
+        build("candidate", {LAST: np.ones(shape, np.float16)}),
+    )
+    assert entry(comparison).status is Status.DIFFER
+    assert entry(comparison).note.startswith("the candidate is float16 where float32 was asked for")

@@ -14,12 +14,14 @@ from inputs.ground_truth import GroundTruth
 from inputs.sampling import draw
 from inputs.template import VERTICES, Template, build_template, load_template
 from parity.mesh_losses import (
+    TANGLED,
     Samples,
     Surface,
     chamfer,
     measured_points,
     mesh_losses,
     nearest,
+    stretch,
     surface_of,
     unpooled,
 )
@@ -263,6 +265,16 @@ def test_mesh_without_area_cannot_be_sampled(template: Template) -> None:
     expected = "m.obj: its triangles have no area to sample; expected a surface, or --vertices-only"
     with pytest.raises(InputError, match=expected):
         Samples.drawn("m.obj", np.zeros((156, 3)), surface, numbers)
+
+
+def test_stretch_tells_another_templates_triangles(template: Template) -> None:
+    mesh = unpooled(template.coordinates.astype(np.float64), 2466, template)
+    assert mesh is not None
+    surface = surface_of("mesh", 2466, None, template, True)
+    assert 1 <= stretch(mesh, surface) < 2
+    shuffled = mesh[np.random.default_rng(0).permutation(2466)]
+    assert stretch(shuffled, surface) > TANGLED
+    assert stretch(np.zeros((2466, 3)), surface) == 1.0
 
 
 def test_unpooling_adds_the_middles_of_edges(template: Template) -> None:
