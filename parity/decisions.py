@@ -193,26 +193,25 @@ def _named(decision: np.ndarray) -> str:
 
 
 def _region(decision: np.ndarray) -> tuple[float, float]:
-    """The pixel coordinates, before they are clamped, that this decision is right for.
+    """The pixel coordinates that this decision is right for, from and to.
 
     NaN where it is right for none: outside the image, or floor and ceil of no number.
     """
     if len(decision) == 1:
         low, high = COARSE_CELL * int(decision[0]), COARSE_CELL * (int(decision[0]) + 1)
-        first, last = low == 0, low <= LAST_PIXEL < high
         right = 0 <= low <= LAST_PIXEL
     else:
         low, high = (int(part) for part in decision)
-        first, last = high == 0, low == LAST_PIXEL
         right = 0 <= low <= high <= LAST_PIXEL and high - low <= 1
-    if not right:
-        return math.nan, math.nan
-    # Clamping sends everything beyond the image to its border.
-    return -math.inf if first else float(low), math.inf if last else float(high)
+    return (float(low), float(high)) if right else (math.nan, math.nan)
 
 
 def _margin(pixel: float, choices: tuple[np.ndarray, np.ndarray]) -> float:
-    """How far ``pixel`` is from being right for both choices; NaN where it cannot be."""
+    """How far ``pixel``, not clamped, is from being right for both choices; NaN if it cannot be.
+
+    Clamping sends all that lies beyond the image to its border, but what is beyond it is farther
+    from the other choice than from the border's own, so the regions need no widening for that.
+    """
     distances = []
     for low, high in map(_region, choices):
         inside = low <= pixel <= high

@@ -29,6 +29,7 @@ _STRAY = 6.0  # matches so many times farther than the median one are spikes and
 _HOPELESS = 0.05  # a distance, of size 1, that no shape has from its own sampled points
 _OPEN = 1.3  # a move that fits worse than this factor is not refined on all points
 _FLYING, _CLEARINGS = 3.0, 10  # points beyond so many radii are left out, round after round
+_PERFECT = 1.5  # times the spacing of the points: no other move can fit much better than that
 _MIRRORED_GAIN = 2.0  # how much better a mirror image must fit before it is believed
 _AS_GOOD = 1.1  # a rival that fits within this factor leaves the move undecided
 
@@ -75,10 +76,11 @@ def register(source: npt.ArrayLike, target: npt.ArrayLike) -> Registration | Non
     if sets is None:
         return None
     fits = _finish(sets, _search(sets))
-    mirror = sets.mirrored()
-    mirrored = _search(mirror)
-    if mirrored[0].distance * _OPEN < fits[0].distance:
-        mirrored = _finish(mirror, mirrored)
+    if fits[0].distance > _PERFECT * _spacing(sets):
+        mirror = sets.mirrored()
+        mirrored = _search(mirror)
+        if mirrored[0].distance * _OPEN < fits[0].distance:
+            mirrored = _finish(mirror, mirrored)
         if mirrored[0].distance * _MIRRORED_GAIN < fits[0].distance:
             flip = Similarity(_FLIP, 1.0, np.zeros(3))
             fits = [_Fit(flip.then(fit.move), fit.distance) for fit in mirrored]
@@ -137,6 +139,12 @@ def _normalised(points: Float64) -> tuple[Float64, Similarity] | None:
     shuffled = kept[np.random.default_rng(0).permutation(len(kept))[:_MOST]]
     move = Similarity(np.eye(3), 1.0 / radius, -centre / radius)
     return move.apply(shuffled), move
+
+
+def _spacing(sets: _Sets) -> float:
+    """About the distance of two sets drawn from one surface: that of each set from itself."""
+    found = [cKDTree(points).query(points, k=2)[0] for points in (sets.source, sets.target)]
+    return float(sum(np.mean(distances[:, 1] ** 2) for distances in found))
 
 
 def _search(sets: _Sets) -> list[_Fit]:

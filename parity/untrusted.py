@@ -77,7 +77,7 @@ def checked(path: Path, entry: Any, name: str) -> h5py.Dataset:
         raise InputError(path, f"{name} has dtype {entry.dtype}", "numbers of at most 64 bits")
     if entry.is_virtual or entry.external:
         raise InputError(path, f"{name} keeps its data in other files", "the data itself")
-    # Not ``entry.size``, whose product of the sides wraps around at 2**64.
+    # Not ``entry.size``, which wraps around at 2**64 in some versions of h5py.
     if entry.shape is None or math.prod(entry.shape) > LARGEST:
         raise InputError(
             path, f"{name} has shape {entry.shape}", f"at most {LARGEST:,} numbers in a dataset"

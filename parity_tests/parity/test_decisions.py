@@ -308,3 +308,17 @@ def test_candidate_answers_for_what_no_flip_moved(build: Build) -> None:
     flips = found(first.decide(13), second.decide(12), pinned.decide(13))
     assert flips.count == 1
     assert flips.listed[0].candidate == "cell 12"
+
+
+def test_each_vertex_is_answered_for_by_the_run_that_knows_it(build: Build) -> None:
+    first, second = both(build, "refine")
+    pinned = Side(build, "pinned", "refine").height(52)
+    for side in (first, second, pinned):
+        side.more = {LOCAL_2: np.zeros((3, 106038, 2, 2), np.int16)}
+    # Vertex 0, which a flip has moved, and vertex 9, which none has.
+    second.more[LOCAL_2][0, [0, 43 * 9], 0] = (3, 4)
+    pinned.more[LOCAL_2][0, [1, 43 * 9], 0] = (5, 6)
+    flips = found(first.decide(52, 52), second.decide(52, 53), pinned.decide(52, 53))
+    # Row 0 is the candidate's own affair after the flip, row 1 the pinned run's.
+    assert flips.count == 1 + 1 + 1
+    assert len(flips.listed) == 1  # the second projection's points were not recorded

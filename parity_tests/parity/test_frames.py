@@ -19,6 +19,7 @@ from parity.frames import Frame, check_frame, name_of
 from parity.mesh_losses import Samples, measured_points, surface_of, unpooled
 from parity.similarity import Similarity
 
+TEMPLATE = build_template()
 CAMERAS = np.array([[40.0, 27, 0, 0.8, 25], [130.0, 30, 0, 0.9, 25], [250.0, 25, 0, 0.7, 25]])
 
 
@@ -43,7 +44,7 @@ def truth_seen() -> GroundTruth:
 
 
 def checked(mesh: Float64, faces: Int64 | None, truth: GroundTruth, named: bool = True) -> Frame:
-    surface = surface_of("mesh", len(mesh), faces, build_template(), False)
+    surface = surface_of("mesh", len(mesh), faces, TEMPLATE, False)
     samples = Samples.drawn("mesh", mesh, surface, draw(np.random.default_rng(0)))
     points = measured_points(mesh, surface, samples)
     found = check_frame(mesh, surface, points, truth, CAMERAS if named else None)
@@ -117,8 +118,7 @@ def test_bad_mesh_is_no_mismatch() -> None:
     folder = demo_item_path("plane")
     row = load_item(folder).cameras[0]
     truth = load_ground_truth(folder / "model_normal.xyz", row)
-    template = build_template()
-    ellipsoid = unpooled(template.coordinates.astype(np.float64), 2466, template)
+    ellipsoid = unpooled(TEMPLATE.coordinates.astype(np.float64), 2466, TEMPLATE)
     assert ellipsoid is not None
     found = checked(ellipsoid, None, truth)
     assert not found.mismatch
@@ -136,8 +136,8 @@ def test_official_meshes_in_their_frame(official: Path) -> None:
 
 def test_rounding_is_no_mismatch() -> None:
     """Nearly equal points have a chamfer of nearly 0, which means nothing divided by another."""
-    mesh = build_template().coordinates.astype(np.float64)
-    surface = surface_of("mesh", len(mesh), None, build_template(), False)
+    mesh = TEMPLATE.coordinates.astype(np.float64)
+    surface = surface_of("mesh", len(mesh), None, TEMPLATE, False)
     truth = GroundTruth((mesh + 1e-8).astype(np.float32), None)
     found = check_frame(mesh, surface, mesh, truth)
     assert found is not None
@@ -145,8 +145,8 @@ def test_rounding_is_no_mismatch() -> None:
 
 
 def test_what_has_no_extent_is_not_checked() -> None:
-    mesh = build_template().coordinates.astype(np.float64)
-    surface = surface_of("mesh", len(mesh), None, build_template(), False)
+    mesh = TEMPLATE.coordinates.astype(np.float64)
+    surface = surface_of("mesh", len(mesh), None, TEMPLATE, False)
     dot = GroundTruth(np.zeros((1, 3), np.float32), None)
     assert check_frame(mesh, surface, mesh, dot) is None
 

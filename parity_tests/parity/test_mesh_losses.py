@@ -33,9 +33,12 @@ from weight_conversion.errors import InputError
 BACKWARD = 0.550000011920929  # float32's 0.55
 
 
-@pytest.fixture(scope="module")
+OWN = build_template()
+
+
+@pytest.fixture
 def template() -> Template:
-    return build_template()
+    return OWN
 
 
 def ball(count: int, seed: int) -> Float64:
@@ -55,7 +58,7 @@ def small() -> tuple[Float64, Surface]:
     """A mesh of 40 vertices with triangles of its own, not round."""
     sphere = ball(40, 1)
     mesh = sphere * [0.4, 0.3, 0.2]
-    return mesh, surface_of("mesh", 40, convex_triangles(sphere), build_template(), False)
+    return mesh, surface_of("mesh", 40, convex_triangles(sphere), OWN, False)
 
 
 def slow_terms(
@@ -145,7 +148,7 @@ def test_official_pairs_are_those_of_the_files_triangles(official: Path) -> None
     template = load_template(official / "template/info_ellipsoid.dat")
     mesh = ball(2466, 1)
     of_template = surface_of("mesh", 2466, None, template, True)
-    of_file = surface_of("mesh", 2466, template.faces[2], build_template(), False)
+    of_file = surface_of("mesh", 2466, template.faces[2], OWN, False)
     assert of_template.source == "level 3 of template info_ellipsoid.dat"
     assert of_file.source == "its own triangles"
     found = [
@@ -205,7 +208,7 @@ def test_missing_terms_are_none_and_say_why(
 
 def test_vertices_without_neighbours_have_no_laplacian() -> None:
     mesh, surface = small()
-    lonely = surface_of("mesh", 41, surface.faces, build_template(), False)
+    lonely = surface_of("mesh", 41, surface.faces, OWN, False)
     more = np.concatenate([mesh, [[0.0, 0.0, 9.0]]])
     found = mesh_losses(more, lonely, more, truth_of(), more)
     assert found.values["laplace"] is None

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from inputs.cameras import project
-from parity.pixels import bounded_pixels
+from parity.pixels import _inverse_of_rows, bounded_pixels
+from parity.rounding import UNIT_ROUNDOFF, Bounded
 from torch_impl.projection import pixels as torch_pixels
 
 DRAWS = 40
@@ -88,6 +89,24 @@ def test_float32_stays_within_the_bound(
     assert found.dtype == np.float32
     error = np.abs(found - np.clip(bounded.value, 0, 223))
     assert (error <= bounded.error).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_float32_inverse_of_an_exact_rotation_stays_within_its_bound(seed: int) -> None:
+    u = UNIT_ROUNDOFF["float32"]
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0].astype(np.float32)
+    rows = [[Bounded.exact(np.asarray(entry), u) for entry in row] for row in rotation]
+    inverse = _inverse_of_rows(rows)
+    value, error = (
+        np.array([[float(getattr(entry, name)) for entry in row] for row in inverse])
+        for name in ("value", "error")
+    )
+    found = np.linalg.inv(rotation.T)
+    assert found.dtype == np.float32
+    difference = np.abs(found - value)
+    assert difference.max() > 0
+    assert (difference <= error).all()
+    assert (error < 40 * u).all()
 
 
 def test_bound_is_not_absurdly_loose() -> None:

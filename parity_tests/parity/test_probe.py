@@ -34,7 +34,7 @@ def test_sound_traces_pass(build: Build) -> None:
 
 
 def test_trace_that_never_ends_is_refused(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 5.0)
+    monkeypatch.setattr(module, "PATIENCE", 3.0)
     path = endless(build("candidate"))
     start = time.monotonic()
     with pytest.raises(InputError) as caught:

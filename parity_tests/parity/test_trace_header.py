@@ -35,7 +35,7 @@ OURS = ("requested", "pinned", "versions", "unmatched")
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *OURS])
-@pytest.mark.parametrize("value", [3, 2.5, True, np.float16(1), np.bytes_("fixed")], ids=repr)
+@pytest.mark.parametrize("value", [3, True, np.bytes_("fixed")], ids=repr)
 def test_attribute_of_another_type_is_refused(build: Build, name: str, value: Any) -> None:
     message = refused(build("t", attributes={name: value}))
     assert message.startswith(f"root attribute {name!r} is of type ")
@@ -53,7 +53,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("name", [*TEXTS, *OURS, "schema", "complete"])
+@pytest.mark.parametrize("name", ["schema", "complete", "stage", "pinned", "versions"])
 @pytest.mark.parametrize("kind", ODD)
 def test_attribute_that_is_no_single_value_is_not_read(build: Build, name: str, kind: str) -> None:
     message = refused(build("t", attributes={name: ODD[kind]}))

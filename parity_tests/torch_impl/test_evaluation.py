@@ -134,7 +134,10 @@ def test_pinned_decisions_are_the_runs_own(stage, evaluated, small_inputs, seede
     assert set(same.flips) == set(pins)
     assert all(flips.count == 0 for flips in same.flips.values())
     for name, array in same.gradients.items():
-        np.testing.assert_array_equal(array, found.gradients[name], err_msg=name)
+        # A mask multiplies where a ReLU selects, so sums may run in another order: rounding only.
+        scale = np.abs(found.gradients[name]).max()
+        difference = np.abs(array - found.gradients[name])
+        assert (difference <= 1e-12 * scale).all(), name
 
 
 def test_masks_are_the_positive_taps(evaluated, small_inputs, seeded):
