@@ -76,6 +76,8 @@ def command(
         weights_sha256(start),
     )
     pupil = learner(backend, device, inputs, start, settings)
+    if inputs.ground_truth is not None and inputs.ground_truth.normals is None:
+        click.echo(f"{ground_truth}: no normals, so trained without the normal term", err=True)
     with progress_steps() as progress, progress.task(f"{stage} on {backend}", steps) as task:
 
         def on_step(number: int, losses: Mapping[str, float]) -> None:

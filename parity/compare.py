@@ -245,6 +245,9 @@ class _Comparing:
         reference, candidate = self.reference.header, self.candidate.header
         if reference.weights_sha256 != candidate.weights_sha256:
             yield "the two sides ran on different weights"
+        given = self.reference.names("inputs")
+        if "ground_truth/points" in given and "ground_truth/normals" not in given:
+            yield "the ground truth has no normals: the losses are without the normal term"
         if reference.dtype != candidate.dtype:
             yield f"the reference ran in {reference.dtype}, the candidate in {candidate.dtype}"
         if self.flips.count:

@@ -135,7 +135,9 @@ def measured_feeds(
         template: edges and neighbours of all three levels.
         real: the run's precision.
     """
-    labels = np.concatenate([measured.points, measured.normals], axis=1)
+    # The graph always has a normal term: 0 where there are no normals to tell it by.
+    normals = np.zeros_like(measured.points) if measured.normals is None else measured.normals
+    labels = np.concatenate([measured.points, normals], axis=1)
     fed: Fed = {"labels:0": labels.astype(real)}
     for level, (_, second) in enumerate(template.supports):
         fed[placeholder(21 + level)] = second.indices.astype(np.int32)

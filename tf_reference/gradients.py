@@ -101,8 +101,9 @@ def stage_gradients(
     Raises:
         InputError: the stage has no such term.
     """
-    if term not in term_names(stage):
-        raise InputError("term", repr(term), f"one of {', '.join(term_names(stage))}")
+    names = term_names(stage, measured.normals is not None)
+    if term not in names:
+        raise InputError("term", repr(term), f"one of {', '.join(names)}")
     derive = {"coarse": _coarse_gradients, "refine": _refine_gradients}[stage]
     return derive(inputs, weights, measured, pinned, term)
 

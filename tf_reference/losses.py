@@ -11,8 +11,10 @@ from tf_reference.runtime import tf
 from weight_conversion.weights import WEIGHTS
 
 Terms = dict[str, "tf.Tensor"]
-"""Scalars by name: chamfer_b, edge_b, normal_b, laplace_b, move_b a block, decay, total."""
+"""Scalars by name: chamfer_b, edge_b, normal_b, laplace_b, move_b a block, decay, total; no
+normal_b where the ground truth has no normals, a 0 would look like a perfect one."""
 
+_KINDS = ("chamfer", "edge", "normal", "laplace", "move")
 _CHAMFER = 3000.0
 _BACKWARD = float(np.float32(0.55))
 _NORMAL = 0.5
@@ -36,10 +38,10 @@ class StageWeights:
 STAGE_WEIGHTS = {"coarse": StageWeights(350.0, 50.0), "refine": StageWeights(500.0, 100.0)}
 
 
-def term_names(stage: str) -> list[str]:
-    """The names of a stage's terms, ``total`` last."""
+def term_names(stage: str, normals: bool = True) -> list[str]:
+    """The names of a stage's terms, ``total`` last; ``normals``: the ground truth has some."""
     blocks = range(1, {"coarse": 3, "refine": 2}[stage] + 1)
-    kinds = ("chamfer", "edge", "normal", "laplace", "move")
+    kinds = [kind for kind in _KINDS if normals or kind != "normal"]
     return [f"{kind}_{block}" for block in blocks for kind in kinds] + ["decay", "total"]
 
 
@@ -125,8 +127,8 @@ def _block_terms(
     mesh: "tf.Tensor",
     surface: Surface,
     measured: Measured,
-) -> list["tf.Tensor"]:
-    """Chamfer, edge, normal, Laplace and move terms of one block, weighted."""
+) -> Terms:
+    """The terms of one block by ``_KINDS``, weighted; no normal term without normals."""
     weigh = STAGE_WEIGHTS[stage]
     truth = tf.cast(measured.points, mesh.dtype)
     points = sampled(mesh, surface)
@@ -137,17 +139,19 @@ def _block_terms(
     )
     ends = [tf.gather(mesh, surface.edges[:, end]) for end in range(2)]
     edges = ends[0] - ends[1]
-    normals = tf.gather(tf.cast(measured.normals, mesh.dtype), to_truth)
-    at_first = _unit_rows(tf.gather(normals, surface.edges[:, 0]))
-    slopes = tf.reduce_sum(at_first * _unit_rows(edges), axis=1)
     change = _laplacian(before, surface) - _laplacian(mesh, surface)
-    return [
-        chamfer,
-        weigh.edge * _mean_square(edges),
-        _NORMAL * tf.reduce_mean(tf.abs(slopes)),
-        _LAPLACE * _mean_square(change),
-        weigh.move * _mean_square(before - mesh),
-    ]
+    found = {
+        "chamfer": chamfer,
+        "edge": weigh.edge * _mean_square(edges),
+        "laplace": _LAPLACE * _mean_square(change),
+        "move": weigh.move * _mean_square(before - mesh),
+    }
+    if measured.normals is not None:
+        normals = tf.gather(tf.cast(measured.normals, mesh.dtype), to_truth)
+        at_first = _unit_rows(tf.gather(normals, surface.edges[:, 0]))
+        slopes = tf.reduce_sum(at_first * _unit_rows(edges), axis=1)
+        found["normal"] = _NORMAL * tf.reduce_mean(tf.abs(slopes))
+    return found
 
 
 def decay_parts(stage: str, weights: Weights) -> tuple["tf.Tensor", list["tf.Tensor"]]:
@@ -189,12 +193,18 @@ def loss_terms(
         for before, mesh, surface in zip(befores, meshes, measured.surfaces, strict=True)
     ]
     cnn, graph = decay_parts(stage, weights)
-    names = iter(term_names(stage))
-    terms: Terms = {next(names): term for block in blocks for term in block}
+    terms: Terms = {
+        f"{kind}_{number}": block[kind]
+        for number, block in enumerate(blocks, start=1)
+        for kind in _KINDS
+        if kind in block
+    }
     terms["decay"] = tf.add_n([cnn, *graph])
     # The graphs' order of adding: it decides the last bits of a float32 total.
-    surfaces = [(chamfer + edge) + normal for chamfer, edge, normal, *_ in blocks]
-    shapes = [laplace + move for *_, laplace, move in blocks]
+    surfaces = [
+        (block["chamfer"] + block["edge"]) + block.get("normal", 0.0) for block in blocks
+    ]
+    shapes = [block["laplace"] + block["move"] for block in blocks]
     if stage == "coarse":
         order = [*surfaces, *shapes, *graph]
     else:

@@ -44,12 +44,12 @@ class Measured:
 
     Attributes:
         points: (N, 3) float32 ground truth, metres, camera frame of view 0.
-        normals: (N, 3) float32; zero where the ground truth has none, so that the normal term is 0.
+        normals: (N, 3) float32; None where the ground truth has none: no normal term then.
         surfaces: one a block.
     """
 
     points: NDArray[np.float32]
-    normals: NDArray[np.float32]
+    normals: NDArray[np.float32] | None
     surfaces: tuple[Surface, ...]
 
 
@@ -105,7 +105,7 @@ def checked_measured(stage: str, inputs: Mapping[str, Any]) -> Measured:
     points = as_float32(truth.points, "inputs/ground_truth", (None, 3))
     if len(points) == 0:
         raise InputError("inputs/ground_truth", "no points", "one at least")
-    normals = np.zeros_like(points)
+    normals = None
     if truth.normals is not None:
         normals = as_float32(truth.normals, "inputs/ground_truth normals", points.shape)
     surfaces = [

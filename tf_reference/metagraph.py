@@ -20,6 +20,7 @@ from tf_reference.exported_gradients import CoarseGradients, RefineGradients
 from tf_reference.exported_graph import ExportedGraph, extend, node_of, read_metagraph
 from tf_reference.exported_losses import loss_tensors
 from tf_reference.listening import Listener, Listening
+from tf_reference.losses import term_names
 from tf_reference.measured import checked_measured
 from tf_reference.parameters import checked_arrays, checked_weights
 from tf_reference.runtime import device_name, tf, tf_dtype
@@ -233,7 +234,8 @@ class Metagraph:
         """
         fed = self._loss_feeds(inputs, weights)
         pinned = pinned_feeds(self.stage, self._pinned(inputs), self._real)
-        found = self._session.run(self._terms, fed | pinned)
+        wanted = {name: self._terms[name] for name in self._names(inputs)}
+        found = self._session.run(wanted, fed | pinned)
         return {name: float(value) for name, value in found.items()}
 
     def gradients(
@@ -247,14 +249,19 @@ class Metagraph:
             InputError: inputs or weights are missing or of another shape, or no such term.
         """
         fed = self._loss_feeds(inputs, weights)
-        if term not in self._terms:
-            raise InputError("term", repr(term), f"one of {', '.join(self._terms)}")
+        names = self._names(inputs)
+        if term not in names:
+            raise InputError("term", repr(term), f"one of {', '.join(names)}")
         if term not in self._gradients:
             kind: Callable[..., CoarseGradients | RefineGradients]
             kind = CoarseGradients if self.stage == "coarse" else RefineGradients
             with self._tf_graph.as_default(), tf.device(self._device):
                 self._gradients[term] = kind(self._graph, self._terms[term], self._held)
         return self._gradients[term].run(self._session.run, fed, self._pinned(inputs))
+
+    def _names(self, inputs: Mapping[str, Any]) -> list[str]:
+        """The terms that the ground truth lets be computed."""
+        return term_names(self.stage, inputs["ground_truth"].normals is not None)
 
     def _loss_feeds(self, inputs: Mapping[str, Any], weights: Mapping[str, Any]) -> Fed:
         """Load the weights, import the losses if need be, and tell what they read."""

@@ -20,7 +20,8 @@ from torch_impl.pinning import Flips, neighbour_flips
 from weight_conversion.errors import InputError
 
 BLOCK_TERMS = ("chamfer", "edge", "normal", "laplace", "move")
-"""The terms of a block, whose number follows: ``chamfer_1``."""
+"""The terms of a block, whose number follows: ``chamfer_1``; ``normal`` only where the ground
+truth has normals."""
 
 SQUARE_FLOOR = float32_constant(1e-12)
 """What the squared length of a vector to be normalised is at least."""
@@ -118,7 +119,8 @@ class Losses:
     """One evaluation.
 
     Attributes:
-        terms: scalars: those of ``BLOCK_TERMS`` for each block, ``decay`` and ``total``.
+        terms: scalars: those of ``BLOCK_TERMS`` for each block, ``decay`` and ``total``. Without
+            normals there is no ``normal_b``: a 0 would look like a perfect one.
         nearest: ``nearest_point_b`` (N,), the nearest of block b's points (vertices, then samples)
             for every ground-truth point, and ``nearest_truth_b`` (V + samples,) the other way.
         ties: by the same names, how many points had several nearest ones.
@@ -147,12 +149,9 @@ def stage_losses(
         blocks: the meshes before and after each block, camera frame of view 0.
         surfaces: each block's level of the template.
         samples: the points drawn on each block's mesh.
-        truth: ground truth; without normals only where the normal term has no weight.
+        truth: ground truth; without normals there are no normal terms, and none in the total.
         weights: factors of the terms.
         pins: nearest neighbours to use in place of the run's own, named as ``Losses.nearest``.
-
-    Raises:
-        InputError: the normal term has a weight, and the ground truth no normals.
     """
     found = Losses()
     for number, parts in enumerate(zip(blocks, surfaces, samples, strict=True), start=1):
@@ -182,17 +181,15 @@ def _add_block(
     terms = {
         "chamfer": (pair[0] + weights.chamfer_points * pair[1]) * weights.chamfer,
         "edge": edge_length(after, surface.pairs) * weights.edge,
-        "normal": after.new_zeros(()),
         "laplace": laplace_change(block, surface) * weights.laplace,
         "move": (block.before - after).square().sum(dim=1).mean() * weights.move,
     }
-    if weights.normal:
-        if truth.normals is None:
-            raise InputError("ground truth", "has no normals", "points with normals")
+    if truth.normals is not None:
         normals = truth.normals[nearest_truth[: len(after)]]
         terms["normal"] = normal_slope(after, surface.pairs, normals) * weights.normal
     for kind in BLOCK_TERMS:
-        found.terms[f"{kind}_{number}"] = terms[kind]
+        if kind in terms:
+            found.terms[f"{kind}_{number}"] = terms[kind]
 
 
 def _search(
@@ -308,7 +305,8 @@ def _total(terms: Mapping[str, Tensor], blocks: int, cnn: Tensor, graph: list[Te
         groups = [(kind, number) for number in numbers for kind in kinds]
     total = cnn
     for kind, number in groups:
-        first, *others = (terms[f"{name}_{number}"] for name in kind)
+        names = (f"{name}_{number}" for name in kind)
+        first, *others = (terms[name] for name in names if name in terms)
         total = total + sum(others, first)
     return sum(graph, total)
 

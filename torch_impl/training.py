@@ -175,7 +175,7 @@ class Trainer:
         """Take one step, on ``samples`` where they are given.
 
         Raises:
-            InputError: the loss is not finite; ground truth without normals; a mesh without area.
+            InputError: the loss is not finite; a mesh without area.
         """
         number = self.taken + 1
         with full_precision(), reproducible(self._backend.device):

@@ -266,8 +266,15 @@ def test_settings_that_are_none_are_refused(settings, message):
         TrainingSettings(**settings)
 
 
-def test_ground_truth_without_normals_is_refused(small_inputs, seeded):
+def test_ground_truth_without_normals_trains_on_the_other_terms(small_inputs, seeded, trained):
     bare = GroundTruth(small_inputs["coarse"]["ground_truth"].points, None)
     inputs = {"coarse": {**small_inputs["coarse"], "ground_truth": bare}}
-    with pytest.raises(InputError, match=r"^ground truth: has no normals"):
-        trainer(inputs, seeded).step()
+    losses, with_normals = trainer(inputs, seeded).step().losses, trained[0][0].losses
+    normals = {"normal_1", "normal_2", "normal_3"}
+    assert losses == {
+        name: value if name != "total" else losses["total"]
+        for name, value in with_normals.items()
+        if name not in normals
+    }
+    expected = with_normals["total"] - sum(with_normals[name] for name in normals)
+    assert losses["total"] == pytest.approx(expected, rel=1e-6)
