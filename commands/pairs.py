@@ -14,6 +14,7 @@ from parity.backends import BackendChoice
 from parity.pair import Advance, PairPaths, compare_pair
 from parity.record import read_output
 from parity.result import Comparison
+from parity.steps import Training, add_steps
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
 
@@ -31,6 +32,7 @@ class Settings:
     devices: tuple[str, str] = ("cpu", "cpu")
     taps: str = "*"
     gradients: bool = False
+    training: Training | None = None
     keep_traces: bool = True
 
 
@@ -81,6 +83,19 @@ def run_stage(
         taps=settings.taps,
         gradients=settings.gradients,
     )
+    if settings.training is not None:
+        with progress.task(f"{stage} steps", settings.training.steps) as line:
+            comparison = add_steps(
+                comparison,
+                settings.reference[stage],
+                settings.candidate[stage],
+                inputs,
+                weights,
+                settings.training,
+                dtype=settings.dtype,
+                devices=settings.devices,
+                on_step=line.advance,
+            )
     comparison = at(comparison, shown.reference, shown.candidate)
     again = list(commands)
     if settings.keep_traces:

@@ -23,8 +23,10 @@ from commands.options import (
 from commands.pairs import Settings, run_stage, run_stages
 from commands.reporting import show
 from commands.staging import staging
+from parity.steps import Training
 from reports.summary import Part, summary_json, worse
 from reports.write import write_summary
+from weight_conversion.errors import InputError
 
 
 @click.command("run")
@@ -37,6 +39,10 @@ from reports.write import write_summary
 @click.option("--candidate", default="torch", show_default=True, help="Backend that is judged.")
 @click.option("--reference-device", help="Device of the reference; --device by default.")
 @click.option("--taps", default="*", help="Record and compare only taps that match this glob.")
+@click.option("--steps", "training_steps", type=click.IntRange(1), metavar="N",
+              help="Train both sides N steps from the weights and compare after each.")  # fmt: skip
+@click.option("--learning-rate", type=float, default=1e-5, show_default=True,
+              help="Of --steps.")  # fmt: skip
 @click.option("--no-traces", is_flag=True, help="Delete the traces when the report is written.")
 @click.option("--out", type=PATH, required=True, help="Folder for traces and reports.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -51,6 +57,8 @@ def command(
     reference_device: str | None,
     taps: str,
     gradients: bool,
+    training_steps: int | None,
+    learning_rate: float,
     no_traces: bool,
     out: Path,
     as_json: bool,
@@ -67,9 +75,12 @@ def command(
         devices=(reference_device or device, device),
         taps=taps,
         gradients=gradients,
+        training=None if training_steps is None else Training(training_steps, learning_rate),
         keep_traces=not no_traces,
     )
     commands = [shlex.join(["p2m-parity", *sys.argv[1:]])]
+    if training_steps is not None and sources["ground_truth"] is None:
+        raise InputError("--steps", "given without --ground-truth", "both, to train towards")
     both = load_sources(**sources, stages=stages)
     with steps() as progress, staging(out) as folder:
         if stage != "both":

@@ -135,6 +135,9 @@ class Comparison:
     reference: Side
     candidate: Side
     basis: str = "limit"
+    steps: tuple[TapResult, ...] = ()
+    step_summaries: tuple[Any, ...] = ()
+    """Training steps, where they were compared: see ``parity.steps``."""
 
     @property
     def compared(self) -> int:
@@ -143,8 +146,8 @@ class Comparison:
 
     @property
     def entries(self) -> tuple[TapResult, ...]:
-        """Taps, then losses, then gradients."""
-        return self.taps + self.losses + self.gradients
+        """Taps, then losses, then gradients, then training steps."""
+        return self.taps + self.losses + self.gradients + self.steps
 
     def to_json(self) -> dict[str, Any]:
         """The value written to ``report.json`` (see the contract, schema p2m-parity-report/1)."""
@@ -161,6 +164,8 @@ class Comparison:
             "taps": [vars(tap) for tap in self.taps],
             "losses": [vars(tap) for tap in self.losses],
             "gradients": [vars(tap) for tap in self.gradients],
+            "steps": [vars(tap) for tap in self.steps],
+            "step_summaries": [vars(step) for step in self.step_summaries],
             "flip_count": self.flip_count,
             "flips": [{**vars(flip), "tie": flip.tie} for flip in self.flips],
             "notes": self.notes,

@@ -15,7 +15,7 @@ from tf_reference.metagraph import Metagraph, load_metagraph
 from tf_reference.parameters import network_inputs, network_weights
 from tf_reference.refine import refine
 from tf_reference.runtime import device_name, tf, tf_dtype, versions
-from tf_reference.training import Adam, AdamState, Samples, Trained, steps
+from tf_reference.training import Adam, AdamState, Samples, Trained, Training, steps
 from weight_conversion.errors import InputError
 from weight_conversion.weights import STAGES, WEIGHTS
 
@@ -133,6 +133,23 @@ class TensorFlowBackend:
         adam = Adam(lr=lr)
         with tf.device(self._device):
             return steps(self.stage, inputs, weights, state, n, self._dtype, adam, samples, frozen)
+
+    def training(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, Any],
+        lr: float = Adam.lr,
+        state: AdamState | None = None,
+        frozen: Collection[str] = (),
+    ) -> Training:
+        """Training from ``weights``, a step at a time; see ``training.Training``.
+
+        Raises:
+            InputError: inputs, weights or state are missing, of another shape or another stage's.
+        """
+        start = state or AdamState()
+        with tf.device(self._device):
+            return Training(self.stage, inputs, weights, start, self._dtype, Adam(lr), frozen)
 
     def prepared(
         self, inputs: Mapping[str, Any], weights: Mapping[str, Any]

@@ -201,9 +201,7 @@ def loss_terms(
     }
     terms["decay"] = tf.add_n([cnn, *graph])
     # The graphs' order of adding: it decides the last bits of a float32 total.
-    surfaces = [
-        (block["chamfer"] + block["edge"]) + block.get("normal", 0.0) for block in blocks
-    ]
+    surfaces = [(block["chamfer"] + block["edge"]) + block.get("normal", 0.0) for block in blocks]
     shapes = [block["laplace"] + block["move"] for block in blocks]
     if stage == "coarse":
         order = [*surfaces, *shapes, *graph]

@@ -91,6 +91,107 @@ def _power(base: np.floating[Any], exponent: int) -> np.floating[Any]:
     return product
 
 
+class Training:
+    """Training on one item, a step at a time; the variables stay with TensorFlow in between.
+
+    Args:
+        stage: "coarse" or "refine".
+        inputs: as for the losses.
+        weights: by checkpoint key, in the checkpoint's layout.
+        state: ``AdamState()`` at the beginning.
+        dtype: the run's precision.
+        adam: hyperparameters; the official ones by default.
+        frozen: checkpoint keys of variables that keep their values.
+
+    Attributes:
+        taken: how many steps were taken.
+
+    Raises:
+        InputError: inputs, weights or state are missing, of another shape or not of this stage.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, Any],
+        state: AdamState,
+        dtype: "tf.DType",
+        adam: Adam | None = None,
+        frozen: Collection[str] = (),
+    ) -> None:
+        real = dtype.as_numpy_dtype
+        keys = {row.key for row in WEIGHTS[stage]}
+        unknown = sorted((set(frozen) | set(state.first) | set(state.second)) - keys)
+        if unknown:
+            raise InputError("training", f"no variable {unknown[0]}", f"the {stage} stage's")
+        settings = adam or Adam()
+        self.taken = state.taken
+        self._stage, self._inputs, self._frozen = stage, inputs, frozenset(frozen)
+        self._lr, self._beta1, self._beta2, self._epsilon = (
+            real(np.float32(value))
+            for value in (settings.lr, settings.beta1, settings.beta2, settings.epsilon)
+        )
+        self._variables = _held(stage, checked_weights(stage, weights, real), "weights", real)
+        self._first = _held(stage, state.first, "state", real)
+        self._second = _held(stage, state.second, "state", real)
+        self._prepared = network_inputs(stage, inputs, dtype)
+        self._pinned = checked_pinned(stage, inputs.get("pinned"))
+
+    def step(self, samples: Mapping[str, Any] | None = None) -> dict[str, float]:
+        """Take a step and give the loss terms before it.
+
+        Args:
+            samples: the step's draws; ``inputs["samples"]`` by default.
+
+        Raises:
+            InputError: there are no samples, or unusable ones.
+        """
+        drawn = {} if samples is None else {"samples": samples}
+        measured = checked_measured(self._stage, {**self._inputs, **drawn})
+        rows = WEIGHTS[self._stage]
+        tensors = {row.torch_key: self._variables[row.key].value() for row in rows}
+        with tf.device(next(iter(self._variables.values())).device):
+            found = stage_gradients(
+                self._stage, self._prepared, tensors, measured, self._pinned, "total"
+            )
+        self.taken += 1
+        powers = _power(self._beta1, self.taken), _power(self._beta2, self.taken)
+        for row in rows:
+            if row.key not in self._frozen:
+                tf.raw_ops.ResourceApplyAdam(
+                    var=self._variables[row.key].handle,
+                    m=self._first[row.key].handle,
+                    v=self._second[row.key].handle,
+                    beta1_power=powers[0],
+                    beta2_power=powers[1],
+                    lr=self._lr,
+                    beta1=self._beta1,
+                    beta2=self._beta2,
+                    epsilon=self._epsilon,
+                    grad=found.gradients[row.torch_key],
+                )
+        return {name: float(term) for name, term in found.terms.items()}
+
+    def variable(self, key: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Copies of a variable and of its two moments, in the checkpoint's layout."""
+        held = (self._variables, self._first, self._second)
+        value, first, second = (each[key].numpy().copy() for each in held)
+        return value, first, second
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """The variables by checkpoint key."""
+        return {key: variable.numpy() for key, variable in self._variables.items()}
+
+    def state(self) -> AdamState:
+        """What Adam remembers."""
+        first, second = (
+            {key: variable.numpy() for key, variable in held.items()}
+            for held in (self._first, self._second)
+        )
+        return AdamState(self.taken, first, second)
+
+
 def steps(
     stage: str,
     inputs: Mapping[str, Any],
@@ -116,48 +217,11 @@ def steps(
         frozen: checkpoint keys of variables that keep their values.
 
     Raises:
-        InputError: inputs, weights or state are missing, of another shape or not of this stage.
+        InputError: as ``Training`` and its ``step``.
     """
-    real = dtype.as_numpy_dtype
-    keys = {row.key for row in WEIGHTS[stage]}
-    unknown = sorted((set(frozen) | set(state.first) | set(state.second)) - keys)
-    if unknown:
-        raise InputError("training", f"no variable {unknown[0]}", f"the {stage} stage's")
-    settings = adam or Adam()
-    lr, beta1, beta2, epsilon = (
-        real(np.float32(value))
-        for value in (settings.lr, settings.beta1, settings.beta2, settings.epsilon)
-    )
-    variables = _held(stage, checked_weights(stage, weights, real), "weights", real)
-    first = _held(stage, state.first, "state", real)
-    second = _held(stage, state.second, "state", real)
-    prepared = network_inputs(stage, inputs, dtype)
-    pinned = checked_pinned(stage, inputs.get("pinned"))
-    losses = []
-    for number in range(state.taken + 1, state.taken + n + 1):
-        drawn = {"samples": samples(number)} if samples is not None else {}
-        measured = checked_measured(stage, {**inputs, **drawn})
-        tensors = {row.torch_key: variables[row.key].value() for row in WEIGHTS[stage]}
-        found = stage_gradients(stage, prepared, tensors, measured, pinned, "total")
-        losses.append({name: float(term) for name, term in found.terms.items()})
-        powers = _power(beta1, number), _power(beta2, number)
-        for row in WEIGHTS[stage]:
-            if row.key not in frozen:
-                tf.raw_ops.ResourceApplyAdam(
-                    var=variables[row.key].handle,
-                    m=first[row.key].handle,
-                    v=second[row.key].handle,
-                    beta1_power=powers[0],
-                    beta2_power=powers[1],
-                    lr=lr,
-                    beta1=beta1,
-                    beta2=beta2,
-                    epsilon=epsilon,
-                    grad=found.gradients[row.torch_key],
-                )
-
-    def arrays(held: "Mapping[str, tf.Variable]") -> dict[str, NDArray[Any]]:
-        return {key: variable.numpy() for key, variable in held.items()}
-
-    after = AdamState(state.taken + n, arrays(first), arrays(second))
-    return Trained(arrays(variables), after, losses)
+    training = Training(stage, inputs, weights, state, dtype, adam, frozen)
+    losses = [
+        training.step(None if samples is None else samples(number))
+        for number in range(state.taken + 1, state.taken + n + 1)
+    ]
+    return Trained(training.weights(), training.state(), losses)

@@ -203,6 +203,20 @@ class Trainer:
         with torch.no_grad(), full_precision(), reproducible(self._backend.device):
             return as_array(self._network(*self._feeds, maps=self._encoded())[-1].after)
 
+    def variable(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Copies of a variable, by checkpoint key, and of its two moments, in its layout."""
+        row = next(row for row in WEIGHTS[self._backend.stage] if row.key == key)
+        tensors: list[Tensor] = [self._variables[row.torch_key]]
+        if row.torch_key in self._trained:
+            place = self._trained.index(row.torch_key)
+            tensors += [self._adam.first_moments[place], self._adam.second_moments[place]]
+        else:
+            tensors += [torch.zeros_like(tensors[0])] * 2
+        value, first, second = (
+            row.layout.to_checkpoint(each.detach().cpu().numpy()) for each in tensors
+        )
+        return value, first, second
+
     def state(self) -> TrainingState:
         """A copy of the state after the last step."""
         power_1, power_2 = (power.item() for power in self._adam.beta_powers)
