@@ -23,6 +23,8 @@ COMMANDS = (
     "run",
     "losses",
     "overfit",
+    "spikes",
+    "sweep",
 )
 DISTRIBUTIONS = (
     "pixel2mesh-parity",

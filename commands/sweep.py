@@ -1,0 +1,106 @@
+"""``sweep``: the study of spikes, a run a folder, resumable at any moment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from commands.console import Task, print_json, steps
+from commands.loss_sources import labelled
+from commands.options import PATH, load_sources
+from inputs.demo import DEMO_ITEMS, demo_item_path
+from parity.record import RunInputs
+from parity.spikes.study import OnStep, run_plan
+from parity.spikes.study_design import DESIGNS, plans
+from parity.spikes.study_results import study_result
+from reports.spikes_study import study_lines, write_study
+from weight_conversion.errors import InputError
+
+
+@click.command("sweep")
+@click.option("--out", type=PATH, required=True, help="Folder of the study: a folder a run in it.")
+@click.option("--design", "designs", type=click.Choice(DESIGNS), multiple=True,
+              default=("interventions", "factorial"), show_default=True,
+              help="Which runs; may be given again.")  # fmt: skip
+@click.option("--item", "items", multiple=True, metavar="[NAME=]FOLDER",
+              help="Items; the project's plane and sofa by default.")  # fmt: skip
+@click.option("--ground-truth", "truths", multiple=True, metavar="[NAME=]FILE",
+              help="Ground truth of an item; its model_normal.xyz by default.")  # fmt: skip
+@click.option("--template", type=PATH, help="Official mesh template (.dat).")
+@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,),
+              show_default=True, help="Of initial values and draws; may be given again.")  # fmt: skip
+@click.option("--steps", "count", type=click.IntRange(1), default=300, show_default=True)
+@click.option("--learning-rate", type=float, default=3e-4, show_default=True)
+@click.option("--blocks", type=click.IntRange(1, 3), default=3, show_default=True,
+              help="Blocks of the coarse stage that are run.")  # fmt: skip
+@click.option("--frozen-cnn", is_flag=True,
+              help="Freeze the image encoder in every run, which saves time.")  # fmt: skip
+@click.option("--summary", is_flag=True, help="Run nothing: sum up what is finished.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
+def command(
+    out: Path,
+    designs: tuple[str, ...],
+    items: tuple[str, ...],
+    truths: tuple[str, ...],
+    template: Path | None,
+    seeds: tuple[int, ...],
+    count: int,
+    learning_rate: float,
+    blocks: int,
+    frozen_cnn: bool,
+    summary: bool,
+    as_json: bool,
+) -> None:
+    """Overfit items under designed deviations and interventions, and count the spikes.
+
+    Finished runs are kept and an interrupted one goes on where it was: give the same command again,
+    on any day. OUT/study.json, OUT/study.md and OUT/figures hold the results.
+    """
+    if not summary:
+        inputs = _inputs(items, truths, template)
+        todo = plans(designs, list(inputs), seeds, count, learning_rate, blocks, frozen_cnn)
+        with steps() as progress, progress.task("runs", len(todo)) as whole:
+            for plan in todo:
+                with progress.task(plan.name, plan.steps) as task:
+                    run_plan(plan, inputs[plan.item], out / plan.name, _shown(task, plan.name))
+                whole.advance()
+    result = study_result(out)
+    write_study(result, out)
+    if as_json:
+        print_json(result)
+        return
+    for line in study_lines(result):
+        click.echo(line)
+
+
+def _shown(task: Task, name: str) -> OnStep:
+    def on_step(number: int, losses: dict[str, float]) -> None:
+        task.update(number, f"{name}, total {losses['total']:.3g}")
+
+    return on_step
+
+
+def _inputs(
+    items: Sequence[str], truths: Sequence[str], template: Path | None
+) -> dict[str, RunInputs]:
+    """Each item's inputs by its name."""
+    folders = {name: demo_item_path(name) for name in DEMO_ITEMS} if not items else {}
+    for value in items:
+        label, path = labelled(value)
+        folders[label or path.resolve().name] = path
+    files = {}
+    for value in truths:
+        label, path = labelled(value)
+        name = label or (next(iter(folders)) if len(folders) == 1 else "")
+        if name not in folders:
+            raise InputError("--ground-truth", repr(value), f"NAME=FILE, of {', '.join(folders)}")
+        files[name] = path
+    return {
+        name: load_sources(
+            folder,
+            template=template,
+            ground_truth=files.get(name, folder / "model_normal.xyz"),
+            stages=("coarse",),
+        ).coarse()
+        for name, folder in folders.items()
+    }

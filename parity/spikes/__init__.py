@@ -1,0 +1,1 @@
+"""Spikes: finding them, saying what they have in common, tracing them, removing them."""

@@ -1,0 +1,148 @@
+"""Running the study: a folder a run, resumable at any moment, one JSON file a finished run."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.record import RunInputs
+from parity.result import jsonable
+from parity.spikes.residuals import residuals_of, summary
+from parity.spikes.study_design import Plan
+from parity.spikes.study_training import StudyTrainer
+from parity.spikes.topology import Topology, topology_of
+from parity.trace import inputs_sha256
+from weight_conversion.atomic import replacing
+from weight_conversion.errors import InputError
+
+RUN_SCHEMA = "p2m-parity-spike-run/1"
+RESULT, STATE = "result.json", "state.npz"
+MEASURE_EVERY = 20
+SAVE_EVERY = 100
+
+AFTERWARDS: dict[str, frozenset[str]] = {
+    "as_trained": frozenset(),
+    "level_rows": frozenset({"level_rows"}),
+    "level_rows_coordinates": frozenset({"level_rows_coordinates"}),
+    "level_rows_hidden": frozenset({"level_rows_hidden"}),
+}
+"""Changes of the finished network, without any further training."""
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+def run_plan(
+    plan: Plan, inputs: RunInputs, folder: Path, on_step: OnStep | None = None
+) -> dict[str, Any]:
+    """Make one run, or go on with it, or read it where it is finished.
+
+    Args:
+        plan: what to run.
+        inputs: the item with its ground truth, and the template.
+        folder: the run's own.
+        on_step: told every step's number and losses.
+
+    Returns:
+        What ``result.json`` holds: the plan, ``history`` with a row every 20 steps (``step``,
+        ``losses`` and the mesh's ``summary``), and ``afterwards``.
+
+    Raises:
+        InputError: the folder holds another run, or its state is damaged.
+    """
+    identity = _identity(plan, inputs)
+    finished = read_result(folder)
+    if finished is not None:
+        if finished["run"] != identity:
+            raise InputError(folder, "holds another run", f"{plan.name} as asked for")
+        return finished
+    trainer = StudyTrainer(inputs, plan.settings)
+    level = plan.settings.blocks - 1
+    topology = topology_of(inputs.template.faces[level], len(inputs.template.laplace[level]))
+    history = _restore(trainer, folder, identity)
+    while trainer.taken < plan.steps:
+        losses = trainer.step()
+        number = trainer.taken
+        if number % MEASURE_EVERY == 0 or number in (1, plan.steps):
+            measured = _measured(trainer, topology)
+            history.append({"step": number, "losses": losses, **measured})
+        if number % SAVE_EVERY == 0 and number < plan.steps:
+            _save(trainer, folder, identity, history)
+        if on_step is not None:
+            on_step(number, losses)
+    result = {
+        "schema": RUN_SCHEMA,
+        "run": identity,
+        "history": history,
+        "afterwards": {
+            name: _measured(trainer, topology, changes) for name, changes in AFTERWARDS.items()
+        },
+    }
+    with replacing(folder / RESULT) as temporary:
+        temporary.write_text(json.dumps(jsonable(result), indent=1))
+    (folder / STATE).unlink(missing_ok=True)
+    return result
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """A finished run's result, or None where there is none."""
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(path, "damaged", "the result of a run") from error
+    if not isinstance(found, dict) or found.get("schema") != RUN_SCHEMA:
+        raise InputError(path, "no result of a run", f"schema {RUN_SCHEMA}")
+    return found
+
+
+def _identity(plan: Plan, inputs: RunInputs) -> dict[str, Any]:
+    settings = asdict(plan.settings)
+    settings["switched_on"] = sorted(settings["switched_on"])
+    return {
+        "name": plan.name,
+        "design": plan.design,
+        "item": plan.item,
+        "template": inputs.template.name,
+        "steps": plan.steps,
+        **settings,
+        "inputs_sha256": inputs_sha256(inputs.arrays()),
+    }
+
+
+def _measured(
+    trainer: StudyTrainer, topology: Topology, changes: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    mesh = trainer.meshes(changes)[-1]
+    return summary(residuals_of(mesh, topology), topology)
+
+
+def _save(
+    trainer: StudyTrainer, folder: Path, identity: dict[str, Any], history: list[dict[str, Any]]
+) -> None:
+    words = {"run": json.dumps(identity), "history": json.dumps(jsonable(history))}
+    arrays: dict[str, Any] = {name: np.array(text) for name, text in words.items()}
+    arrays |= trainer.arrays()
+    with replacing(folder / STATE) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def _restore(trainer: StudyTrainer, folder: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put the trainer where the folder's state is; the history until then."""
+    path = folder / STATE
+    if not path.exists():
+        return []
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if json.loads(str(file["run"])) != identity:
+                raise InputError(path, "the state of another run", str(identity["name"]))
+            trainer.restore(file)
+            history: list[dict[str, Any]] = json.loads(str(file["history"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(path, "damaged", "the state of a run; remove it to begin again") from error
+    return history

@@ -1,0 +1,190 @@
+"""The training deviations of the study, and its interventions, as changes of a network and a run.
+
+Every change acts on objects of one run, or on names that are put back when the run's block ends.
+Nothing of ``torch_impl`` is changed for anybody else.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import torch_impl.coarse
+from torch_impl.cnn import CONVOLUTIONS, PerceptualCNN
+from torch_impl.coarse import Coarse, CoarseGraph
+from torch_impl.graph import GraphConvolution
+
+HIDDEN, COORDINATES = "hidden", "coordinates"
+"""The two kinds of graph convolution: those that give features, those that give positions."""
+
+
+def coordinate_layers(network: Coarse) -> list[GraphConvolution]:
+    """The last graph convolution of each block, whose output is absolute coordinates."""
+    return [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, GraphConvolution) and layer.bias.shape == (3,)
+    ]
+
+
+def remove_biases(network: Coarse) -> None:
+    """No graph convolution adds a bias: all are zero, and stay so."""
+    for layer in network.modules():
+        if isinstance(layer, GraphConvolution):
+            with torch.no_grad():
+                layer.bias.zero_()
+            layer.bias.requires_grad_(False)
+
+
+def start_at_centre(network: Coarse, mesh: Tensor) -> None:
+    """The coordinate layers' biases begin at the middle of the initial mesh (V, 3), not at 0."""
+    for layer in coordinate_layers(network):
+        with torch.no_grad():
+            layer.bias.copy_(mesh.mean(dim=0))
+
+
+def pad_symmetrically(cnn: PerceptualCNN) -> None:
+    """Stride-2 convolutions padded alike on both sides: (1, 1) and (2, 2)."""
+    for number, spec in enumerate(CONVOLUTIONS, start=1):
+        layer = cnn.get_submodule(f"conv2d_{number}")
+        if spec.stride == 2:
+            # Both are plain numbers of the layer, and as types torch's modules say Tensor.
+            layer.before = layer.after = spec.kernel // 2  # type: ignore[assignment]
+
+
+def level_rows(graph: CoarseGraph, levels: tuple[int, ...] = (0, 1, 2)) -> CoarseGraph:
+    """The graph with every row of the second support summing to −1, as a regular mesh's rows do.
+
+    2L/λmax − I of L = I − D^-½AD^-½ maps a constant to −1 times itself only where a vertex and its
+    neighbours all have the same degree. The diagonal takes up what a row lacks.
+    """
+    supports = list(graph.supports)
+    for level in levels:
+        first, second = supports[level]
+        if second is not None:
+            supports[level] = (first, rows_levelled(second))
+    return CoarseGraph((supports[0], supports[1], supports[2]), graph.unpooling)
+
+
+def rows_levelled(support: Tensor) -> Tensor:
+    """A sparse support (V, V) with its diagonal changed so that every row sums to −1."""
+    size = support.shape[0]
+    ones = torch.ones(size, 1, dtype=support.dtype, device=support.device)
+    sums = support @ ones
+    missing = -1.0 - sums[:, 0]
+    diagonal = torch.arange(size, device=support.device).expand(2, size)
+    change = torch.sparse_coo_tensor(diagonal, missing, support.shape, check_invariants=True)
+    return (support + change).coalesce()
+
+
+@contextmanager
+def convolving(change: Callable[[str, Tensor], Tensor], network: Coarse) -> Iterator[None]:
+    """Pass the second support of every graph convolution through ``change(kind, support)``."""
+    handles = []
+    for layer in network.modules():
+        if not isinstance(layer, GraphConvolution):
+            continue
+        kind = COORDINATES if layer.bias.shape == (3,) else HIDDEN
+
+        def before(
+            _: Any, arguments: tuple[Any, ...], options: dict[str, Any], kind: str = kind
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            x, (first, second) = arguments
+            return (x, (first, change(kind, second))), options
+
+        handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class LevelledOnce:
+    """Levels each support once and keeps it, for layers of one kind or of both."""
+
+    def __init__(self, kinds: tuple[str, ...]) -> None:
+        self._kinds = kinds
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, kind: str, support: Tensor) -> Tensor:
+        if kind not in self._kinds:
+            return support
+        if id(support) not in self._known:
+            # The original is kept too, so that its id stays its own.
+            self._known[id(support)] = (support, rows_levelled(support))
+        return self._known[id(support)][1]
+
+
+@contextmanager
+def names_replaced(module: Any, values: Mapping[str, Any]) -> Iterator[None]:
+    """Names of a module mean something else while the block runs."""
+    kept = {name: getattr(module, name) for name in values}
+    for name, value in values.items():
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(module, name, value)
+
+
+@contextmanager
+def half_camera() -> Iterator[None]:
+    """World coordinates pass through float16 on their way to the pixels."""
+    from torch_impl.projection import CENTRE, FOCAL, LAST_PIXEL, camera_frames
+
+    def pixels(points: Tensor, cameras: Tensor) -> Tensor:
+        position, rotation = camera_frames(cameras)
+        world = (points @ torch.linalg.inv(rotation[0].T) + position[0]).half().to(points.dtype)
+        x, y, z = ((world - position[:, None]) @ rotation.transpose(1, 2)).unbind(dim=2)
+        at = torch.stack([FOCAL * (-y / -z) + CENTRE, FOCAL * (x / -z) + CENTRE], dim=2)
+        return at.clamp(0.0, LAST_PIXEL)
+
+    with names_replaced(torch_impl.coarse, {"pixels": pixels}):
+        yield
+
+
+@contextmanager
+def autocast_cnn(cnn: PerceptualCNN) -> Iterator[None]:
+    """Convolutions in half precision, and the statistics over views too.
+
+    Kernels, inputs and outputs are rounded to float16 and multiplied in float32, as tensor cores
+    do; the CPU has no fast half-precision convolution.
+    """
+    from torch_impl.projection import view_statistics
+
+    handles = []
+    for layer in cnn.children():
+        handles.append(layer.register_forward_pre_hook(lambda _, given: (_half(given[0]),)))
+        handles.append(layer.register_forward_hook(lambda _, __, result: _half(result)))
+
+    def in_half(features: Tensor) -> Tensor:
+        return _half(view_statistics(_half(features)))
+
+    try:
+        with names_replaced(torch_impl.coarse, {"view_statistics": in_half}):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Half(torch.autograd.Function):
+    """Rounding to float16, of the gradient too."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        return value.half().to(value.dtype)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        # Gradient scaling keeps small gradients from vanishing in float16; it is not modelled.
+        return gradients[0]
+
+
+def _half(value: Tensor) -> Tensor:
+    result: Tensor = _Half.apply(value)
+    return result
