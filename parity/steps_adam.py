@@ -103,24 +103,39 @@ def within(value: Array, expected: Array, bound: Array) -> bool:
 
 
 def explain_weights(old: Before, m: Array, v: Array, w: Array) -> str:
-    """What a value that the formula does not give comes from, if it is something well known."""
-    expected = check(old, m, v)
+    """What a value that the formula does not give comes from, if it is something well known.
+
+    The nearest of some other formulas, each with the graph's constants and with those that were
+    never rounded to float32, if it gives the step to a part in ten thousand.
+    """
     root = np.sqrt(np.maximum(v, 0.0))
-    second, first = 1 - BETA_2**old.number, 1 - BETA_1**old.number
-    others = {
-        "without bias correction": old.rate * m / (root + EPSILON),
-        "epsilon inside the bias correction, as in torch.optim.Adam": (
-            old.rate / first * m / (root / np.sqrt(second) + EPSILON)
-        ),
-        "bias correction as in step 1": (
-            old.rate * np.sqrt(1 - BETA_2) / (1 - BETA_1) * m / (root + EPSILON)
-        ),
-        "without epsilon": _rate(old) * m / np.where(root > 0, root, 1.0),
-    }
-    for words, change in others.items():
-        if within(w, old.w - change, expected.w_bound):
-            return words
-    return proportional(w - expected.w, old.w, "weight decay beside the moments, as in AdamW: {}·w")
+    found = {}
+    for beta_1, beta_2, rate, where in (
+        (BETA_1, BETA_2, old.rate, ""),
+        (0.9, 0.999, float(f"{old.rate:.6g}"), " (and constants that are no float32 values)"),
+    ):
+        first, second = 1 - beta_1**old.number, 1 - beta_2**old.number
+        official = rate * np.sqrt(second) / first
+        others = {
+            "": official * m / (root + EPSILON),
+            "without bias correction": rate * m / (root + EPSILON),
+            "epsilon inside the bias correction, as in torch.optim.Adam": (
+                rate / first * m / (root / np.sqrt(second) + EPSILON)
+            ),
+            "bias correction as in step 1": (
+                rate * np.sqrt(1 - beta_2) / (1 - beta_1) * m / (root + EPSILON)
+            ),
+            "without epsilon": official * m / np.where(root > 0, root, 1.0),
+        }
+        for words, change in others.items():
+            bound = check(old, m, v).w_bound + 1e-4 * np.abs(change)
+            if within(w, old.w - change, bound):
+                name = words + where if words else "constants that are no float32 values"
+                found[name] = float(np.abs(w - (old.w - change)).sum())
+    if found:
+        return min(found, key=lambda name: found[name])
+    expected = check(old, m, v)
+    return proportional(expected.w - w, old.w, "weight decay beside the moments, as in AdamW: {}·w")
 
 
 def explain_second(old: Before, m: Array, v: Array) -> str:
