@@ -25,7 +25,7 @@ class Fault:
         probe: name of the probe that can tell; see ``parity.faults.probes``.
         expected: by stage, the first thing that differs: a tap, ``losses/T``, ``gradients/KEY``,
             ``steps/N/KEY``, or the name of a check of the data or of the exported file. Variables
-            are gone through in the order of ``parity.faults.order``.
+            are gone through in the order of ``parity.faults.order``. Empty where nothing does.
         source: "catalogue", or the rule that generated it.
         injection: how it is put in.
         dtype: the precision in which it shows: float64, or float32 where it is the same function

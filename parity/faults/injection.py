@@ -18,7 +18,7 @@ from torch import nn
 
 from torch_impl.backend import Listen, TorchBackend
 from torch_impl.evaluation import Evaluation
-from torch_impl.training import Step, Trainer, TrainingSettings, TrainingState
+from torch_impl.training import BETA_1, BETA_2, Step, Trainer, TrainingSettings, TrainingState
 
 Inputs = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -39,7 +39,7 @@ class Injection:
         around: context managers that are entered for every call, each swapping something.
         evaluation: changes what ``evaluate`` returns.
         settings: changes how a training run is set up.
-        resumed: after how many steps the optimiser is set up anew, the weights kept.
+        resumed: after how many steps the optimiser starts anew, the weights kept.
     """
 
     inputs: Callable[[str, Inputs], Inputs] | None = None
@@ -90,10 +90,9 @@ class Mutant(TorchBackend):
             # Entered anew for every step: whoever takes the steps may do other work between them.
             with self._injected():
                 if number == self._injection.resumed:
-                    kept = trainer.state()
-                    trainer = Trainer(self, self._inputs(inputs), kept.weights, settings)
+                    trainer.restore(_forgetful(trainer.state()))
                 step, state = trainer.step(), trainer.state()
-            yield replace(step, number=number + 1), replace(state, step=number + 1)
+            yield step, state
 
     @contextmanager
     def _injected(self) -> Iterator[None]:
@@ -123,6 +122,12 @@ class Mutant(TorchBackend):
             # Kept, because the backend keeps its network for the same mapping.
             self._changed = weights, self._injection.weights(self.stage, dict(weights))
         return self._changed[1]
+
+
+def _forgetful(state: TrainingState) -> TrainingState:
+    """A state whose weights alone were kept."""
+    zeros = {key: np.zeros_like(value) for key, value in state.weights.items()}
+    return replace(state, first_moments=zeros, second_moments=zeros, beta_powers=(BETA_1, BETA_2))
 
 
 @contextmanager

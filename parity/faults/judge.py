@@ -1,6 +1,6 @@
 """Who judges a candidate, and what it has to say; a plain judge that holds it against a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,9 +30,19 @@ class Judgement(Protocol):
         """What of it is wrong, where the judge can tell."""
 
 
-Judge = Callable[[Factory, Factory, Probe], Judgement]
-"""Makes the reference and the candidate from their factories, asks both what the probe is about
-(``probe.group``), in the precisions that it needs, and says what it found."""
+class Judge(Protocol):
+    """Who decides.
+
+    A call makes the reference and the candidate from their factories, asks both what the probe is
+    about (``probe.group``), in the precisions that it needs, and says what it found.
+    """
+
+    @property
+    def name(self) -> str:
+        """What judgements of this judge are filed under."""
+
+    def __call__(self, reference: Factory, candidate: Factory, probe: Probe) -> Judgement:
+        """Judge a candidate on a probe."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class PlainJudge:
     wrong: with one fault only what follows from it can differ after it. The reference's run is kept
     as long as the probe stays the same.
     """
+
+    name = "limits"
 
     def __init__(self, limits: Mapping[str, float] | None = None) -> None:
         self._limits = PLAIN_LIMITS if limits is None else limits
@@ -96,3 +108,8 @@ def _equal(expected: np.ndarray, value: np.ndarray, limit: float) -> bool:
     difference = np.abs(value[there] - expected[there]).max(initial=0.0)
     # Infinities on both sides leave NaN, which is never within a limit.
     return bool(difference <= limit * scale)
+
+
+def default_judge() -> Judge:
+    """The judge that ``p2m-parity faults`` measures."""
+    return PlainJudge()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inputs.item import DEFAULT_VIEWS
-from parity.faults import convolutions, data, graphs, optimiser, reasoning, terms, views
+from parity.faults import convolutions, data, graphs, optimiser, reasoning, terms, variations, views
 from parity.faults.catalogue import (
     FIRST_CONVOLUTION,
     HYPOTHESES,
@@ -220,8 +220,8 @@ LOSSES: tuple[Fault, ...] = (
           _norm("edge_length", terms.without_loops), ("refine",)),
     _loss("drop.edge_square", "lengths instead of their squares", "reduction", "edge_1",
           _norm("edge_length", lambda _: terms.edges_unsquared)),
-    _loss("swap.normal_end", "the normal at the other end of an edge", "index order", "normal_1",
-          _norm("normal_slope", terms.normals_of_second)),
+    _loss("order.normals", "normals of the vertices one further on", "index order", "normal_1",
+          _norm("normal_slope", terms.normals_turned)),
     _loss("drop.absolute", "cosines with their sign", "reduction", "normal_1",
           _norm("normal_slope", terms.normals_signed), ("refine",)),
     _loss("epsilon.normal", "squared lengths at least 1e-4", "epsilon", "normal_1",
@@ -309,7 +309,7 @@ STEPS: tuple[Fault, ...] = (
           optimiser.update(lambda adam, given: optimiser.updated(adam, given, corrected=False))),
     _step("order.beta_powers", "powers of β one step ahead", "bias correction",
           optimiser.one_power_ahead()),
-    _step("constant.beta_2", "β₂ 0.99", "constant", constant("training.BETA_2", 0.99), number=2),
+    _step("constant.beta_2", "β₂ 0.99", "constant", constant("training.BETA_2", 0.99)),
     _step("add.decoupled_decay", "decay beside the gradient, as AdamW", "decay term",
           optimiser.update(lambda adam, given: optimiser.updated(adam, given, decoupled=0.01))),
     _step("add.clipping", "gradients clipped at 1", "gradient clipping",
@@ -349,4 +349,25 @@ PIPELINES: dict[str, data.Pipeline] = {
 }
 """The pipelines of the faults that lie around the network, by the fault's name."""
 
-MUTATIONS = CAMERAS + READING + MESHES + SCORES + LOSSES + GRADIENTS + STEPS + DATA
+EQUIVALENT: tuple[Fault, ...] = (
+    _reader("clamp.per_level", "coarse cells clamped on each level, not at pixel 223 before",
+            operand="border pixels", probe="border", expected={"coarse": ""},
+            injection=views.clamped_cells(),
+            equivalent_because="coordinates up to 223 are the same; beyond, 223 / 4 = 55.75 "
+            "falls into cell 55, the last of 56, and 55 // 2, 4, 8 = 27, 13, 6 are the last of 28, "
+            "14, 7; below 0 both give 0"),
+    _camera("swap.later_cameras", "the cameras of the second and third image swapped in the coarse "
+            "stage", operand="view order", expected={"coarse": ""},
+            injection=views.cameras(lambda rows: rows[[0, 2, 1]]),
+            equivalent_because="all views read view 0's maps, and maximum, mean and deviation do "
+            "not depend on the order of what they are taken over; the two sums of three numbers "
+            "may round differently"),
+    _loss("swap.normal_end", "the normal at the other end of an edge", "index order", "",
+          _norm("normal_slope", terms.normals_of_second),
+          equivalent_because="pairs come in both directions, and |n · e| does not depend on the "
+          "sign of e: the same numbers are added up in another order"),
+    _coarse_join("order.ends", "the two ends of every edge swapped", "index order", "",
+                 variations.pairs_turned()),
+)  # fmt: skip
+
+MUTATIONS = CAMERAS + READING + MESHES + SCORES + LOSSES + GRADIENTS + STEPS + DATA + EQUIVALENT

@@ -138,6 +138,11 @@ def normals_of_second(slope: Function) -> Function:
     return lambda vertices, pairs, normals: slope(vertices, pairs.flip(1), normals)
 
 
+def normals_turned(slope: Function) -> Function:
+    """Every vertex with the normal found for the next one."""
+    return lambda vertices, pairs, normals: slope(vertices, pairs, normals.roll(1, dims=0))
+
+
 def normals_signed(slope: Function) -> Function:  # noqa: ARG001 - the form of ``computed``
     """The mean cosine without its absolute value."""
 

@@ -301,3 +301,19 @@ def cameras(edit: Callable[[np.ndarray], np.ndarray]) -> Injection:
         return {**inputs, "cameras": edit(inputs["cameras"].copy())}
 
     return Injection(inputs=change)
+
+
+def clamped_cells() -> Injection:
+    """The coarse stage's pixels left as they come out, its cells clamped to the map's last."""
+    free = CameraModel(clamp=None).pixels
+
+    def cells(pixel: Tensor) -> Tensor:
+        found = (pixel / 4.0).clamp(0.0, 55.75)
+        return found.nan_to_num(nan=projection.OUTSIDE).to(torch.int16)
+
+    return Injection(
+        around=(
+            lambda: replaced("projection.pixels", lambda _: free),
+            lambda: replaced("projection.nearest_cells", lambda _: cells),
+        )
+    )
