@@ -1,24 +1,18 @@
 """Graph convolutions over a whole mesh and over the local graph of each vertex's hypotheses."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 Support = tuple[Tensor | None, Tensor | None]
 """The two matrices S_0, S_1 of a graph, each (V, V), sparse or dense, or None for the identity."""
 
-VERTICES_AT_ONCE = 128
-"""Vertices whose 43 hypotheses pass through a local convolution together.
+VERTICES_AT_ONCE = 64
+"""Vertices whose 43 hypotheses pass through a block of the refine stage together.
 
-Their intermediate products (128·43 rows of 384 float32, 8 MB) stay in the cache and in memory the
-allocator hands out again; whole-mesh products would be mapped and zeroed afresh every time, which
-costs as much as the arithmetic. Nothing mixes between vertices, so the result is the same.
+Their intermediate products (64·43 rows of 384 float32, 4 MB) stay in the cache and in memory that
+the allocator hands out again; whole-mesh products would be mapped and zeroed afresh every time,
+which costs more than the arithmetic. Nothing mixes between vertices, so the result is the same.
 """
-
-VERTICES_FORGOTTEN = 640
-"""Vertices whose features are computed together, and again on the way back."""
 
 
 class GraphConvolution(nn.Module):
@@ -43,14 +37,15 @@ class LocalGraphConvolution(GraphConvolution):
 
     def forward(self, x: Tensor, support: Support, relu: bool = True) -> Tensor:
         """Map features (V, 43, C_in) to (V, 43, C_out)."""
+        vertices, count, _ = x.shape
         weights = torch.cat([self.weights_0, self.weights_1], dim=1)
-
-        def convolve(part: Tensor) -> Tensor:
-            first, second = (part @ weights).chunk(2, dim=2)
-            result = (mix(support[0], first) + mix(support[1], second)).add_(self.bias)
-            return result.relu_() if relu else result
-
-        return by_vertices(convolve, x)
+        first, second = (x.flatten(0, 1) @ weights).unflatten(0, (vertices, count)).chunk(2, dim=2)
+        # Sum and product in one pass: what is written to memory between them costs as much.
+        matrix = support[1]
+        assert matrix is not None, "hypotheses that are joined to nothing"
+        mixed = torch.baddbmm(mix(support[0], first), matrix.expand(vertices, -1, -1), second)
+        result = mixed.add_(self.bias)
+        return result.relu_() if relu else result
 
 
 def mix(matrix: Tensor | None, x: Tensor) -> Tensor:
@@ -58,25 +53,15 @@ def mix(matrix: Tensor | None, x: Tensor) -> Tensor:
     return x if matrix is None else matrix @ x
 
 
-def by_vertices(function: Callable[[Tensor], Tensor], x: Tensor, forget: bool = False) -> Tensor:
-    """Apply ``function``, which mixes nothing between vertices, to some vertices at a time.
+def vertex_slices(vertices: int) -> list[slice]:
+    """Slices of the vertices to compute one after the other, where nothing mixes between them.
 
-    With gradients wanted it is applied to all at once, which autograd handles better than slices;
-    or, to ``forget`` what it computes on the way, to a few slices that are computed again on the
-    way back.
+    With gradients wanted it is one: autograd keeps every intermediate product anyway.
     """
     if torch.is_grad_enabled():
-        if not forget:
-            return function(x)
-        parts = x.split(VERTICES_FORGOTTEN)
-        return torch.cat([checkpoint(function, part, use_reentrant=False) for part in parts])
-    first = function(x[:VERTICES_AT_ONCE])
-    result = first.new_empty((x.shape[0], *first.shape[1:]))
-    result[:VERTICES_AT_ONCE] = first
-    for start in range(VERTICES_AT_ONCE, x.shape[0], VERTICES_AT_ONCE):
-        stop = start + VERTICES_AT_ONCE
-        result[start:stop] = function(x[start:stop])
-    return result
+        return [slice(0, vertices)]
+    starts = range(0, vertices, VERTICES_AT_ONCE)
+    return [slice(start, min(start + VERTICES_AT_ONCE, vertices)) for start in starts]
 
 
 def unpool(x: Tensor, pairs: Tensor) -> Tensor:

@@ -111,6 +111,11 @@ def bilinear_corners(pixel: Tensor) -> Tensor:
     return _integers(torch.stack([pixel.floor(), pixel.ceil()], dim=3))
 
 
+def with_border(feature_map: Tensor) -> Tensor:
+    """A map (views, S, S, C) with a row and a column of zeros that stand for all beyond it."""
+    return F.pad(feature_map, (0, 0, 0, 1, 0, 1))
+
+
 def bilinear_features(maps: list[Tensor], pixel: Tensor, corners: Tensor) -> Tensor:
     """Read the refine stage's maps between four corners.
 
@@ -119,43 +124,41 @@ def bilinear_features(maps: list[Tensor], pixel: Tensor, corners: Tensor) -> Ten
     223 has, in the two coarser maps, a ceil outside the map, which reads 0 as the GPU kernel does.
 
     Args:
-        maps: (views, 224, 224, 16), (…, 112, 112, 32), (…, 56, 56, 64).
+        maps: (views, 225, 225, 16), (…, 113, 113, 32), (…, 57, 57, 64), see ``with_border``.
         pixel: (views, N, 2), in pixels of the 224 image, see ``pixels``.
         corners: (views, N, 2, 2), see ``bilinear_corners``.
 
     Returns:
         (views, N, 112).
     """
-    views = []
-    for view in range(pixel.shape[0]):
-        levels = []
-        floor, ceil = corners[view].long().unbind(dim=2)
-        for level, feature_map in enumerate(maps):
-            scale = 2**level
-            levels.append(
-                _between_corners(
-                    feature_map[view], pixel[view] / scale, floor // scale, -(-ceil // scale)
-                )
-            )
-        views.append(torch.cat(levels, dim=1))
-    return torch.stack(views)
+    floor, ceil = corners.long().unbind(dim=3)
+    levels = []
+    for level, feature_map in enumerate(maps):
+        scale = 2**level
+        levels.append(
+            _between_corners(feature_map, pixel / scale, floor // scale, -(-ceil // scale))
+        )
+    return torch.cat(levels, dim=2)
 
 
 def _between_corners(feature_map: Tensor, at: Tensor, floor: Tensor, ceil: Tensor) -> Tensor:
-    """Weigh four corners of a map (S, S, C) at coordinates (N, 2), in the official order."""
-    size = feature_map.shape[0]
-    # One row and column of zeros stand for everything beyond the border.
-    flat = F.pad(feature_map, (0, 0, 0, 1, 0, 1)).reshape((size + 1) ** 2, -1)
-    (h0, w0), (h1, w1) = floor.clamp(0, size).unbind(1), ceil.clamp(0, size).unbind(1)
+    """Weigh four corners of a bordered map at coordinates (views, N, 2), in the official order."""
+    views, size, _, channels = feature_map.shape
+    flat = feature_map.reshape(-1, channels)
+    # Beyond the border, either way, all is zero.
+    first, second = floor.clamp(0, size - 1), ceil.clamp(0, size - 1)
     below, above = at - floor, ceil - at
-    result = _corner(flat, h0, w0, above[:, 0] * above[:, 1], size)
-    result = result + _corner(flat, h1, w0, below[:, 0] * above[:, 1], size)
-    result = result + _corner(flat, h0, w1, above[:, 0] * below[:, 1], size)
-    return result + _corner(flat, h1, w1, below[:, 0] * below[:, 1], size)
+    view = torch.arange(views, device=at.device)[:, None] * size
 
+    def corner(h: Tensor, w: Tensor, h_weight: Tensor, w_weight: Tensor) -> Tensor:
+        index = (view + h[..., 0]) * size + w[..., 1]
+        read = flat.index_select(0, index.flatten()).unflatten(0, index.shape)
+        return read * (h_weight[..., 0] * w_weight[..., 1]).unsqueeze(2)
 
-def _corner(flat: Tensor, h: Tensor, w: Tensor, weight: Tensor, size: int) -> Tensor:
-    return weight[:, None] * flat[h * (size + 1) + w]
+    result = corner(first, first, above, above)
+    result = result + corner(second, first, below, above)
+    result = result + corner(first, second, above, below)
+    return result + corner(second, second, below, below)
 
 
 def _integers(value: Tensor) -> Tensor:

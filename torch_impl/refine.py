@@ -2,23 +2,29 @@
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from torch_impl.cnn import PerceptualCNN
 from torch_impl.coarse import BlockMeshes
-from torch_impl.graph import LocalGraphConvolution, Support, by_vertices
-from torch_impl.listening import Listener, Pinned, tell
+from torch_impl.graph import LocalGraphConvolution, Support, vertex_slices
+from torch_impl.listening import Assembly, Listener, Pinned, tell
 from torch_impl.projection import (
     bilinear_corners,
     bilinear_features,
     pixels,
     view_statistics,
+    with_border,
 )
 
 CNN_MAPS = (2, 5, 8)
+OFFSETS = 43
+"""Hypotheses a vertex."""
 PROJECTED = 3 + 3 * (16 + 32 + 64)
 HIDDEN = 192
 CONVOLUTIONS = 6
 """Local graph convolutions a block; the last one scores the hypotheses."""
+VERTICES_FORGOTTEN = 640
+"""Vertices whose features are computed together, and again on the way back."""
 
 
 class ReasoningBlock(nn.Module):
@@ -96,15 +102,10 @@ class Refine(nn.Module):
         """
         if maps is None:
             maps = self.encode(images, listen)
+        bordered = [with_border(feature_map) for feature_map in maps]
         meshes = []
         for block in range(2):
-            hypotheses = mesh[:, None] + offsets
-            tell(listen, f"graph_sample_hypothesis_{block + 1}_layer_{3 * block}", hypotheses)
-            features = self._project(block, maps, cameras, hypotheses, listen, pinned)
-            name = f"graph_drb_blk{block + 1}_layer_{3 * block + 2}"
-            score = self.get_submodule(name)(features, support, listen)
-            moved = (score * offsets).sum(dim=1) + mesh
-            tell(listen, name, moved)
+            moved = self._move(block, bordered, cameras, mesh, offsets, support, listen, pinned)
             meshes.append(BlockMeshes(mesh, moved))
             mesh = moved
         return meshes
@@ -114,37 +115,60 @@ class Refine(nn.Module):
         maps: list[Tensor] = self.cnn(images, CNN_MAPS, views=3, listen=listen)
         return maps
 
-    def _project(
+    def _move(
         self,
         block: int,
         maps: list[Tensor],
         cameras: Tensor,
-        hypotheses: Tensor,
+        mesh: Tensor,
+        offsets: Tensor,
+        support: Support,
         listen: Listener | None,
         pinned: Pinned | None,
     ) -> Tensor:
-        """Coordinates, then view statistics of the maps between four pixels: (V, 43, 339)."""
-        name = f"graph_localproj_{block + 1}_layer_{3 * block + 1}"
-        at = pixels(hypotheses.reshape(-1, 3), cameras)
+        """One block: the mesh (V, 3) after it, some vertices computed at a time."""
+        projection = f"graph_localproj_{block + 1}_layer_{3 * block + 1}"
+        reasoning = self.get_submodule(f"graph_drb_blk{block + 1}_layer_{3 * block + 2}")
+        hypotheses = mesh[:, None] + offsets
+        tell(listen, f"graph_sample_hypothesis_{block + 1}_layer_{3 * block}", hypotheses)
+        at = pixels(hypotheses.flatten(0, 1), cameras)
         corners = bilinear_corners(at)
         if listen is not None:
-            listen.decide(name, corners)
-        if pinned is not None and name in pinned:
-            corners = pinned[name]
-        views, (vertices, count, _) = at.shape[0], hypotheses.shape
-        by_vertex = (views, vertices, count, -1)
-        # One tensor holds what belongs to a vertex, so that slices of vertices stay together.
-        inputs = torch.cat(
-            [at.reshape(by_vertex), corners.to(at.dtype).reshape(by_vertex)], dim=3
-        ).transpose(0, 1)
+            listen.decide(projection, corners)
+        if pinned is not None and projection in pinned:
+            corners = pinned[projection]
+        by_vertex = (len(mesh), OFFSETS)
+        at, corners = at.unflatten(1, by_vertex), corners.unflatten(1, by_vertex)
+        slices = vertex_slices(len(mesh))
+        whole = None if listen is None else Assembly(listen)
+        moved = []
+        for part in slices:
+            read = _read(maps, at[:, part], corners[:, part])
+            features = torch.cat([hypotheses[part], read], dim=2)
+            tell(whole, projection, features.flatten(0, 1))
+            score = reasoning(features, support, whole)
+            moved.append((score * offsets).sum(dim=1) + mesh[part])
+            tell(whole, reasoning.name, moved[-1])
+        if whole is not None:
+            whole.pass_on()
+        return torch.cat(moved)
 
-        def read(part: Tensor) -> Tensor:
-            rows = part.transpose(0, 1).flatten(1, 2)
-            cells = rows[..., 2:].to(torch.int16).unflatten(2, (2, 2))
-            pooled = view_statistics(bilinear_features(maps, rows[..., :2], cells))
-            return pooled.reshape(part.shape[0], count, -1)
 
-        # Kept for the way back, what is read between the corners would take half the memory.
-        features = torch.cat([hypotheses, by_vertices(read, inputs, forget=True)], dim=2)
-        tell(listen, name, features.flatten(0, 1))
-        return features
+def _read(maps: list[Tensor], at: Tensor, corners: Tensor) -> Tensor:
+    """View statistics of the maps between four pixels: (V, 43, 336).
+
+    Args:
+        maps: see ``bilinear_features``.
+        at: (views, V, 43, 2), pixels.
+        corners: (views, V, 43, 2, 2), their floors and ceils.
+    """
+
+    def read(at: Tensor, corners: Tensor) -> Tensor:
+        features = bilinear_features(maps, at.flatten(1, 2), corners.flatten(1, 2))
+        return view_statistics(features).unflatten(0, at.shape[1:3])
+
+    if not torch.is_grad_enabled():
+        return read(at, corners)
+    # Kept for the way back, what is read between the corners would take half the memory.
+    parts = zip(at.split(VERTICES_FORGOTTEN, 1), corners.split(VERTICES_FORGOTTEN, 1), strict=True)
+    return torch.cat([checkpoint(read, *part, use_reentrant=False) for part in parts])

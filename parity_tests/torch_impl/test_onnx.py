@@ -252,6 +252,9 @@ def refined(weights: dict[str, WeightSet], inputs: dict[str, Any]) -> dict[str, 
     expected = Kept()
 
     class Listen:
+        def wants(self, name: str) -> bool:
+            return True
+
         def tap(self, name: str, value: torch.Tensor) -> None:
             expected(name, value.contiguous().numpy())
 
@@ -340,7 +343,8 @@ def test_bilinear_features_on_hostile_pixels() -> None:
     np.testing.assert_array_equal(corners, expected.numpy())
     assert (corners[np.isnan(at)] == projection.OUTSIDE).all()
     tensors = [torch.from_numpy(feeds[f"map_{size}"]) for size in sizes]
-    features = projection.bilinear_features(tensors, torch.from_numpy(at), expected)
+    bordered = [projection.with_border(each) for each in tensors]
+    features = projection.bilinear_features(bordered, torch.from_numpy(at), expected)
     np.testing.assert_allclose(np.stack(found[:3]), features.numpy(), rtol=1e-5, atol=1e-6)
     statistics = projection.view_statistics(features).numpy()
     assert 0 < np.isnan(statistics).mean() < 1
