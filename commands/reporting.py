@@ -20,8 +20,14 @@ def write(
     candidate: Path,
     commands: Sequence[str],
 ) -> None:
-    """Write the report with the two traces' output meshes."""
-    write_report(comparison, folder, meshes=output_meshes(reference, candidate), commands=commands)
+    """Write the report with the two traces' output meshes and samples of their taps."""
+    write_report(
+        comparison,
+        folder,
+        meshes=output_meshes(reference, candidate),
+        commands=commands,
+        traces=(reference, candidate),
+    )
 
 
 def output_meshes(reference: Path, candidate: Path) -> Meshes | None:

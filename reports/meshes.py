@@ -16,13 +16,16 @@ class Meshes:
     """What the two sides computed in the end, on the triangles that both share.
 
     ``reference`` and ``candidate`` are (V, 3), in the camera frame of view 0; ``faces`` is
-    (F, 3), zero-based, of either winding; ``unit`` says what one unit of length is.
+    (F, 3), zero-based, of either winding; ``unit`` says what one unit of length is. The spikes
+    are (V,) bool, the vertices of each side that stick out, None where nobody looked for them.
     """
 
     reference: Vertices
     candidate: Vertices
     faces: Faces
     unit: str = "the network's units"
+    reference_spikes: NDArray[np.bool_] | None = None
+    candidate_spikes: NDArray[np.bool_] | None = None
 
 
 def obj_text(vertices: Vertices, faces: Faces) -> str:

@@ -1,8 +1,15 @@
-"""The report as one HTML file that needs nothing else: no script, no network, no other file."""
+"""The report as one HTML file that needs nothing else: no network, no other file.
+
+Verdict, tables and pictures stand in the page as they are; scripts that travel in it add the layer
+graph's details, sorting and 3D. The page's own policy admits these very scripts, by their digests,
+and nothing that a name could smuggle in.
+"""
 
 import base64
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,17 +18,37 @@ import jinja2
 
 from parity.result import Comparison, Status, TapResult
 from reports import wording
+from reports.encoding import script_json
+from reports.layers import layer_graph
 from reports.message import basis, find, label, message, sentence
 from reports.palette import LOOKS
+from reports.payload import payload
 from reports.summary import Part, overall, worse
 from reports.tables import FLIP_HEADING, flip_row, flips_in_words, flips_shown, side_rows
+from reports.told import coverage_rows, coverage_words, diagnosis_lines
 
+_HERE = Path(__file__).parent
 _ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    loader=jinja2.FileSystemLoader(_HERE / "templates"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+)
+_SCRIPTS = ("data", "tables", "layers", "meshes", "start")
+_RANKS = {status: rank for rank, status in enumerate(Status)}
+
+# Columns beside number, name and status: heading, field, whether only where some entry has it.
+_COLUMNS = (
+    ("shape", "shape", False),
+    ("max |Δ|", "max_abs", False),
+    ("at", "at", False),
+    ("reference", "reference", False),
+    ("candidate", "candidate", False),
+    ("rms rel", "rms_rel", False),
+    ("own error (roundings)", "local_roundings", True),
+    ("reference's own", "local_roundings_reference", True),
+    ("float64 (roundings)", "truth_roundings", True),
 )
 
 
@@ -40,78 +67,30 @@ class Picture:
         return f"data:image/{kind};base64,{base64.b64encode(self.content).decode()}"
 
 
-def report_page(
-    comparison: Comparison,
-    *,
-    figures: Sequence[Picture] = (),
-    renderings: Sequence[Picture] = (),
-    remarks: Sequence[str] = (),
-    commands: Sequence[str] = (),
-) -> str:
-    """The page of one comparison. ``remarks`` say why something has no picture."""
-    first = find(comparison, comparison.first_divergence)
-    present = {entry.status for entry in comparison.entries}
-    return _ENVIRONMENT.get_template("report.html").render(
-        title=f"{wording.printable(comparison.stage)}: {comparison.verdict.value} (p2m-parity)",
-        heading=_heading(comparison),
-        looks=LOOKS,
-        verdict=comparison.verdict.value,
-        sentence=sentence(comparison),
-        basis=basis(comparison),
-        message=message(comparison, first) if first is not None else "",
-        figures=figures,
-        renderings=renderings,
-        remarks=remarks,
-        sides=side_rows(comparison),
-        notes=[wording.printable(note) for note in comparison.notes],
-        missing=[wording.printable(name) for name in comparison.missing],
-        unmatched=[
-            (wording.printable(tap), wording.printable(reason))
-            for tap, reason in comparison.unmatched.items()
-        ],
-        legend=[(status, LOOKS[status]) for status in Status if status in present],
-        taps=[_row(comparison, entry, first) for entry in comparison.taps],
-        losses=[_row(comparison, entry, first) for entry in comparison.losses],
-        gradients=[_row(comparison, entry, first) for entry in comparison.gradients],
-        flips=[flip_row(flip) for flip in flips_shown(comparison.flips)],
-        flip_heading=FLIP_HEADING,
-        flips_summary=flips_in_words(comparison) if comparison.flip_count else "",
-        not_requested=[wording.printable(name) for name in comparison.not_requested],
-        not_requested_summary=wording.counted(len(comparison.not_requested), "tap"),
-        commands="\n".join(wording.spelled_out(command) for command in commands),
-    )
-
-
-def _heading(comparison: Comparison) -> str:
-    stage = wording.printable(comparison.stage)
-    sides = comparison.candidate.backend, comparison.reference.backend
-    candidate, reference = (wording.printable(side) for side in sides)
-    return f"Pixel2Mesh++ {stage} stage: {candidate} against {reference}"
-
-
-def _row(comparison: Comparison, entry: TapResult, first: TapResult | None) -> dict[str, Any]:
-    reference, candidate = wording.pair(entry.reference, entry.candidate, entry.dtype)
-    return {
-        "order": entry.order,
-        "name": wording.printable(label(comparison, entry)),
-        "status": entry.status,
-        "shape": wording.entry_shape(entry),
-        "max_abs": wording.difference(entry.max_abs),
-        "at": wording.index(entry.at),
-        "reference": reference,
-        "candidate": candidate,
-        "rms_rel": wording.difference(entry.rms_rel),
-        "note": wording.printable(entry.note),
-        "first": entry is first,
-    }
-
-
 @dataclass(frozen=True)
 class PartPictures:
-    """What the summary page shows of one part besides its words."""
+    """What the page shows of one comparison besides its words.
 
-    figure: Picture
+    ``remarks`` say why something has no picture; ``data`` is what ``reports.payload`` made.
+    """
+
+    figures: Sequence[Picture] = ()
     renderings: Sequence[Picture] = ()
+    remarks: Sequence[str] = ()
+    data: Mapping[str, Any] | None = None
+
+
+def report_page(
+    comparison: Comparison, pictures: PartPictures, *, commands: Sequence[str] = ()
+) -> str:
+    """The page of one comparison."""
+    return _render(
+        "report.html",
+        [_part(Part("", comparison, ""), pictures, 0)],
+        title=f"{wording.printable(comparison.stage)}: {comparison.verdict.value} (p2m-parity)",
+        heading=_heading(comparison),
+        commands=commands,
+    )
 
 
 def summary_page(
@@ -121,32 +100,156 @@ def summary_page(
     title: str,
     commands: Sequence[str] = (),
 ) -> str:
-    """The page above several comparisons, with a link to each one's own report."""
+    """The page above several comparisons: each of them whole, and a link to its own report."""
     verdict = worse([part.comparison.verdict for part in parts])
-    return _ENVIRONMENT.get_template("summary.html").render(
+    return _render(
+        "summary.html",
+        [
+            _part(part, shown, number)
+            for number, (part, shown) in enumerate(zip(parts, pictures, strict=True))
+        ],
         title=f"{wording.printable(title)}: {verdict.value} (p2m-parity)",
         heading=wording.printable(title),
-        looks=LOOKS,
+        commands=commands,
         verdict=verdict.value,
         sentence=overall(parts),
-        parts=[_part(part, shown) for part, shown in zip(parts, pictures, strict=True)],
-        commands="\n".join(wording.spelled_out(command) for command in commands),
     )
 
 
-def _part(part: Part, shown: PartPictures) -> dict[str, Any]:
+def _render(
+    template: str, parts: list[dict[str, Any]], *, commands: Sequence[str], **values: Any
+) -> str:
+    payloads = [part.pop("payload") for part in parts]
+    drawn = any(found["samples"] or found["mesh"] for found in payloads)
+    scripts = ([_plotting()] if drawn else []) + [_script()]
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    return _ENVIRONMENT.get_template(template).render(
+        policy=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
+        scripts=scripts,
+        payloads=[script_json(found) for found in payloads],
+        looks=LOOKS,
+        parts=parts,
+        part=parts[0] if parts else None,
+        commands="\n".join(wording.spelled_out(command) for command in commands),
+        **values,
+    )
+
+
+@lru_cache(maxsize=1)
+def _script() -> str:
+    texts = [(_HERE / "script" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    return '"use strict";\n' + "\n".join(texts)
+
+
+@lru_cache(maxsize=1)
+def _plotting() -> str:
+    """The plotting library's own bundle, from its package."""
+    # Only here, because importing it takes longer than most pages need.
+    from plotly.offline import get_plotlyjs
+
+    # A parser of HTML makes one line end of two, which would change the script's digest.
+    return str(get_plotlyjs()).replace("\r\n", "\n")
+
+
+def _heading(comparison: Comparison) -> str:
+    stage = wording.printable(comparison.stage)
+    sides = comparison.candidate.backend, comparison.reference.backend
+    candidate, reference = (wording.printable(side) for side in sides)
+    return f"Pixel2Mesh++ {stage} stage: {candidate} against {reference}"
+
+
+def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
+    """What the templates read of one comparison."""
     comparison = part.comparison
     first = find(comparison, comparison.first_divergence)
+    entries = comparison.entries
+    present = {entry.status for entry in entries}
+    columns = _columns(comparison)
+    indexed = list(enumerate(entries))
+    taps, losses = len(comparison.taps), len(comparison.losses)
+
+    def rows(some: Sequence[tuple[int, TapResult]]) -> list[dict[str, Any]]:
+        return [_row(comparison, index, entry, first, columns) for index, entry in some]
+
     return {
+        "number": number,
         "label": wording.printable(part.label),
         "href": quote(f"{part.link}/report.html") if part.link else "",
         "verdict": comparison.verdict.value,
         "glyph": LOOKS[Status(comparison.verdict.value)].glyph,
         "compared": comparison.compared,
-        "first": wording.printable(comparison.first_divergence or wording.NOTHING),
         "sentence": sentence(comparison),
+        "basis": basis(comparison),
+        "first_name": wording.printable(comparison.first_divergence or wording.NOTHING),
+        "first": next((index for index, entry in indexed if entry is first), None),
         "message": message(comparison, first) if first is not None else "",
-        "notes": [wording.printable(note) for note in comparison.notes],
-        "figure": shown.figure,
+        "diagnosis": diagnosis_lines(comparison),
+        "graph": layer_graph(comparison.stage, comparison.taps),
+        "figures": shown.figures,
         "renderings": shown.renderings,
+        "remarks": shown.remarks,
+        "sides": side_rows(comparison),
+        "notes": [wording.printable(note) for note in comparison.notes],
+        "missing": [wording.printable(name) for name in comparison.missing],
+        "unmatched": [
+            (wording.printable(tap), wording.printable(reason))
+            for tap, reason in comparison.unmatched.items()
+        ],
+        "legend": [(status, LOOKS[status]) for status in Status if status in present],
+        "heading": ("#", "", "status", *(heading for heading, _ in columns)),
+        "taps": rows(indexed[:taps]),
+        "losses": rows(indexed[taps : taps + losses]),
+        "gradients": rows(indexed[taps + losses :]),
+        "flips": [flip_row(flip) for flip in flips_shown(comparison.flips)],
+        "flip_heading": FLIP_HEADING,
+        "flips_summary": flips_in_words(comparison) if comparison.flip_count else "",
+        "not_requested": [wording.printable(name) for name in comparison.not_requested],
+        "not_requested_summary": wording.counted(len(comparison.not_requested), "tap"),
+        "coverage": coverage_rows(comparison),
+        "coverage_words": coverage_words(comparison),
+        "payload": shown.data if shown.data is not None else payload(comparison),
+    }
+
+
+def _columns(comparison: Comparison) -> list[tuple[str, str]]:
+    """Heading and field of each column; those of a judge only where it gave numbers."""
+    return [
+        (heading, field)
+        for heading, field, optional in _COLUMNS
+        if not optional
+        or any(getattr(entry, field, None) is not None for entry in comparison.entries)
+    ]
+
+
+def _row(
+    comparison: Comparison,
+    index: int,
+    entry: TapResult,
+    first: TapResult | None,
+    columns: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    reference, candidate = wording.pair(entry.reference, entry.candidate, entry.dtype)
+    words = {
+        "shape": wording.entry_shape(entry),
+        "max_abs": wording.difference(entry.max_abs),
+        "at": wording.index(entry.at),
+        "reference": reference,
+        "candidate": candidate,
+        "rms_rel": wording.difference(entry.rms_rel),
+    }
+    cells = []
+    for heading, field in columns:
+        value = getattr(entry, field, None)
+        shown = words.get(field, wording.quantity(value) if field not in words else "")
+        exact = wording.exact(value) if isinstance(value, int | float) else None
+        cells.append((entry.size if field == "shape" else exact, shown, heading))
+    return {
+        "index": index,
+        "order": entry.order,
+        "name": wording.printable(label(comparison, entry)),
+        "status": entry.status,
+        "rank": _RANKS[entry.status],
+        "note": wording.printable(entry.note),
+        "first": entry is first,
+        "cells": cells,
     }

@@ -60,6 +60,11 @@ def difference(number: float | None) -> str:
     return special(number) or f"{number:.2e}"
 
 
+def exact(number: float) -> str:
+    """A number with all its digits, as ``report.json`` writes it."""
+    return special(number) or repr(number)
+
+
 def quantity(number: float | None) -> str:
     """A length or coordinate in at most six significant digits."""
     if number is None:

@@ -1,13 +1,16 @@
 """Writing a report's files into a folder: all of them or, on trouble, none."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from parity.result import Comparison
 from reports.figures import difference_figure, image
 from reports.meshes import Meshes, obj_text
 from reports.page import PartPictures, Picture, report_page, summary_page
+from reports.payload import payload
 from reports.renderings import Renderings, render
 from reports.summary import Part, summary_json, summary_markdown
 from reports.tables import csv_text, json_text, markdown_text
@@ -16,6 +19,7 @@ from weight_conversion.errors import InputError
 
 _FIGURES = ("difference_by_tap", "difference_by_gradient")
 _RENDERINGS = ("meshes_view0", "meshes_oblique", "vertex_difference")
+_SAMPLES = "samples.json"
 
 # Every file that a report may consist of. Those that this report does without are removed, so
 # that an older report's picture never stands beside a newer verdict.
@@ -27,6 +31,7 @@ _OURS = (
     *(f"figures/{name}.png" for name in _RENDERINGS),
     "meshes/reference.obj",
     "meshes/candidate.obj",
+    _SAMPLES,
     "report.json",
 )
 
@@ -37,14 +42,18 @@ def write_report(
     *,
     meshes: Meshes | None,
     commands: Sequence[str] = (),
+    traces: tuple[Path, Path] | None = None,
 ) -> None:
     """Write ``comparison`` to ``directory`` in every form: JSON, CSV, Markdown, HTML, figures.
 
     ``meshes`` are the two sides' outputs, None where there are none; ``commands`` are the shell
-    lines that make this report again. Other files in ``directory`` are left alone.
+    lines that make this report again; ``traces`` are the reference's and the candidate's, for the
+    page's slices and histograms, which it does without if there are none. Other files in
+    ``directory`` are left alone.
 
     Raises:
-        InputError: the folder cannot be written to, or the disk is full; nothing is changed then.
+        InputError: the folder cannot be written to, the disk is full, or a trace cannot be read;
+            nothing is changed then.
     """
     files: dict[str, bytes] = {}
     figures, links = _figures(comparison, files)
@@ -60,13 +69,15 @@ def write_report(
     files["report.md"] = markdown_text(
         comparison, pictures=links, remarks=remarks, commands=commands
     ).encode()
-    files["report.html"] = report_page(
-        comparison,
-        figures=figures,
-        renderings=[Picture(shown.png, "png", shown.caption) for shown in drawn.pictures],
-        remarks=remarks,
-        commands=commands,
-    ).encode()
+    data = payload(comparison, meshes=meshes, traces=traces)
+    pictures = PartPictures(
+        figures,
+        [Picture(shown.png, "png", shown.caption) for shown in drawn.pictures],
+        remarks,
+        data,
+    )
+    files[_SAMPLES] = json.dumps(data, allow_nan=False).encode()
+    files["report.html"] = report_page(comparison, pictures, commands=commands).encode()
     files["report.json"] = json_text(comparison.to_json()).encode()
     _replace(directory, files)
 
@@ -87,12 +98,16 @@ def write_summary(
     """
     pictures = [
         PartPictures(
-            Picture(
-                image(difference_figure(part.comparison, part.comparison.taps, "tap"), "svg"),
-                "svg",
-                _caption("tap"),
-            ),
+            [
+                Picture(
+                    image(difference_figure(part.comparison, part.comparison.taps, "tap"), "svg"),
+                    "svg",
+                    _caption("tap"),
+                )
+            ],
             _written_renderings(directory, part),
+            (),
+            _written_samples(directory, part),
         )
         for part in parts
     ]
@@ -157,6 +172,15 @@ def _written_renderings(directory: Path, part: Part) -> list[Picture]:
             content = (directory / part.link / "figures" / f"{name}.png").read_bytes()
             pictures.append(Picture(content, "png", caption))
     return pictures
+
+
+def _written_samples(directory: Path, part: Part) -> dict[str, Any] | None:
+    """What the part's own page shows, None where that was not written."""
+    with suppress(OSError):
+        text = (directory / part.link / _SAMPLES).read_text()
+        found: dict[str, Any] = json.loads(text)
+        return found
+    return None
 
 
 def _replace(directory: Path, files: Mapping[str, bytes], *, ours: Sequence[str] = _OURS) -> None:

@@ -22,6 +22,7 @@ ALWAYS = {
     "report.md",
     "report.html",
     "taps.csv",
+    "samples.json",
     "figures/difference_by_tap.png",
     "figures/difference_by_tap.pdf",
 }
@@ -75,7 +76,7 @@ def test_with_meshes(planted: Planted, meshes: Meshes, tmp_path: Path) -> None:
     assert files(tmp_path) == ALWAYS | WITH_MESHES
     assert (tmp_path / "meshes/reference.obj").read_text().startswith("v 0.2")
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count('<img src="data:image/png;base64,') == 3
     assert "No rendering" not in page
 
 
@@ -180,7 +181,9 @@ def test_summary_above_the_parts(planted: Planted, meshes: Meshes, tmp_path: Pat
     assert {name: after[name] for name in before} == before
     page = after["report.html"].decode()
     assert page.count("data:image/svg+xml;base64,") == 2
-    assert page.count("data:image/png;base64,") == 2  # the coarse part's, read from its report
+    assert (
+        page.count('<img src="data:image/png;base64,') == 2
+    )  # the coarse part's, read from its report
     for part in parts:
         assert f'href="{part.link}/report.html"' in page
         assert (tmp_path / part.link / "report.html").exists()

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+import pytest
+
+from reports.sources import excerpts
+from weight_conversion.taps import TAPS
+
+ROWS = [pytest.param(row.name, id=f"{stage}.{row.name}") for stage in TAPS for row in TAPS[stage]]
+
+
+@pytest.mark.parametrize("backend", ["torch", "tf"])
+@pytest.mark.parametrize("tap", ROWS)
+def test_every_tap_has_source_lines_on_both_sides(tap: str, backend: str) -> None:
+    found = excerpts(backend, tap)
+    assert found
+    for excerpt in found:
+        assert excerpt.lines[0].lstrip().startswith("def ")
+        assert excerpt.name.rsplit(".", 1)[-1] in excerpt.lines[0]
+
+
+def test_lines_are_numbered_as_in_the_file() -> None:
+    from torch_impl import graph
+
+    (convolution, *_) = excerpts("torch", "graph_conv_blk1_1_layer_1")
+    with open(graph.__file__, encoding="utf-8") as file:  # noqa: PTH123
+        lines = file.read().splitlines()
+    assert tuple(lines[convolution.first - 1 :][: len(convolution.lines)]) == convolution.lines
+    assert convolution.file == "torch_impl/graph.py"
+
+
+@pytest.mark.parametrize("backend", ["metagraph", "my.port:factory", "<script>"])
+def test_other_backends_have_none(backend: str) -> None:
+    assert excerpts(backend, "cnn.conv2d_1") == ()
+
+
+def test_a_tap_of_nobody_has_none() -> None:
+    assert excerpts("torch", "no such tap") == ()
+
+
+def test_reading_imports_no_framework() -> None:
+    program = (
+        "import sys; from reports.sources import excerpts; "
+        "assert excerpts('torch', 'cnn.conv2d_1') and excerpts('tf', 'cnn.conv2d_1'); "
+        "sys.exit(bool({'torch', 'tensorflow', 'torch_impl', 'tf_reference'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
