@@ -9,6 +9,7 @@ from rich.console import Console
 
 from commands.console import print_json, steps
 from commands.options import PATH, parse_views
+from commands.spikes_diagnose import diagnose_command
 from commands.staging import staging
 from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.item import Item, load_item
@@ -140,3 +141,6 @@ def repair_command(
         return
     for line in spikes_report.repair_lines(report):
         click.echo(line)
+
+
+command.add_command(diagnose_command)

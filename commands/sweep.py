@@ -28,13 +28,14 @@ from weight_conversion.errors import InputError
               help="Ground truth of an item; its model_normal.xyz by default.")  # fmt: skip
 @click.option("--template", type=PATH, help="Official mesh template (.dat).")
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,),
-              show_default=True, help="Of initial values and draws; may be given again.")  # fmt: skip
+              show_default=True, help="Of initial values and draws.")  # fmt: skip
 @click.option("--steps", "count", type=click.IntRange(1), default=300, show_default=True)
 @click.option("--learning-rate", type=float, default=3e-4, show_default=True)
 @click.option("--blocks", type=click.IntRange(1, 3), default=3, show_default=True,
               help="Blocks of the coarse stage that are run.")  # fmt: skip
 @click.option("--frozen-cnn", is_flag=True,
               help="Freeze the image encoder in every run, which saves time.")  # fmt: skip
+@click.option("--keep-weights", is_flag=True, help="Keep each run's last weights (80 MB).")
 @click.option("--summary", is_flag=True, help="Run nothing: sum up what is finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 def command(
@@ -48,6 +49,7 @@ def command(
     learning_rate: float,
     blocks: int,
     frozen_cnn: bool,
+    keep_weights: bool,
     summary: bool,
     as_json: bool,
 ) -> None:
@@ -62,7 +64,8 @@ def command(
         with steps() as progress, progress.task("runs", len(todo)) as whole:
             for plan in todo:
                 with progress.task(plan.name, plan.steps) as task:
-                    run_plan(plan, inputs[plan.item], out / plan.name, _shown(task, plan.name))
+                    shown = _shown(task, plan.name)
+                    run_plan(plan, inputs[plan.item], out / plan.name, shown, keep_weights)
                 whole.advance()
     result = study_result(out)
     write_study(result, out)

@@ -29,7 +29,7 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Property:
-    """Something known of every vertex, ``values`` (V,); one not ``continuous`` makes a group a value."""
+    """Something known of every vertex, ``values`` (V,), in deciles where it is continuous."""
 
     name: str
     values: np.ndarray

@@ -18,6 +18,7 @@ from parity.spikes.topology import Topology, topology_of
 from parity.trace import inputs_sha256
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
+from weight_conversion.formats import WeightSet, save_weights
 
 RUN_SCHEMA = "p2m-parity-spike-run/1"
 RESULT, STATE = "result.json", "state.npz"
@@ -36,7 +37,11 @@ OnStep = Callable[[int, dict[str, float]], None]
 
 
 def run_plan(
-    plan: Plan, inputs: RunInputs, folder: Path, on_step: OnStep | None = None
+    plan: Plan,
+    inputs: RunInputs,
+    folder: Path,
+    on_step: OnStep | None = None,
+    keep_weights: bool = False,
 ) -> dict[str, Any]:
     """Make one run, or go on with it, or read it where it is finished.
 
@@ -45,6 +50,7 @@ def run_plan(
         inputs: the item with its ground truth, and the template.
         folder: the run's own.
         on_step: told every step's number and losses.
+        keep_weights: leave ``weights.safetensors`` beside the result, to run or diagnose.
 
     Returns:
         What ``result.json`` holds: the plan, ``history`` with a row every 20 steps (``step``,
@@ -83,6 +89,9 @@ def run_plan(
     }
     with replacing(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(jsonable(result), indent=1))
+    if keep_weights:
+        weights = WeightSet("coarse", trainer.weights(), plan.steps, "study")
+        save_weights(folder / "weights.safetensors", weights)
     (folder / STATE).unlink(missing_ok=True)
     return result
 

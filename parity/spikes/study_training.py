@@ -27,7 +27,13 @@ from parity.spikes.study_network import (
 )
 from torch_impl.backend import as_array, factory, full_precision, load_network
 from torch_impl.coarse import BlockMeshes, Coarse
-from torch_impl.evaluation import block_samples, block_surfaces, reproducible, truth_of
+from torch_impl.evaluation import (
+    block_samples,
+    block_surfaces,
+    checkpoint_arrays,
+    reproducible,
+    truth_of,
+)
 from torch_impl.graph import unpool
 from torch_impl.losses import LossWeights, stage_losses
 from torch_impl.training import Adam
@@ -184,7 +190,7 @@ class StudyTrainer:
         with self._deviating():
             blocks = self._blocks()
             draws = step_draws("coarse", self.settings.seed, number)
-            samples = {}
+            samples: dict[str, np.ndarray] = {}
             for block, numbers in enumerate(draws[: len(blocks)], start=1):
                 mesh = as_array(blocks[block - 1].after)
                 face = choose_faces(mesh, self._template.faces[block - 1], numbers.place)
@@ -224,6 +230,10 @@ class StudyTrainer:
         """The output mesh of each block as the network is now, with ``extra`` changes in force."""
         with torch.no_grad(), self._deviating(extra):
             return [as_array(block.after) for block in self._blocks()]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """All variables by checkpoint key, in the checkpoint's layout."""
+        return checkpoint_arrays("coarse", self.network.state_dict())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that the next step depends on, beside the item and the settings."""
