@@ -23,6 +23,7 @@ COMMANDS = (
     "run",
     "losses",
     "overfit",
+    "report",
     "spikes",
     "sweep",
 )

@@ -1,24 +1,17 @@
-"""The report as one HTML file that needs nothing else: no network, no other file.
+"""The pages of a report: one comparison, or several under one verdict.
 
-Verdict, tables and pictures stand in the page as they are; scripts that travel in it add the layer
-graph's details, sorting and 3D. The page's own policy admits these very scripts, by their digests,
-and nothing that a name could smuggle in.
+Verdict, tables and pictures stand in the page as they are; the scripts in it add the layer graph's
+details, sorting and 3D.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-
 from parity.result import Comparison, Status, TapResult
 from reports import wording
-from reports.encoding import script_json
+from reports.html import Picture, render
 from reports.layers import layer_graph
 from reports.message import basis, find, label, message, sentence
 from reports.palette import LOOKS
@@ -27,15 +20,6 @@ from reports.summary import Part, overall, worse
 from reports.tables import FLIP_HEADING, flip_row, flips_in_words, flips_shown, side_rows
 from reports.told import coverage_rows, coverage_words, diagnosis_lines
 
-_HERE = Path(__file__).parent
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_HERE / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_SCRIPTS = ("data", "tables", "layers", "meshes", "start")
 _RANKS = {status: rank for rank, status in enumerate(Status)}
 
 # Columns beside number, name and status: heading, field, whether only where some entry has it.
@@ -50,21 +34,6 @@ _COLUMNS = (
     ("reference's own", "local_roundings_reference", True),
     ("float64 (roundings)", "truth_roundings", True),
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image for the page; ``form`` is "svg" or "png"."""
-
-    content: bytes
-    form: str
-    caption: str
-
-    @property
-    def source(self) -> str:
-        """The image as a ``data:`` address."""
-        kind = {"svg": "svg+xml", "png": "png"}[self.form]
-        return f"data:image/{kind};base64,{base64.b64encode(self.content).decode()}"
 
 
 @dataclass(frozen=True)
@@ -120,35 +89,16 @@ def _render(
     template: str, parts: list[dict[str, Any]], *, commands: Sequence[str], **values: Any
 ) -> str:
     payloads = [part.pop("payload") for part in parts]
-    drawn = any(found["samples"] or found["mesh"] for found in payloads)
-    scripts = ([_plotting()] if drawn else []) + [_script()]
-    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    return _ENVIRONMENT.get_template(template).render(
-        policy=" ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
-        scripts=scripts,
-        payloads=[script_json(found) for found in payloads],
+    return render(
+        template,
+        payloads,
+        plots=any(found["samples"] or found["mesh"] for found in payloads),
         looks=LOOKS,
         parts=parts,
         part=parts[0] if parts else None,
         commands="\n".join(wording.spelled_out(command) for command in commands),
         **values,
     )
-
-
-@lru_cache(maxsize=1)
-def _script() -> str:
-    texts = [(_HERE / "script" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    return '"use strict";\n' + "\n".join(texts)
-
-
-@lru_cache(maxsize=1)
-def _plotting() -> str:
-    """The plotting library's own bundle, from its package."""
-    # Only here, because importing it takes longer than most pages need.
-    from plotly.offline import get_plotlyjs
-
-    # A parser of HTML makes one line end of two, which would change the script's digest.
-    return str(get_plotlyjs()).replace("\r\n", "\n")
 
 
 def _heading(comparison: Comparison) -> str:

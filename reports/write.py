@@ -8,8 +8,9 @@ from typing import Any
 
 from parity.result import Comparison
 from reports.figures import difference_figure, image
+from reports.html import Picture
 from reports.meshes import Meshes, obj_text
-from reports.page import PartPictures, Picture, report_page, summary_page
+from reports.page import PartPictures, report_page, summary_page
 from reports.payload import payload
 from reports.renderings import Renderings, render
 from reports.summary import Part, summary_json, summary_markdown

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from parity.result import Comparison, TapResult
-from reports.page import PartPictures, Picture, report_page, summary_page
+from reports.html import Picture
+from reports.page import PartPictures, report_page, summary_page
 from reports.summary import Part
 
 Planted = Callable[[str], Comparison]
