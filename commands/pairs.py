@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,9 @@ from commands.console import Steps
 from commands.options import Sources
 from commands.reporting import at, write
 from parity.backends import BackendChoice
+from parity.gradient_precision import gradient_precision, with_precision
 from parity.pair import Advance, PairPaths, compare_pair
-from parity.record import read_output
+from parity.record import RunInputs, read_output, read_samples
 from parity.result import Comparison
 from parity.steps import Training, add_steps
 from weight_conversion.errors import InputError
@@ -23,7 +24,8 @@ from weight_conversion.formats import WeightSet
 class Settings:
     """How every pair of a command is run.
 
-    ``reference`` and ``candidate`` are backends by stage; ``devices`` theirs in that order.
+    ``reference`` and ``candidate`` are backends by stage; ``devices`` theirs in that order;
+    ``metagraph`` exported graphs by stage, where they are at hand.
     """
 
     reference: dict[str, BackendChoice]
@@ -33,6 +35,7 @@ class Settings:
     taps: str = "*"
     gradients: bool = False
     training: Training | None = None
+    metagraph: dict[str, Path] = field(default_factory=dict)
     keep_traces: bool = True
 
 
@@ -83,6 +86,8 @@ def run_stage(
         taps=settings.taps,
         gradients=settings.gradients,
     )
+    if settings.gradients and settings.dtype == "float32" and inputs.ground_truth is not None:
+        comparison = _with_precision(comparison, settings, inputs, weights, paths, progress)
     if settings.training is not None:
         with progress.task(f"{stage} steps", settings.training.steps) as line:
             comparison = add_steps(
@@ -108,6 +113,25 @@ def run_stage(
         for path in vars(paths).values():
             path.unlink(missing_ok=True)
     return comparison, output
+
+
+def _with_precision(
+    comparison: Comparison,
+    settings: Settings,
+    inputs: RunInputs,
+    weights: WeightSet,
+    paths: PairPaths,
+    progress: Steps,
+) -> Comparison:
+    """How precise the float32 gradients are, where torch is judged: it can be pinned."""
+    stage = inputs.stage
+    if settings.candidate[stage].name != "torch":
+        return comparison
+    graph = settings.metagraph.get(stage)
+    samples = inputs.samples or read_samples(paths.reference)
+    with progress.task(f"{stage} gradients against float64", 9 if graph else 4) as line:
+        found = gradient_precision(replace(inputs, samples=samples), weights, graph, line.advance)
+    return with_precision(comparison, found)
 
 
 def run_stages(

@@ -75,6 +75,7 @@ def command(
         devices=(reference_device or device, device),
         taps=taps,
         gradients=gradients,
+        metagraph=graphs,
         training=None if training_steps is None else Training(training_steps, learning_rate),
         keep_traces=not no_traces,
     )

@@ -138,6 +138,8 @@ class Comparison:
     steps: tuple[TapResult, ...] = ()
     step_summaries: tuple[Any, ...] = ()
     """Training steps, where they were compared: see ``parity.steps``."""
+    gradient_precision: Any = None
+    """Of float32 gradients, where it was measured: see ``parity.gradient_precision``."""
 
     @property
     def compared(self) -> int:
@@ -166,6 +168,7 @@ class Comparison:
             "gradients": [vars(tap) for tap in self.gradients],
             "steps": [vars(tap) for tap in self.steps],
             "step_summaries": [vars(step) for step in self.step_summaries],
+            "gradient_precision": self.gradient_precision and self.gradient_precision.to_json(),
             "flip_count": self.flip_count,
             "flips": [{**vars(flip), "tie": flip.tie} for flip in self.flips],
             "notes": self.notes,

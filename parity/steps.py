@@ -73,12 +73,9 @@ def add_steps(
         InputError: a backend cannot train, or fails.
     """
     settings = LearningSettings(training.learning_rate, inputs.seed)
-    sides = [
-        stepper(choice, device, inputs, weights.arrays, settings, dtype)
-        for choice, device in zip((reference, candidate), devices, strict=True)
-    ]
     result = compare_steps(
-        *sides,
+        stepper(reference, devices[0], inputs, weights.arrays, settings, dtype),
+        stepper(candidate, devices[1], inputs, weights.arrays, settings, dtype),
         weights.arrays,
         training.steps,
         stage=inputs.stage,

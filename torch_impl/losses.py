@@ -201,8 +201,9 @@ def _search(
     if name in pins:
         pinned = pins[name]
         queries = queries.detach()
-        squares = (squared_distance(queries, targets.points[each]) for each in (index, pinned))
-        found.flips[name] = neighbour_flips(index, pinned, *squares)
+        own, other = (squared_distance(queries, targets.points[each]) for each in (index, pinned))
+        scale = float(torch.maximum(queries.abs().max(), targets.points.abs().max()))
+        found.flips[name] = neighbour_flips(index, pinned, own, other, scale)
         index = pinned
     found.nearest[name] = index
     return index

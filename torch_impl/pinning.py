@@ -32,7 +32,8 @@ class Flips:
         count: decisions that differ.
         total: decisions made.
         margin: how clear the clearest of those was: for a ReLU |x| by the greatest |x| of the
-            layer, for a nearest neighbour the relative difference of the two squared distances.
+            layer, for a nearest neighbour the difference of the two distances by the points'
+            greatest coordinate.
     """
 
     count: int
@@ -128,11 +129,14 @@ def rectifying(
 
 
 def neighbour_flips(
-    own: Tensor, pinned: Tensor, own_square: Tensor, pinned_square: Tensor
+    own: Tensor, pinned: Tensor, own_square: Tensor, pinned_square: Tensor, scale: float
 ) -> Flips:
-    """Compare nearest neighbours (N,) with pinned ones, given their squared distances (N,)."""
+    """Compare nearest neighbours (N,) with pinned ones, given their squared distances (N,).
+
+    ``scale`` is the points' greatest coordinate.
+    """
     flipped = own != pinned
     margin = torch.zeros(())
     if flipped.any():
-        margin = ((pinned_square - own_square) / pinned_square)[flipped].max()
+        margin = (pinned_square.sqrt() - own_square.sqrt())[flipped].max() / scale
     return Flips(int(flipped.sum()), len(own), float(margin))
