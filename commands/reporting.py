@@ -6,10 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from parity.record import read_output
 from parity.result import Comparison
 from reports import terminal
-from reports.meshes import Meshes
+from reports.meshes import output_meshes
 from reports.write import write_report
 
 
@@ -28,14 +27,6 @@ def write(
         commands=commands,
         traces=(reference, candidate),
     )
-
-
-def output_meshes(reference: Path, candidate: Path) -> Meshes | None:
-    """Both sides' output meshes, None where a trace was recorded without them."""
-    (first, faces), (second, _) = read_output(reference), read_output(candidate)
-    if first is None or second is None or faces is None:
-        return None
-    return Meshes(first, second, faces)
 
 
 def at(comparison: Comparison, reference: Path, candidate: Path) -> Comparison:

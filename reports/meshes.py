@@ -2,10 +2,14 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from parity.record import read_output
+from parity.spikes.spike import spikes
 
 Vertices = NDArray[np.floating[Any]]
 Faces = NDArray[np.integer[Any]]
@@ -26,6 +30,28 @@ class Meshes:
     unit: str = "the network's units"
     reference_spikes: NDArray[np.bool_] | None = None
     candidate_spikes: NDArray[np.bool_] | None = None
+
+
+def output_meshes(reference: Path, candidate: Path) -> Meshes | None:
+    """Both traces' output meshes and their spikes, None where one was recorded without them.
+
+    Raises:
+        InputError: a trace cannot be read.
+    """
+    (first, faces), (second, _) = read_output(reference), read_output(candidate)
+    if first is None or second is None or faces is None:
+        return None
+    marks = [_spikes(side, faces) for side in (first, second)]
+    return Meshes(first, second, faces, reference_spikes=marks[0], candidate_spikes=marks[1])
+
+
+def _spikes(vertices: Vertices, faces: Faces) -> NDArray[np.bool_] | None:
+    """Which vertices are spikes, None where the triangles are not those of these vertices."""
+    fits = faces.ndim == 2 and faces.shape[1] == 3 and vertices.shape[1:] == (3,)
+    if not fits or not faces.size or faces.min() < 0 or faces.max() >= len(vertices):
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        return spikes(vertices.astype(np.float64), faces.astype(np.int64))
 
 
 def obj_text(vertices: Vertices, faces: Faces) -> str:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from parity.result import Comparison
+from parity.result import Comparison, Verdict
 from reports.figures import difference_figure, image
 from reports.html import Picture
 from reports.meshes import Meshes, obj_text
@@ -21,6 +21,9 @@ from weight_conversion.errors import InputError
 _FIGURES = ("difference_by_tap", "difference_by_gradient")
 _RENDERINGS = ("meshes_view0", "meshes_oblique", "vertex_difference")
 _SAMPLES = "samples.json"
+_ROOM = 7_500_000
+"""Bytes of samples in the page above several comparisons: with the plotting library and pictures
+it stays below 15 MB."""
 
 # Every file that a report may consist of. Those that this report does without are removed, so
 # that an older report's picture never stands beside a newer verdict.
@@ -97,6 +100,7 @@ def write_summary(
     Raises:
         InputError: the folder cannot be written to, or the disk is full; nothing is changed then.
     """
+    data = _written_samples(directory, parts)
     pictures = [
         PartPictures(
             [
@@ -108,9 +112,9 @@ def write_summary(
             ],
             _written_renderings(directory, part),
             (),
-            _written_samples(directory, part),
+            data[place],
         )
-        for part in parts
+        for place, part in enumerate(parts)
     ]
     _replace(
         directory,
@@ -175,13 +179,26 @@ def _written_renderings(directory: Path, part: Part) -> list[Picture]:
     return pictures
 
 
-def _written_samples(directory: Path, part: Part) -> dict[str, Any] | None:
-    """What the part's own page shows, None where that was not written."""
-    with suppress(OSError):
-        text = (directory / part.link / _SAMPLES).read_text()
-        found: dict[str, Any] = json.loads(text)
-        return found
-    return None
+def _written_samples(directory: Path, parts: Sequence[Part]) -> list[dict[str, Any] | None]:
+    """What the parts' own pages show, as far as there is room, those that differ first.
+
+    None where that was not written, or where a part's own page must do.
+    """
+    found: list[dict[str, Any] | None] = [None] * len(parts)
+    room = _ROOM
+    order = sorted(range(len(parts)), key=lambda place: _urgency(parts[place]))
+    for place in order:
+        path = directory / parts[place].link / _SAMPLES
+        with suppress(OSError):
+            if path.stat().st_size <= room:
+                text = path.read_text(encoding="utf-8")
+                room -= len(text)
+                found[place] = json.loads(text)
+    return found
+
+
+def _urgency(part: Part) -> int:
+    return [Verdict.DIFFER, Verdict.INVALID, Verdict.AGREE].index(part.comparison.verdict)
 
 
 def _replace(directory: Path, files: Mapping[str, bytes], *, ours: Sequence[str] = _OURS) -> None:

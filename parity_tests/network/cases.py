@@ -16,6 +16,7 @@ from parity.backends import BackendChoice
 from parity.pair import PairPaths, compare_pair
 from parity.record import RunInputs, predict
 from parity.result import Comparison, TapResult
+from reports.pytest_plugin import ParityReport
 from weight_conversion.formats import WeightSet
 
 GRAPHS = {
@@ -50,8 +51,15 @@ class Case:
 class Pairs:
     """Runs a case when a test first asks for it, and keeps the comparison, not the traces."""
 
-    def __init__(self, folder: Path, shared: Path | None, weights: Callable[[str], WeightSet]):
+    def __init__(
+        self,
+        folder: Path,
+        shared: Path | None,
+        weights: Callable[[str], WeightSet],
+        report: ParityReport,
+    ):
         self._folder, self._shared, self._weights = folder, shared, weights
+        self._report = report
         self._found: dict[tuple[Case, str], dict[str, TapResult]] = {}
         self.comparisons: dict[tuple[Case, str], Comparison] = {}
         self._meshes: dict[tuple[str, float], np.ndarray] = {}
@@ -109,7 +117,7 @@ class Pairs:
             yield lambda _tap: None
 
         try:
-            return compare_pair(
+            found = compare_pair(
                 self._choice(case.reference, stage),
                 self._choice(case.candidate, stage),
                 inputs,
@@ -118,6 +126,9 @@ class Pairs:
                 progress=silent,
                 dtype=case.dtype,
             )
+            traces = paths.reference, paths.candidate
+            self._report.add(found, label=f"{case}, {stage}", traces=traces)
+            return found
         finally:
             for path in vars(paths).values():
                 path.unlink(missing_ok=True)

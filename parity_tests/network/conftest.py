@@ -7,6 +7,7 @@ import pytest
 
 from inputs.seeded import seeded_weights
 from parity_tests.network.cases import Pairs
+from reports.pytest_plugin import ParityReport
 from weight_conversion.formats import WeightSet
 
 
@@ -21,8 +22,12 @@ def weights() -> Callable[[str], WeightSet]:
 
 
 @pytest.fixture(scope="session")
-def pairs(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], WeightSet]) -> Pairs:
+def pairs(
+    tmp_path_factory: pytest.TempPathFactory,
+    weights: Callable[[str], WeightSet],
+    p2m_report: ParityReport,
+) -> Pairs:
     """Comparisons by case, made when first asked for."""
     shared = Path(__file__).resolve().parents[3] / "shared"
     found = shared if (shared / "official").is_dir() else None
-    return Pairs(tmp_path_factory.mktemp("pairs"), found, weights)
+    return Pairs(tmp_path_factory.mktemp("pairs"), found, weights, p2m_report)

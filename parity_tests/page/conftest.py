@@ -24,6 +24,7 @@ from weight_conversion.taps import TAPS
 
 STRANGE = '<img src=x onerror="document.title=1">'
 """A tap's name that would run a script if it ever became markup."""
+WIDTH = 1400  # of the window, in pixels
 BROKEN = "graph_conv_blk1_3_layer_3"
 
 
@@ -34,9 +35,11 @@ class Browser:
         self.driver = driver
         self.requests: list[str] = []
         self.errors: list[str] = []
+        self.width = 0
 
-    def open(self, page: Path, width: int = 1400, height: int = 1000) -> None:
+    def open(self, page: Path, width: int = WIDTH, height: int = 1000) -> None:
         self.driver.set_window_size(width, height)
+        self.width = width
         self._read()
         self.requests, self.errors = [], []
         self.driver.get(page.as_uri())

@@ -223,7 +223,7 @@ const layers = (() => {
       }
       add("All of it: greatest |Δ|", "overview", (place) => overview(place, sample.overview));
     } else if (entry.max_abs !== null) {
-      panel.append(element("p", { text: "The traces were not at hand for samples of this entry." }));
+      panel.append(element("p", { text: "Slices and histogram are in this run's own report, if its traces were at hand when it was written." }));
     }
     panel.append(...sources(part, entry));
     drawn.forEach((draw) => draw());
