@@ -125,6 +125,8 @@ class _Journal:
         self.judged: dict[Key, Judged] = {}
         self._path = out / JOURNAL
         head = json.dumps({"reference": reference, "judge": default_judge().name})
+        if out.exists() and not out.is_dir():
+            raise InputError(out, "a file", "a folder to write to")
         if resume:
             self._read(head)
             return

@@ -23,7 +23,9 @@ COMMANDS = (
     "run",
     "losses",
     "overfit",
+    "faults",
     "report",
+    "table1",
     "spikes",
     "sweep",
 )

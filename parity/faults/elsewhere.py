@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from parity.backends import Factory
+from parity.faults.injection import swapped
 from weight_conversion.formats import WeightSet, load_weights, save_weights
 
 _MESH = "output mesh"
@@ -61,15 +63,36 @@ def other_process(name: str, **environment: str) -> Factory:
     )
 
 
-def tensorflow() -> Factory:
-    """The TensorFlow implementation, operation by operation."""
+@contextmanager
+def as_many_vertices(backend: str, stage: str, inputs: Mapping[str, Any]) -> Iterator[None]:
+    """Let the TensorFlow implementation take a probe's number of vertices.
 
-    def factory(stage: str, dtype: str, device: str) -> Any:
-        from tf_reference.backend import factory as make
+    It computes any number, and checks that it is given the official one.
+    """
+    if backend != "tf":
+        yield
+        return
+    from tf_reference import parameters
 
-        return make(stage, dtype, device)
+    counts = {**parameters.VERTICES, stage: len(inputs["mesh"])}
+    with swapped(parameters, "VERTICES", lambda _: counts):
+        yield
 
-    return factory
+
+class TensorFlow:
+    """The TensorFlow implementation, operation by operation, on any number of vertices."""
+
+    def __init__(self, stage: str, dtype: str, device: str) -> None:
+        from tf_reference.backend import factory
+
+        self._stage, self._inner = stage, factory(stage, dtype, device)
+
+    def run(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Any
+    ) -> np.ndarray:
+        """Run the stage forward."""
+        with as_many_vertices("tf", self._stage, inputs):
+            return self._inner.run(inputs, weights, listen)
 
 
 class TensorFlowGraph:
@@ -88,7 +111,8 @@ class TensorFlowGraph:
         from tf_reference.runtime import tf, tf_dtype
 
         dtype = tf_dtype(self._dtype)
-        prepared = network_inputs(self._stage, inputs, dtype)
+        with as_many_vertices("tf", self._stage, inputs):
+            prepared = network_inputs(self._stage, inputs, dtype)
         tensors = network_weights(self._stage, weights, dtype)
         network = {"coarse": coarse, "refine": refine}[self._stage]
 
@@ -184,7 +208,8 @@ def _main() -> None:
     def listen(tap: str, value: np.ndarray) -> None:
         taps[tap] = np.array(value)
 
-    mesh = backend.run(inputs, weights, listen)
+    with as_many_vertices(name, stage, inputs):
+        mesh = backend.run(inputs, weights, listen)
     with answered.open("wb") as stream:
         np.savez(stream, **{_MESH: mesh}, **taps)  # type: ignore[arg-type]
 

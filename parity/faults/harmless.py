@@ -197,10 +197,11 @@ FILES: tuple[Harmless, ...] = tuple(
     )
 )  # fmt: skip
 
+_COMPILED = ("graph_drb_blk1_layer_2.localgconv_2", "graph_drb_blk2_layer_5.localgconv_9")
 _NEEDS_TF = elsewhere.missing("tensorflow")
 LIBRARIES: tuple[Harmless, ...] = (
     Harmless("tf.eager", "TensorFlow, operation by operation", "library",
-             elsewhere.tensorflow(), skipped=_NEEDS_TF, small=True),
+             elsewhere.TensorFlow, skipped=_NEEDS_TF, small=True),
     Harmless("tf.graph", "TensorFlow, as one graph", "library",
              elsewhere.tensorflow_graph(), skipped=_NEEDS_TF),
     Harmless("tf.onednn_off", "TensorFlow without oneDNN", "library",
@@ -208,10 +209,11 @@ LIBRARIES: tuple[Harmless, ...] = (
     Harmless("tf.one_thread", "TensorFlow with one thread", "library",
              elsewhere.other_process("tf", TF_NUM_INTRAOP_THREADS="1",
                                      TF_NUM_INTEROP_THREADS="1"), skipped=_NEEDS_TF),
-    _torch("compiled.inductor", "graph convolutions compiled for the processor", "library",
-           variations.compiled("inductor"), stages=("refine",), skipped=elsewhere.no_compiler),
-    _torch("compiled.traced", "graph convolutions traced with their gradients", "library",
-           variations.compiled("aot_eager"), stages=("refine",)),
+    _torch("compiled.inductor", "two graph convolutions compiled for the processor", "library",
+           variations.compiled("inductor", *_COMPILED), stages=("refine",),
+           skipped=elsewhere.no_compiler),
+    _torch("compiled.traced", "two graph convolutions traced with their gradients", "library",
+           variations.compiled("aot_eager", *_COMPILED), stages=("refine",)),
 )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ CAMERAS: tuple[Fault, ...] = (
             expected=_projection(*_BOTH), injection=constant("projection.LAST_PIXEL", 224.0)),
     _camera("swap.rows_columns", "row and column swapped", operand="index order",
             expected=_projection(*_BOTH),
-            injection=views.pixels_through(lambda pixel: pixel.flip(2)), small=True),
+            injection=views.pixels_through(lambda pixel: pixel.flip(2))),
 )  # fmt: skip
 
 READING: tuple[Fault, ...] = (
@@ -125,7 +125,7 @@ READING: tuple[Fault, ...] = (
             injection=_statistic(_DEVIATION, lambda x: x.var(dim=0, unbiased=False))),
     _reader("swap.maximum", "minimum instead of maximum", operand="pooling statistic",
             expected=_projection("coarse"),
-            injection=_statistic(_HIGHEST, lambda x: x.amin(dim=0)), small=True),
+            injection=_statistic(_HIGHEST, lambda x: x.amin(dim=0))),
     _reader("reduction.median", "median instead of mean", operand="pooling statistic",
             expected=_projection("refine"),
             injection=_statistic(_MEAN, lambda x: x.median(dim=0).values)),
@@ -198,7 +198,7 @@ def _loss(
     name: str, description: str, operand: str, term: str, injection: Injection,
     stages: tuple[str, ...] = ("coarse",), **more: object,
 ) -> Fault:  # fmt: skip
-    expected = dict.fromkeys(stages, f"losses/{term}")
+    expected = dict.fromkeys(stages, f"losses/{term}" if term else "")
     return Fault(name, description, "loss", operand, ("loss", "gradient", "step"), "sofa", expected,
                  name, injection, **more)  # type: ignore[arg-type] # fmt: skip
 

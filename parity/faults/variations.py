@@ -1,5 +1,6 @@
 """Other ways of computing the same function: order of sums, memory layout, settings, autograd."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -43,17 +44,18 @@ def threads(count: int) -> Injection:
 
 def without_onednn() -> Injection:
     """Torch's own convolutions instead of oneDNN's."""
-    return Injection(around=(lambda: torch.backends.mkldnn.flags(enabled=False),))
+    switch: Any = torch.backends.mkldnn
+    # Not its context manager, which also sets flags that only other processors know.
+    return setting(lambda: switch.enabled, lambda on: switch.set_flags(_enabled=on), False)
 
 
 def with_gradients() -> Injection:
     """Forward runs with gradients recorded."""
 
-    @contextmanager
-    def off() -> Iterator[None]:
-        yield
+    def edit(network: Any) -> None:
+        network.forward = torch.enable_grad()(network.forward)
 
-    return Injection(around=(lambda: swapped(torch, "no_grad", lambda _: off),))
+    return Injection(network=edit)
 
 
 def every_convolution(function: Callable[[SameConv2d, Tensor], Tensor]) -> Injection:
@@ -215,8 +217,13 @@ def dense_supports(layer: GraphConvolution, x: Tensor, support: Support, relu: b
 
 def compressed_supports(layer: GraphConvolution, x: Tensor, support: Support, relu: bool) -> Tensor:
     """Sparse supports by compressed rows in place of coordinates."""
-    rows = [each.to_sparse_csr() if each is not None and each.is_sparse else each
-            for each in support]  # fmt: skip
+    with warnings.catch_warnings():
+        # That this kind of matrix is new in torch; it is old enough here.
+        warnings.simplefilter("ignore")
+        rows = [
+            each.to_sparse_csr() if each is not None and each.is_sparse else each
+            for each in support
+        ]
     return graphs.summed(layer, x, (rows[0], rows[1]), relu)
 
 
@@ -352,16 +359,22 @@ class Alone(TorchBackend):
         return mesh
 
 
-def compiled(compiler: str) -> Injection:
-    """Graph convolutions whose products are one function, compiled by ``compiler``."""
-    summed: Any = torch.compile(_summed, backend=compiler, dynamic=False)
+def compiled(compiler: str, *names: str) -> Injection:
+    """The named graph convolutions as one function, compiled by ``compiler``."""
+    compiled_once: list[Any] = []
 
     def function(layer: GraphConvolution, x: Tensor, support: Support, relu: bool) -> Tensor:
         assert support[0] is None, "a first support that is not the identity"
-        result: Tensor = summed(x, support[1], layer.weights_0, layer.weights_1, layer.bias)
+        with warnings.catch_warnings():
+            # The compiler's own modules warn of one another.
+            warnings.simplefilter("ignore")
+            if not compiled_once:
+                compiled_once.append(torch.compile(_summed, backend=compiler, dynamic=False))
+            given = (x, support[1], layer.weights_0, layer.weights_1, layer.bias)
+            result: Tensor = compiled_once[0](*given)
         return result.relu() if relu else result
 
-    return every_graph_convolution(function)
+    return graphs.computed(function, *names)
 
 
 def _summed(x: Tensor, matrix: Tensor, first: Tensor, second: Tensor, bias: Tensor) -> Tensor:
