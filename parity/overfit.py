@@ -7,10 +7,12 @@ step's draws depend on the seed and its number alone, and log rows after the sta
 
 import csv
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,18 @@ def _rows_until(path: Path, step: int) -> list[list[str]]:
     return [*rows[:1], *(row for row in rows[1:] if row and int(row[0]) <= step)]
 
 
+def _board(folder: Path, purge_step: int) -> Any:
+    """A writer of TensorBoard events that does not load TensorFlow.
+
+    TensorBoard imports it where it is installed, for its files alone, with half a screen of its
+    log; if there is a module ``notf`` it takes its own stand-in (``tensorboard.compat.tf``).
+    """
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
 class _Log:
     """``log.csv`` and TensorBoard events, a row a step."""
 
@@ -158,14 +172,12 @@ class _Log:
         self._events = (folder / "tensorboard", taken)
 
     def __enter__(self) -> "_Log":
-        from torch.utils.tensorboard import SummaryWriter
-
         with replacing(self._path) as temporary, temporary.open("w", newline="") as stream:
             csv.writer(stream).writerows(self._rows)
         self._stream = self._path.open("a", newline="")
         self._writer = csv.writer(self._stream)
         folder, taken = self._events
-        self._board = SummaryWriter(str(folder), purge_step=taken + 1)
+        self._board = _board(folder, purge_step=taken + 1)
         return self
 
     def add(self, number: int, losses: Mapping[str, float]) -> None:
