@@ -106,10 +106,12 @@ def explain_weights(old: Before, m: Array, v: Array, w: Array) -> str:
     """What a value that the formula does not give comes from, if it is something well known.
 
     The nearest of some other formulas, each with the graph's constants and with those that were
-    never rounded to float32, if it gives the step to a part in ten thousand.
+    never rounded to float32: one that gives the step within rounding, or else to a part in ten
+    thousand.
     """
     root = np.sqrt(np.maximum(v, 0.0))
-    found = {}
+    expected = check(old, m, v)
+    found: dict[str, tuple[bool, bool, float]] = {}
     for beta_1, beta_2, rate, where in (
         (BETA_1, BETA_2, old.rate, ""),
         (0.9, 0.999, float(f"{old.rate:.6g}"), " (and constants that are no float32 values)"),
@@ -128,13 +130,13 @@ def explain_weights(old: Before, m: Array, v: Array, w: Array) -> str:
             "without epsilon": official * m / np.where(root > 0, root, 1.0),
         }
         for words, change in others.items():
-            bound = check(old, m, v).w_bound + 1e-4 * np.abs(change)
-            if within(w, old.w - change, bound):
+            off = np.abs(w - (old.w - change))
+            if (off <= expected.w_bound + 1e-4 * np.abs(change)).all():
                 name = words + where if words else "constants that are no float32 values"
-                found[name] = float(np.abs(w - (old.w - change)).sum())
+                strict = bool((off <= expected.w_bound).all())
+                found[name] = (not strict, bool(where), float(off.sum()))
     if found:
         return min(found, key=lambda name: found[name])
-    expected = check(old, m, v)
     return proportional(expected.w - w, old.w, "weight decay beside the moments, as in AdamW: {}·w")
 
 

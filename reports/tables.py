@@ -11,6 +11,7 @@ from parity.result import Comparison, Flip, Side, TapResult
 from reports import wording
 from reports.message import basis, find, label, message, sentence
 
+STEP_PARTS = ("losses", "m", "v", "weights")
 MOST_FLIPS = 200  # in Markdown and HTML; report.json has them all
 
 _CSV_COLUMNS = (
@@ -72,6 +73,7 @@ def _kinds(comparison: Comparison) -> tuple[tuple[str, tuple[TapResult, ...]], .
         ("tap", comparison.taps),
         ("loss", comparison.losses),
         ("gradient", comparison.gradients),
+        ("step", comparison.steps),
     )
 
 
@@ -208,9 +210,11 @@ def markdown_text(
     blocks += ["## What was compared"]
     blocks += [markdown_table(("", "reference", "candidate", ""), sides)]
     for noun, entries in _kinds(comparison):
-        if entries:
+        # Of the steps' entries, thousands in all, a reader gets a row a step.
+        if entries and noun != "step":
             plural = {"tap": "Taps", "loss": "Losses", "gradient": "Gradients"}[noun]
             blocks += [f"## {plural}", _entry_table(comparison, noun, entries)]
+    blocks += _step_blocks(comparison)
     for path, caption in pictures:
         blocks += [f"![{markdown(caption)}]({path})", markdown(caption)]
     blocks += list(remarks)
@@ -232,6 +236,26 @@ def markdown_text(
         lines = "\n".join(wording.spelled_out(command) for command in commands)
         blocks += ["## Again", indented(lines)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _step_blocks(comparison: Comparison) -> list[str]:
+    if not comparison.step_summaries:
+        return []
+    heading = ("step", "total, reference", "total, candidate", "losses", "m", "v", "weights",
+               "statuses", "optimiser")  # fmt: skip
+    rows = []
+    for step in comparison.step_summaries:
+        first, second = step.total
+        totals = wording.pair(first, second, comparison.reference.dtype)
+        worst = [wording.difference(step.worst[name][1]) for name in STEP_PARTS]
+        tally = ", ".join(f"{count} {status}" for status, count in step.statuses.items())
+        rows.append((str(step.step), *totals, *worst, tally, markdown(step.optimiser)))
+    words = (
+        "The greatest difference of each kind over its own greatest magnitude: loss terms, Adam's "
+        "means of the gradient (m) and of its square (v), variables. What was found of single "
+        "variables is in taps.csv and report.json."
+    )
+    return ["## Training steps", words, markdown_table(heading, rows)]
 
 
 def _flip_blocks(comparison: Comparison) -> list[str]:
