@@ -34,7 +34,7 @@ _BOOT = (
 )
 SIZE = 540  # pixels of a panel's side
 _GREY = (178, 186, 196)
-_DIFFERENCES = LinearSegmentedColormap.from_list(
+DIFFERENCES = LinearSegmentedColormap.from_list(
     "difference", ["#e9e6dc", "#f2b56b", "#d9593d", "#8b1a56", "#1d0c3a"]
 )
 
@@ -120,7 +120,7 @@ def panels(
     """
     grey = np.tile(np.array(_GREY, np.uint8), (len(distance), 1))
     finite = np.where(np.isfinite(distance), distance, 0)
-    colours = (_DIFFERENCES(_norm(distance)(finite))[:, :3] * 255).round().astype(np.uint8)
+    colours = (DIFFERENCES(difference_norm(distance)(finite))[:, :3] * 255).round().astype(np.uint8)
     request: dict[str, Any] = {"size": np.int64(SIZE)}
     names = []
     for place, camera in cameras.items():
@@ -216,7 +216,8 @@ def _side_by_side(
     return Rendering(name, image(figure, "png"), " ".join([caption, *remarks]))
 
 
-def _norm(distance: NDArray[np.float64]) -> Normalize:
+def difference_norm(distance: NDArray[np.float64]) -> Normalize:
+    """From no distance to the greatest finite one."""
     finite = distance[np.isfinite(distance)]
     greatest = float(finite.max()) if finite.size else 0.0
     return Normalize(0.0, greatest or 1.0)
@@ -236,7 +237,11 @@ def _difference(
     sentences = []
     if finite.size and finite.max() > 0:
         bar = figure.colorbar(
-            ScalarMappable(_norm(distance), _DIFFERENCES), ax=axes, shrink=0.9, aspect=25, pad=0.02
+            ScalarMappable(difference_norm(distance), DIFFERENCES),
+            ax=axes,
+            shrink=0.9,
+            aspect=25,
+            pad=0.02,
         )
         bar.set_label(unit, parse_math=False)
         sentences.append(

@@ -1,0 +1,218 @@
+"""``table1``: the paper's Table 1 and Figures 1 and 2, done again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+
+from commands.console import Steps, print_json, steps
+from commands.loss_sources import (
+    Runs,
+    Subject,
+    load_checkpoints,
+    load_sampling,
+    load_subjects,
+    run_checkpoints,
+)
+from commands.options import PATH, STAGES, by_stage
+from commands.staging import staging
+from inputs.demo import DEMO_ITEMS, demo_item_path
+from inputs.hypotheses import build_hypotheses, load_hypotheses
+from inputs.sampling import draw
+from inputs.seeded import seeded_weights
+from inputs.template import Template, build_template, load_template
+from parity.loss_columns import Candidate, LossTable, Sampling, measure
+from parity.loss_weights import PRESETS
+from parity.mesh_difference import mesh_difference
+from parity.result import jsonable
+from reports.figures import image
+from reports.meshes import Meshes
+from reports.renderings import NotDrawnError
+from reports.table1 import (
+    KINDS,
+    SIDES,
+    Pair,
+    csv_text,
+    latex_text,
+    markdown_text,
+    table1_json,
+)
+from reports.table1_figures import item_figure
+from reports.table1_text import show
+from reports.tables import json_text
+from weight_conversion.errors import InputError
+from weight_conversion.formats import WeightSet
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Weights of ours and of the original by stage, and what runs them."""
+
+    weights: tuple[Mapping[str, WeightSet], Mapping[str, WeightSet]]
+    backends: tuple[str, str]
+
+
+@click.command("table1")
+@click.option("--item", "items", multiple=True, metavar="[NAME=]FOLDER",
+              help="Folder of an item; the project's plane and sofa by default.")  # fmt: skip
+@click.option("--weights", type=PATH, multiple=True,
+              help="Weights that both run; seeded ones by default.")  # fmt: skip
+@click.option("--ours", type=PATH, multiple=True, help="Weights that ours was trained to.")
+@click.option("--original", type=PATH, multiple=True,
+              help="Weights that the original was trained to.")  # fmt: skip
+@click.option("--backends", nargs=2, default=("torch", "tf"), show_default=True,
+              help="What runs ours and the original.")  # fmt: skip
+@click.option("--metagraph", multiple=True, metavar="[STAGE=]G.meta",
+              help="Exported graph, for the backend metagraph.")  # fmt: skip
+@click.option("--template", type=PATH, help="Official mesh template (.dat).")
+@click.option("--hypotheses", type=PATH, help="Official hypotheses (.dat).")
+@click.option("--views", default="0,6,7", show_default=True, help="Three view numbers.")
+@click.option("--stage", type=click.Choice([*STAGES, "both"]), default="both", show_default=True,
+              help="How far seeded weights are run.")  # fmt: skip
+@click.option("--out", type=PATH, help="Folder for table1.csv, .md, .tex, .json and figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(
+    items: tuple[str, ...],
+    weights: tuple[Path, ...],
+    ours: tuple[Path, ...],
+    original: tuple[Path, ...],
+    backends: tuple[str, str],
+    metagraph: tuple[str, ...],
+    template: Path | None,
+    hypotheses: Path | None,
+    views: str,
+    stage: str,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Set ours against the original: losses, mesh differences, and the paper's own numbers.
+
+    With --weights both run the same weights, which tells whether they are the same function. With
+    --ours and --original each runs what it was trained to, which tells whether training is the
+    same. Both may be given.
+    """
+    if bool(ours) is not bool(original):
+        raise InputError("table1", "one of --ours and --original", "both, or neither")
+    names = items or tuple(f"{name}={demo_item_path(name)}" for name in DEMO_ITEMS)
+    subjects = load_subjects(names, (), views)
+    chosen = _chosen(weights, ours, original, backends, stage)
+    shape = build_template() if template is None else load_template(template)
+    runs = Runs(
+        backends=(),
+        graphs=by_stage("--metagraph", metagraph),
+        template=shape,
+        hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
+        dtype="float32",
+        device="cpu",
+        coarse_meshes={},
+    )
+    sampling = load_sampling(None, 0, vertices_only=False)
+    with steps() as progress:
+        candidates = {
+            kind: _candidates(sides, subjects, runs, progress) for kind, sides in chosen.items()
+        }
+        with progress.task("measuring"):
+            pairs = [
+                _pair(kind, two, subjects, shape, template is not None, sampling)
+                for kind, found in candidates.items()
+                for two in found
+            ]
+    table = LossTable(
+        tuple(column for pair in pairs for column in (pair.ours, pair.original)),
+        PRESETS["paper"], sampling.described, frames_checked=True,
+    )  # fmt: skip
+    value = jsonable(table1_json(pairs, table))
+    if out is not None:
+        with staging(out) as folder:
+            texts = {"csv": csv_text(pairs), "md": markdown_text(pairs),
+                     "tex": latex_text(pairs), "json": json_text(value)}  # fmt: skip
+            for ending, text in texts.items():
+                (folder / f"table1.{ending}").write_text(text, encoding="utf-8")
+            for kind, found in candidates.items():
+                for two in found:
+                    _figure(folder / "figures", kind, two, subjects)
+    if as_json:
+        print_json(value)
+    else:
+        show(pairs, Console())
+
+
+def _chosen(
+    weights: Sequence[Path],
+    ours: Sequence[Path],
+    original: Sequence[Path],
+    backends: tuple[str, str],
+    stage: str,
+) -> dict[str, _Sides]:
+    """Which weights each side runs, by kind."""
+    found = {}
+    if weights or not ours:
+        if weights:
+            both = _loaded(weights)
+        else:
+            stages = STAGES if stage == "both" else (stage,)
+            both = {name: WeightSet(name, seeded_weights(name), 0, "seed 0") for name in stages}
+        found["same"] = _Sides((both, both), backends)
+    if ours:
+        found["apart"] = _Sides((_loaded(ours), _loaded(original)), backends)
+    return found
+
+
+def _loaded(paths: Sequence[Path]) -> Mapping[str, WeightSet]:
+    return load_checkpoints([str(path) for path in paths])[""]
+
+
+def _candidates(
+    sides: _Sides, subjects: Mapping[str, Subject], runs: Runs, progress: Steps
+) -> list[tuple[Candidate, Candidate]]:
+    """Ours and the original of each item."""
+    found = [
+        run_checkpoints({"": weights}, subjects, replace(runs, backends=(backend,)), progress)
+        for weights, backend in zip(sides.weights, sides.backends, strict=True)
+    ]
+    return list(zip(*found, strict=True))
+
+
+def _pair(
+    kind: str,
+    two: tuple[Candidate, Candidate],
+    subjects: Mapping[str, Subject],
+    template: Template,
+    template_given: bool,
+    sampling: Sampling,
+) -> Pair:
+    columns = [
+        measure(
+            replace(candidate, name=f"{side}, {kind}"), subjects[candidate.item].truth, template,
+            template_given=template_given, sampling=sampling,
+        )
+        for side, candidate in zip(SIDES, two, strict=True)
+    ]  # fmt: skip
+    numbers = draw(np.random.default_rng(0))
+    ours, original = columns
+    apart = mesh_difference(two[1].mesh, two[0].mesh, ours.surface, numbers)
+    return Pair(two[0].item, kind, ours, original, apart)
+
+
+def _figure(
+    folder: Path, kind: str, two: tuple[Candidate, Candidate], subjects: Mapping[str, Subject]
+) -> None:
+    ours, original = two
+    item = subjects[ours.item].item
+    assert ours.faces is not None
+    meshes = Meshes(original.mesh, ours.mesh, ours.faces)
+    try:
+        figure = item_figure(
+            f"{ours.item}: {KINDS[kind]}", None if item is None else item.images, meshes,
+            ("original", "ours"),
+        )  # fmt: skip
+    except NotDrawnError as problem:
+        folder.mkdir(exist_ok=True)
+        (folder / "not_drawn.txt").write_text(f"{problem}\n", encoding="utf-8")
+        return
+    folder.mkdir(exist_ok=True)
+    for form in ("png", "pdf"):
+        (folder / f"{ours.item}_{kind}.{form}").write_bytes(image(figure, form))
