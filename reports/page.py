@@ -17,7 +17,16 @@ from reports.message import basis, find, label, message, sentence
 from reports.palette import LOOKS
 from reports.payload import payload
 from reports.summary import Part, overall, worse
-from reports.tables import FLIP_HEADING, flip_row, flips_in_words, flips_shown, side_rows
+from reports.tables import (
+    FLIP_HEADING,
+    STEP_HEADING,
+    STEP_WORDS,
+    flip_row,
+    flips_in_words,
+    flips_shown,
+    side_rows,
+    step_rows,
+)
 from reports.told import coverage_rows, coverage_words, diagnosis_lines
 
 _RANKS = {status: rank for rank, status in enumerate(Status)}
@@ -112,7 +121,8 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
     """What the templates read of one comparison."""
     comparison = part.comparison
     first = find(comparison, comparison.first_divergence)
-    entries = comparison.entries
+    # The entries of steps, thousands in all, are rows of nothing: a step has one.
+    entries = comparison.taps + comparison.losses + comparison.gradients
     present = {entry.status for entry in entries}
     columns = _columns(comparison)
     indexed = list(enumerate(entries))
@@ -150,6 +160,9 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
         "taps": rows(indexed[:taps]),
         "losses": rows(indexed[taps : taps + losses]),
         "gradients": rows(indexed[taps + losses :]),
+        "steps": step_rows(comparison),
+        "step_heading": STEP_HEADING,
+        "step_words": STEP_WORDS,
         "flips": [flip_row(flip) for flip in flips_shown(comparison.flips)],
         "flip_heading": FLIP_HEADING,
         "flips_summary": flips_in_words(comparison) if comparison.flip_count else "",

@@ -43,6 +43,7 @@ def payload(
         InputError: a trace cannot be read.
     """
     first = find(comparison, comparison.first_divergence)
+    entries = comparison.taps + comparison.losses + comparison.gradients
     value: dict[str, Any] = jsonable(
         {
             "stage": wording.printable(comparison.stage),
@@ -50,10 +51,8 @@ def payload(
                 wording.printable(side.backend)
                 for side in (comparison.reference, comparison.candidate)
             ],
-            "first": next(
-                (i for i, entry in enumerate(comparison.entries) if entry is first), None
-            ),
-            "entries": [_entry(comparison, entry) for entry in comparison.entries],
+            "first": next((i for i, entry in enumerate(entries) if entry is first), None),
+            "entries": [_entry(comparison, entry) for entry in entries],
             "sources": {},
             "samples": [],
             "mesh": None,

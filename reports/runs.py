@@ -10,7 +10,7 @@ from parity.result import REPORT_SCHEMA, Status, Verdict, jsonable
 from weight_conversion.errors import InputError
 
 RUNS_SCHEMA = "p2m-parity-runs/1"
-SECTIONS = ("taps", "losses", "gradients")
+SECTIONS = ("taps", "losses", "gradients", "steps")
 NOTICED = 2.0
 """A difference that grew or shrank by more than this factor is worth telling."""
 

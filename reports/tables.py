@@ -238,24 +238,33 @@ def markdown_text(
     return "\n\n".join(blocks) + "\n"
 
 
-def _step_blocks(comparison: Comparison) -> list[str]:
-    if not comparison.step_summaries:
-        return []
-    heading = ("step", "total, reference", "total, candidate", "losses", "m", "v", "weights",
-               "statuses", "optimiser")  # fmt: skip
+STEP_HEADING = (
+    "step", "total, reference", "total, candidate", *STEP_PARTS, "statuses", "optimiser",
+)  # fmt: skip
+STEP_WORDS = (
+    "The greatest difference of each kind over its own greatest magnitude: loss terms, Adam's "
+    "means of the gradient (m) and of its square (v), variables. What was found of single "
+    "variables is in taps.csv and report.json."
+)
+
+
+def step_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """A row a training step, under ``STEP_HEADING``."""
     rows = []
     for step in comparison.step_summaries:
         first, second = step.total
         totals = wording.pair(first, second, comparison.reference.dtype)
         worst = [wording.difference(step.worst[name][1]) for name in STEP_PARTS]
         tally = ", ".join(f"{count} {status}" for status, count in step.statuses.items())
-        rows.append((str(step.step), *totals, *worst, tally, markdown(step.optimiser)))
-    words = (
-        "The greatest difference of each kind over its own greatest magnitude: loss terms, Adam's "
-        "means of the gradient (m) and of its square (v), variables. What was found of single "
-        "variables is in taps.csv and report.json."
-    )
-    return ["## Training steps", words, markdown_table(heading, rows)]
+        rows.append((str(step.step), *totals, *worst, tally, wording.printable(step.optimiser)))
+    return rows
+
+
+def _step_blocks(comparison: Comparison) -> list[str]:
+    if not comparison.step_summaries:
+        return []
+    rows = [(*cells[:-1], markdown(cells[-1])) for cells in step_rows(comparison)]
+    return ["## Training steps", STEP_WORDS, markdown_table(STEP_HEADING, rows)]
 
 
 def _flip_blocks(comparison: Comparison) -> list[str]:

@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
-from parity.result import Comparison, TapResult
+from parity.result import Comparison, TapResult, Verdict
 from reports.html import Picture
 from reports.page import PartPictures, report_page, summary_page
 from reports.summary import Part
+from reports.tables import STEP_PARTS
 
 Planted = Callable[[str], Comparison]
 
@@ -229,3 +231,25 @@ def test_summary_links_each_report(planted: Planted) -> None:
     assert {link[1:] for link in found.values("href") if link.startswith("#")} <= set(
         found.values("id")
     )
+
+
+def test_training_steps_have_a_row_each(planted: Planted) -> None:
+    summary = SimpleNamespace(
+        step=1, total=(0.5, 0.25), statuses={"agree": 3, "differ": 1}, optimiser="<b>Adam</b>",
+        worst=dict.fromkeys(STEP_PARTS, ("losses/total", 0.125)),
+    )  # fmt: skip
+    taps = planted("differ").taps
+    step = replace(taps[21], tap="steps/1/weights/KEY")
+    comparison = replace(
+        planted("agree"),
+        verdict=Verdict.DIFFER,
+        first_divergence="steps/1/weights/KEY",
+        steps=(step,) * 1000,
+        step_summaries=(summary,),
+    )
+    found = page(comparison)
+    assert len([name for name in found.values("data-entry") if name]) == 2 * 86  # graph, table
+    assert "3 agree, 1 differ" in found.words
+    assert "<b>Adam</b>" in found.words
+    assert "steps/1/weights/KEY  differ" in found.words
+    assert {link[1:] for link in found.values("href")} <= set(found.values("id"))
