@@ -1,0 +1,290 @@
+"""The two projections: coordinates, then statistics over the views of what lies under a point.
+
+A pixel coordinate within rounding of a cell's border may fall on either side, and the features then
+differ grossly. Such a row has several right values. All are computed, and the one nearest to what
+was observed counts: a row that is near none of them is wrong whatever was decided.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from parity.layers.context import Context
+from parity.layers.rounding import UNIT_ROUNDOFF, Evaluated
+from parity.pixels import bounded_pixels
+from parity.rounding import Bounded
+from weight_conversion.taps import TapRow
+
+LAST = 223.0
+COARSE_CELL = 4
+VARIANCE_FLOOR = float(np.float32(1e-6))
+ROWS = 4096
+"""Rows whose statistics are computed together: 3 views of 112 channels, 11 MB in float64."""
+MOST_ALTERNATIVES = 729
+"""Values tried for one row: three choices for each of six coordinates."""
+INTERPOLATION = 8.0
+"""Roundings of a weighted corner: two subtractions, the weight's product, the feature's, four
+additions."""
+
+Choice = tuple[float, float]
+"""A decision on one coordinate: floor and ceil; of the coarse stage the cell's number, twice."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A row whose nominal decision is not the one that the run took.
+
+    ``row``: of the tap; ``choices``: (view, axis 0 for h or 1 for w, the choice taken).
+    """
+
+    row: int
+    choices: tuple[tuple[int, int, Choice], ...]
+
+
+@dataclass(frozen=True)
+class Read(Evaluated):
+    """A projection's output, with the rows that were decided otherwise than nominally.
+
+    ``open_rows``: how many rows have no bounded decision, because a point lies in a camera's plane;
+    nothing is claimed about them unless both are NaN.
+    """
+
+    decided: tuple[Decided, ...] = ()
+    open_rows: int = 0
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """What differs between the stages: which choices a coordinate leaves, and what is read."""
+
+    choices: Callable[[float, float], tuple[Choice, ...]]
+    nominal: Callable[[np.ndarray], np.ndarray]
+    read: Callable[[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, float], Bounded]
+
+
+def projection(
+    row: TapRow, parents: list[np.ndarray], context: Context, observed: np.ndarray, dtype: str
+) -> Read:
+    """A projection of either stage, as far as ``observed``, a run's output, leaves it open."""
+    points, maps = parents[0].reshape(-1, 3), parents[1:]
+    reader = _COARSE if row.stage == "coarse" else _REFINE
+    at = bounded_pixels(points, context.cameras, dtype)
+    u = UNIT_ROUNDOFF[dtype] + UNIT_ROUNDOFF["float64"]
+    inside = np.clip(at.value, 0.0, LAST)
+    # A coordinate that is beyond the image for certain is clamped to its border, exactly.
+    certain = (at.value - at.error >= LAST) | (at.value + at.error <= 0.0)
+    error = np.where(certain, 0.0, at.error)
+    nominal = reader.nominal(inside)
+    value = np.empty((len(points), row.shape[-1]))
+    fixed = np.empty_like(value)
+    value[:, :3], fixed[:, :3] = points, 0.0
+    for start in range(0, len(points), ROWS):
+        part = slice(start, start + ROWS)
+        bounded = _statistics(
+            reader.read(maps, inside[:, part], error[:, part], nominal[:, part], u)
+        )
+        value[part, 3:], fixed[part, 3:] = bounded.value, bounded.error / u
+    ambiguous, open_rows = _ambiguous(reader, at, inside)
+    observed = observed.reshape(value.shape)
+    decided = []
+    for index in ambiguous:
+        found = _best(reader, maps, inside[:, index], error[:, index], at, index, observed, u)
+        best, worst, choices = found
+        if worst < _excess(observed[index, 3:], value[index, 3:], fixed[index, 3:] * u):
+            value[index, 3:], fixed[index, 3:] = best.value, best.error / u
+            decided.append(Decided(int(index), choices))
+    fixed[open_rows] = np.inf
+    unit = np.zeros(value.shape, np.float32)
+    shape = row.shape[1:] if row.stage == "coarse" else (row.shape[-1],)
+    return Read(
+        value.reshape(-1, *shape), unit, fixed, tuple(decided), int(np.count_nonzero(open_rows))
+    )
+
+
+def _ambiguous(reader: _Reader, at: Bounded, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with a coordinate near a border, and a mask of those without a bound at all."""
+    with np.errstate(invalid="ignore"):
+        low, high = np.clip(at.value - at.error, 0, LAST), np.clip(at.value + at.error, 0, LAST)
+        cell = COARSE_CELL if reader is _COARSE else 1
+        # An integer (a cell's border) lies between the two; both at the same place is certain.
+        near = (np.floor(high / cell) > np.floor(low / cell)) | (
+            (np.floor(low / cell) * cell == low) & (high > low)
+        )
+        wide = ~(at.error < 0.5) & ~np.isnan(at.value)
+    unbounded = wide.any(axis=(0, 2)) & ~np.isnan(at.value).any(axis=(0, 2))
+    near &= ~np.isnan(inside)
+    return np.flatnonzero(near.any(axis=(0, 2)) & ~unbounded), unbounded
+
+
+def _best(
+    reader: _Reader,
+    maps: list[np.ndarray],
+    inside: np.ndarray,
+    error: np.ndarray,
+    at: Bounded,
+    index: int,
+    observed: np.ndarray,
+    u: float,
+) -> tuple[Bounded, float, tuple[tuple[int, int, Choice], ...]]:
+    """The value of a row under the decisions that fit what was observed best."""
+    options: list[list[tuple[int, int, Choice]]] = []
+    for view, axis in product(range(inside.shape[0]), range(2)):
+        value, radius = float(at.value[view, index, axis]), float(at.error[view, index, axis])
+        found = reader.choices(value, radius) if np.isfinite(value) else ()
+        if len(found) > 1:
+            options.append([(view, axis, choice) for choice in found])
+    alternatives = list(_limited(product(*options)))
+    count = len(alternatives)
+    pixels = np.repeat(inside[:, None], count, axis=1)
+    nominal = np.repeat(reader.nominal(inside[:, None]), count, axis=1)
+    for number, alternative in enumerate(alternatives):
+        for view, axis, choice in alternative:
+            nominal[view, number, axis] = choice
+            pixels[view, number, axis] = np.clip(inside[view, axis], choice[0], choice[1])
+    radii = np.repeat(error[:, None], count, axis=1)
+    if reader is _COARSE:
+        pixels = np.repeat(inside[:, None], count, axis=1)
+    bounded = _statistics(reader.read(maps, pixels, radii, nominal, u))
+    excess = [
+        _excess(observed[index, 3:], bounded.value[number], bounded.error[number])
+        for number in range(count)
+    ]
+    best = int(np.argmin(excess))
+    chosen = Bounded(bounded.value[best], bounded.error[best], u)
+    return chosen, excess[best], alternatives[best]
+
+
+def _limited(
+    found: Iterator[tuple[tuple[int, int, Choice], ...]],
+) -> Iterator[tuple[tuple[int, int, Choice], ...]]:
+    for number, each in enumerate(found):
+        if number == MOST_ALTERNATIVES:
+            return
+        yield each
+
+
+def _excess(observed: np.ndarray, value: np.ndarray, error: np.ndarray) -> float:
+    """The greatest difference, in multiples of its bound."""
+    away = np.abs(observed - value)
+    alike = (observed == value) | (np.isnan(observed) & np.isnan(value))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(alike, 0.0, away / error)
+    return float(np.where(np.isnan(ratio), np.inf, ratio).max())
+
+
+def _statistics(features: Bounded) -> Bounded:
+    """Maximum, mean and deviation over views: (views, N, C) to (N, 3·C)."""
+    views = len(features.value)
+    u = features.u
+    parts = [Bounded(features.value[k], features.error[k], u) for k in range(views)]
+    count = Bounded.exact(np.float64(views), u)
+
+    def mean(of: list[Bounded]) -> Bounded:
+        total = of[0]
+        for each in of[1:]:
+            total = total + each
+        return total / count
+
+    middle = mean(parts)
+    away = [part - middle for part in parts]
+    variance = mean([each * each for each in away])
+    deviation = (variance + Bounded.exact(np.float64(VARIANCE_FLOOR), u)).sqrt()
+    # The maximum rounds nothing and is off by no more than one of its operands.
+    top = Bounded(features.value.max(axis=0), features.error.max(axis=0), u)
+    return Bounded(
+        np.concatenate([top.value, middle.value, deviation.value], axis=1),
+        np.concatenate([top.error, middle.error, deviation.error], axis=1),
+        u,
+    )
+
+
+def _coarse_choices(value: float, radius: float) -> tuple[Choice, ...]:
+    low, high = (
+        int(np.clip(edge, 0, LAST) // COARSE_CELL) for edge in (value - radius, value + radius)
+    )
+    return tuple((float(cell), float(cell)) for cell in range(low, high + 1))
+
+
+def _coarse_nominal(inside: np.ndarray) -> np.ndarray:
+    """Cells of the 56-map (…, 2 equal numbers); −1, a cell outside, for NaN."""
+    cell = np.floor(np.nan_to_num(inside, nan=-COARSE_CELL) / COARSE_CELL)
+    return np.stack([cell, cell], axis=-1)
+
+
+def _coarse_read(
+    maps: list[np.ndarray], _inside: np.ndarray, _error: np.ndarray, cells: np.ndarray, u: float
+) -> Bounded:
+    """Every view reads view 0's maps: the official index is divided as a whole."""
+    cell = cells[..., 0].astype(np.int64)
+    found = []
+    for level, feature_map in enumerate(maps):
+        index = cell // 2**level
+        right = ((index >= 0) & (index < feature_map.shape[1])).all(axis=2)
+        index = np.where(right[..., None], index, 0)
+        found.append(np.where(right[..., None], feature_map[0][index[..., 0], index[..., 1]], 0.0))
+    value = np.concatenate(found, axis=2)
+    return Bounded(value, np.zeros_like(value), u)
+
+
+def _refine_choices(value: float, radius: float) -> tuple[Choice, ...]:
+    low, high = np.clip(value - radius, 0, LAST), np.clip(value + radius, 0, LAST)
+    found: list[Choice] = []
+    for integer in range(int(np.ceil(low)), int(np.floor(high)) + 1):
+        found += [
+            (integer - 1.0, integer),
+            (float(integer), integer),
+            (float(integer), integer + 1.0),
+        ]
+    if not found:
+        return ((float(np.floor(low)), float(np.ceil(high))),)
+    return tuple(dict.fromkeys(pair for pair in found if pair[0] >= 0 and pair[1] <= LAST))
+
+
+def _refine_nominal(inside: np.ndarray) -> np.ndarray:
+    return np.stack([np.floor(inside), np.ceil(inside)], axis=-1)
+
+
+def _refine_read(
+    maps: list[np.ndarray], inside: np.ndarray, error: np.ndarray, corners: np.ndarray, u: float
+) -> Bounded:
+    """Between four corners; all weights are 0 at an integer, beyond the border all is 0."""
+    values, errors = [], []
+    views = np.arange(len(inside))[:, None]
+    known = ~np.isnan(corners).any(axis=(2, 3))
+    whole = np.nan_to_num(corners, nan=0.0).astype(np.int64)
+    for level, feature_map in enumerate(maps):
+        scale = 2**level
+        size = feature_map.shape[1]
+        at = inside / scale
+        floor, ceil = whole[..., 0] // scale, -(-whole[..., 1] // scale)
+        padded = np.pad(feature_map, ((0, 0), (0, 1), (0, 1), (0, 0)))
+        (h0, w0), (h1, w1) = (
+            (np.clip(edge[..., 0], 0, size), np.clip(edge[..., 1], 0, size))
+            for edge in (floor, ceil)
+        )
+        below, above = at - floor, ceil - at
+        weight = [above[..., 0:1], below[..., 0:1]], [above[..., 1:2], below[..., 1:2]]
+        f00, f10, f01, f11 = (
+            padded[views, h, w] for h, w in ((h0, w0), (h1, w0), (h0, w1), (h1, w1))
+        )
+        (ah, bh), (aw, bw) = weight
+        terms = [ah * aw * f00, bh * aw * f10, ah * bw * f01, bh * bw * f11]
+        value = ((terms[0] + terms[1]) + terms[2]) + terms[3]
+        along_h = np.abs(aw * (f10 - f00) + bw * (f11 - f01))
+        along_w = np.abs(ah * (f01 - f00) + bh * (f11 - f10))
+        eh, ew = error[..., 0:1] / scale, error[..., 1:2] / scale
+        crossed = eh * ew * np.abs(f00 - f10 - f01 + f11)
+        arithmetic = INTERPOLATION * u * sum(np.abs(term) for term in terms)
+        # Where floor and ceil are the same integer nothing depends on the coordinate.
+        same = [(floor[..., k] == ceil[..., k])[..., None] for k in range(2)]
+        bound = along_h * eh + along_w * ew + crossed + arithmetic
+        bound = np.where(same[0] | same[1], 0.0, bound)
+        values.append(np.where(known[..., None], value, np.nan))
+        errors.append(bound)
+    return Bounded(np.concatenate(values, axis=2), np.concatenate(errors, axis=2), u)
+
+
+_COARSE = _Reader(_coarse_choices, _coarse_nominal, _coarse_read)
+_REFINE = _Reader(_refine_choices, _refine_nominal, _refine_read)
