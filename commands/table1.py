@@ -12,6 +12,7 @@ from commands.console import Steps, print_json, steps
 from commands.loss_sources import (
     Runs,
     Subject,
+    labelled,
     load_checkpoints,
     load_sampling,
     load_subjects,
@@ -40,18 +41,21 @@ from reports.table1 import (
     markdown_text,
     table1_json,
 )
-from reports.table1_figures import item_figure
+from reports.table1_figures import curves_figure, item_figure, read_log
 from reports.table1_text import show
 from reports.tables import json_text
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
 
+Weights = Mapping[str, Mapping[str, WeightSet]]
+"""By item, "" for all others, and stage."""
+
 
 @dataclass(frozen=True)
 class _Sides:
-    """Weights of ours and of the original by stage, and what runs them."""
+    """Weights of ours and of the original, and what runs them."""
 
-    weights: tuple[Mapping[str, WeightSet], Mapping[str, WeightSet]]
+    weights: tuple[Weights, Weights]
     backends: tuple[str, str]
 
 
@@ -60,9 +64,9 @@ class _Sides:
               help="Folder of an item; the project's plane and sofa by default.")  # fmt: skip
 @click.option("--weights", type=PATH, multiple=True,
               help="Weights that both run; seeded ones by default.")  # fmt: skip
-@click.option("--ours", type=PATH, multiple=True, help="Weights that ours was trained to.")
-@click.option("--original", type=PATH, multiple=True,
-              help="Weights that the original was trained to.")  # fmt: skip
+@click.option("--ours", multiple=True, metavar="[ITEM=]W", help="What ours was trained to.")
+@click.option("--original", multiple=True, metavar="[ITEM=]W",
+              help="What the original was trained to.")  # fmt: skip
 @click.option("--backends", nargs=2, default=("torch", "tf"), show_default=True,
               help="What runs ours and the original.")  # fmt: skip
 @click.option("--metagraph", multiple=True, metavar="[STAGE=]G.meta",
@@ -77,8 +81,8 @@ class _Sides:
 def command(
     items: tuple[str, ...],
     weights: tuple[Path, ...],
-    ours: tuple[Path, ...],
-    original: tuple[Path, ...],
+    ours: tuple[str, ...],
+    original: tuple[str, ...],
     backends: tuple[str, str],
     metagraph: tuple[str, ...],
     template: Path | None,
@@ -92,7 +96,8 @@ def command(
 
     With --weights both run the same weights, which tells whether they are the same function. With
     --ours and --original each runs what it was trained to, which tells whether training is the
-    same. Both may be given.
+    same: weights of `overfit` in either framework, from the same start; the curves of its log.csv
+    beside them are drawn. Both may be given.
     """
     if bool(ours) is not bool(original):
         raise InputError("table1", "one of --ours and --original", "both, or neither")
@@ -134,6 +139,7 @@ def command(
             for kind, found in candidates.items():
                 for two in found:
                     _figure(folder / "figures", kind, two, subjects)
+            _curves(folder / "figures", subjects, ours, original)
     if as_json:
         print_json(value)
     else:
@@ -142,8 +148,8 @@ def command(
 
 def _chosen(
     weights: Sequence[Path],
-    ours: Sequence[Path],
-    original: Sequence[Path],
+    ours: Sequence[str],
+    original: Sequence[str],
     backends: tuple[str, str],
     stage: str,
 ) -> dict[str, _Sides]:
@@ -151,29 +157,35 @@ def _chosen(
     found = {}
     if weights or not ours:
         if weights:
-            both = _loaded(weights)
+            both: Weights = load_checkpoints([str(path) for path in weights])
         else:
             stages = STAGES if stage == "both" else (stage,)
-            both = {name: WeightSet(name, seeded_weights(name), 0, "seed 0") for name in stages}
+            seeded = {name: WeightSet(name, seeded_weights(name), 0, "seed 0") for name in stages}
+            both = {"": seeded}
         found["same"] = _Sides((both, both), backends)
     if ours:
-        found["apart"] = _Sides((_loaded(ours), _loaded(original)), backends)
+        found["apart"] = _Sides((load_checkpoints(ours), load_checkpoints(original)), backends)
     return found
-
-
-def _loaded(paths: Sequence[Path]) -> Mapping[str, WeightSet]:
-    return load_checkpoints([str(path) for path in paths])[""]
 
 
 def _candidates(
     sides: _Sides, subjects: Mapping[str, Subject], runs: Runs, progress: Steps
 ) -> list[tuple[Candidate, Candidate]]:
     """Ours and the original of each item."""
-    found = [
-        run_checkpoints({"": weights}, subjects, replace(runs, backends=(backend,)), progress)
-        for weights, backend in zip(sides.weights, sides.backends, strict=True)
-    ]
-    return list(zip(*found, strict=True))
+    found = []
+    for name, subject in subjects.items():
+        two = []
+        for weights, backend in zip(sides.weights, sides.backends, strict=True):
+            chosen = weights.get(name) or weights.get("")
+            if chosen is None:
+                raise InputError(
+                    "table1", f"no weights for {name}", f"{name}=W, or W for all items"
+                )
+            two += run_checkpoints(
+                {"": chosen}, {name: subject}, replace(runs, backends=(backend,)), progress
+            )
+        found.append((two[0], two[1]))
+    return found
 
 
 def _pair(
@@ -216,3 +228,21 @@ def _figure(
     folder.mkdir(exist_ok=True)
     for form in ("png", "pdf"):
         (folder / f"{ours.item}_{kind}.{form}").write_bytes(image(figure, form))
+
+
+def _curves(
+    folder: Path, subjects: Mapping[str, Subject], ours: Sequence[str], original: Sequence[str]
+) -> None:
+    """The losses of each item's training, where both sides' logs lie beside their weights."""
+    logs = []
+    for values in (ours, original):
+        given = dict(labelled(value) for value in values)
+        logs.append({name: path.parent / "log.csv" for name, path in given.items()})
+    for name in subjects:
+        both = [found.get(name) or found.get("") for found in logs]
+        if all(path is not None and path.is_file() for path in both):
+            figure = curves_figure(name, dict(zip(SIDES, (read_log(path) for path in both if path),
+                                                  strict=True)))  # fmt: skip
+            folder.mkdir(exist_ok=True)
+            for form in ("png", "pdf"):
+                (folder / f"{name}_training.{form}").write_bytes(image(figure, form))
