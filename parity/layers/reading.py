@@ -70,6 +70,9 @@ def projection(
     """A projection of either stage, as far as ``observed``, a run's output, leaves it open."""
     points, maps = parents[0].reshape(-1, 3), parents[1:]
     reader = _COARSE if row.stage == "coarse" else _REFINE
+    if reader is _REFINE:
+        # A row and a column of zeros stand for all beyond the border.
+        maps = [np.pad(each, ((0, 0), (0, 1), (0, 1), (0, 0))) for each in maps]
     at = bounded_pixels(points, context.cameras, dtype)
     u = UNIT_ROUNDOFF[dtype] + UNIT_ROUNDOFF["float64"]
     inside = np.clip(at.value, 0.0, LAST)
@@ -249,17 +252,16 @@ def _refine_nominal(inside: np.ndarray) -> np.ndarray:
 def _refine_read(
     maps: list[np.ndarray], inside: np.ndarray, error: np.ndarray, corners: np.ndarray, u: float
 ) -> Bounded:
-    """Between four corners; all weights are 0 at an integer, beyond the border all is 0."""
+    """Between four corners of bordered maps; all weights are 0 at an integer."""
     values, errors = [], []
     views = np.arange(len(inside))[:, None]
     known = ~np.isnan(corners).any(axis=(2, 3))
     whole = np.nan_to_num(corners, nan=0.0).astype(np.int64)
     for level, feature_map in enumerate(maps):
         scale = 2**level
-        size = feature_map.shape[1]
+        size = feature_map.shape[1] - 1
         at = inside / scale
         floor, ceil = whole[..., 0] // scale, -(-whole[..., 1] // scale)
-        padded = np.pad(feature_map, ((0, 0), (0, 1), (0, 1), (0, 0)))
         (h0, w0), (h1, w1) = (
             (np.clip(edge[..., 0], 0, size), np.clip(edge[..., 1], 0, size))
             for edge in (floor, ceil)
@@ -267,7 +269,7 @@ def _refine_read(
         below, above = at - floor, ceil - at
         weight = [above[..., 0:1], below[..., 0:1]], [above[..., 1:2], below[..., 1:2]]
         f00, f10, f01, f11 = (
-            padded[views, h, w] for h, w in ((h0, w0), (h1, w0), (h0, w1), (h1, w1))
+            feature_map[views, h, w] for h, w in ((h0, w0), (h1, w0), (h0, w1), (h1, w1))
         )
         (ah, bh), (aw, bw) = weight
         terms = [ah * aw * f00, bh * aw * f10, ah * bw * f01, bh * bw * f11]
