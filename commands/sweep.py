@@ -56,7 +56,7 @@ def command(
     """Overfit items under designed deviations and interventions, and count the spikes.
 
     Finished runs are kept and an interrupted one goes on where it was: give the same command again,
-    on any day. OUT/study.json, OUT/study.md and OUT/figures hold the results.
+    on any day. OUT/study.json, OUT/study.md and OUT/study.png hold the results.
     """
     if not summary:
         inputs = _inputs(items, truths, template)

@@ -114,13 +114,13 @@ def sentences(report: dict[str, Any]) -> list[str]:
         f"({percent(report['spike_rate'])}): the angles around them add up to less than "
         f"{np.degrees(SPIKE):.0f}°."
     ]
-    shift = report["support_shift"]
-    if shift["irregular"] and shift["r2"] > 0.5:
+    mode = report["degree_mode"]
+    if mode["irregular"] and mode["r2"] > 0.5:
         found.append(
-            f"{percent(shift['r2'])} of the residuals of the {shift['irregular']} vertices without "
-            f"exactly six neighbours are a shift along the first camera's rays by "
-            f"{shift['share']:.2f} times the defect of the graph convolution's support: see "
-            "docs/spikes.md."
+            f"The {mode['irregular']} vertices without exactly six neighbours stand off along the "
+            f"first camera's rays by {mode['strength']:.2f} × (√(neighbours/6) − 1) of their "
+            f"distance; that is {percent(mode['r2'])} of their residuals' squares. "
+            "docs/spikes.md says why."
         )
     return found + [f"Note: {note}." for note in report["notes"]]
 

@@ -56,7 +56,7 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def write(found: Diagnosis, mesh: Float64, faces: Int64, folder: Path) -> str:
-    """Write ``diagnosis.json``, ``.md``, ``paths.png``, ``mesh.png``; or why there is no picture."""
+    """Write ``diagnosis.json``, ``.md``, ``paths.png``, ``mesh.png``; why that is missing."""
     text = json.dumps(jsonable(found.report), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "diagnosis.json").write_text(text + "\n", encoding="utf-8")
     (folder / "paths.png").write_bytes(paths_figure(found))

@@ -14,10 +14,10 @@ from reports.figures import image
 from reports.tables import markdown, markdown_table
 from weight_conversion.atomic import replacing
 
-_HEADING = ("run", "blocks", "spikes", "of irregular", "share", "chamfer", "rows levelled after")
+_HEADING = ("run", "blocks", "spikes", "of irregular", "strength", "chamfer", "rows levelled after")
 _WORDS = {
     "irregular_spikes": "spikes at irregular vertices",
-    "share": "share of the support's defect",
+    "strength": "strength of the √degree mode",
     "chamfer": "chamfer of the last block, ×3000",
 }
 
@@ -30,7 +30,7 @@ def run_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
             str(run["blocks"]),
             str(run["spikes"]),
             f"{run['irregular_spikes']}/{run['irregular']}",
-            f"{run['share']:.2f}",
+            f"{run['strength']:.2f}",
             f"{run['chamfer']:.2f}",
             str(run["afterwards"]["level_rows"]["spikes"]),
         )
@@ -106,7 +106,7 @@ def write_study(result: dict[str, Any], folder: Path) -> None:
 
 
 def history_figure(runs: Sequence[dict[str, Any]]) -> bytes:
-    """A PNG: spikes and the share along each run's training."""
+    """A PNG: spikes and the mode's strength along each run's training."""
     with style.context(["default", {"font.size": 9, "axes.spines.top": False,
                                     "axes.spines.right": False}]):  # fmt: skip
         figure = Figure(figsize=(9, 4 + 0.09 * len(runs)), layout="constrained")
@@ -117,9 +117,9 @@ def history_figure(runs: Sequence[dict[str, Any]]) -> bytes:
             line = {"color": f"C{place % 10}", "linestyle": ("-", "--", ":")[place // 10 % 3]}
             spikes = [row["irregular_spikes"] for row in run["history"]]
             left.plot(at, spikes, label=run["name"], **line)
-            right.plot(at, [row["share"] for row in run["history"]], **line)
+            right.plot(at, [row["strength"] for row in run["history"]], **line)
         left.set_ylabel("spikes among the irregular vertices")
-        right.set_ylabel("share of positions that the support's defect multiplies")
+        right.set_ylabel("strength of the √degree mode")
         for axes in (left, right):
             axes.set_xlabel("step")
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7)

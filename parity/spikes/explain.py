@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
 from inputs.cameras import IMAGE_SIZE, project
@@ -21,7 +20,7 @@ from inputs.graphs import normalised_laplacian
 from inputs.item import Item
 from parity.spikes.residuals import Residuals
 from parity.spikes.spike import angle_sums
-from parity.spikes.topology import REGULAR, Topology
+from parity.spikes.topology import Topology
 
 BINS = 10
 """Groups of a continuous property."""
@@ -119,19 +118,12 @@ def known_beforehand(
     """
     edges = topology.adjacency
     degrees = topology.degrees.astype(np.float64)
-    irregular = np.flatnonzero(topology.degrees != REGULAR)
     found = [
         Property("unpooling level", topology.levels, False),
         Property("number of neighbours", topology.degrees, False),
         Property("neighbours' number of neighbours", edges @ degrees / degrees, True),
         Property("support row defect", topology.row_defect, True),
     ]
-    if len(irregular):
-        away = dijkstra(edges, unweighted=True, indices=irregular, min_only=True)
-        found.append(Property("edges to an irregular vertex", away.astype(np.int64), False))
-    old = np.flatnonzero(topology.levels == 0)
-    away = dijkstra(edges, unweighted=True, indices=old, min_only=True)
-    found.append(Property("edges to a vertex of level 0", away.astype(np.int64), False))
     if template is None:
         found += _graph_place(topology)
     else:

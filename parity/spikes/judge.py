@@ -13,7 +13,7 @@ from inputs.meshes import load_mesh, obj_triangles
 from inputs.template import FACES, VERTICES, Template
 from parity.spikes.explain import explain, from_positions, known_beforehand, rows_of
 from parity.spikes.health import health_of
-from parity.spikes.residuals import Residuals, by_level, residuals_of, shift_of
+from parity.spikes.residuals import Residuals, by_level, degree_mode_of, residuals_of
 from parity.spikes.topology import Topology, topology_of
 from weight_conversion.errors import InputError
 
@@ -74,7 +74,7 @@ def judge(source: MeshSource, against: Against) -> Judged:
         truth = against.ground_truth.points.astype(np.float64)
     beforehand = known_beforehand(topology, start, against.item)
     afterwards = from_positions(residuals, topology, against.item, truth)
-    shift = shift_of(residuals, topology)
+    mode = degree_mode_of(residuals, topology)
     report: dict[str, Any] = {
         "schema": SPIKES_SCHEMA,
         "mesh": source.name,
@@ -87,7 +87,7 @@ def judge(source: MeshSource, against: Against) -> Judged:
         "by_neighbours": _by_neighbours(residuals, topology),
         "explained_by": rows_of(explain(residuals, beforehand)),
         "explained_by_positions": rows_of(explain(residuals, afterwards)),
-        "support_shift": {"share": shift.share, "r2": shift.r2, "irregular": shift.vertices},
+        "degree_mode": {"strength": mode.strength, "r2": mode.r2, "irregular": mode.vertices},
         "health": health_of(residuals, topology, cameras),
         "spiky_vertices": np.flatnonzero(residuals.spiky).tolist(),
     }
@@ -113,7 +113,7 @@ def _topology(source: MeshSource, against: Against) -> tuple[Topology, list[str]
         topology = topology_of(faces, count)
     except InputError as error:
         raise InputError(source.name, str(error)) from error
-    if topology.note:
+    if topology.note and count != VERTICES[0]:
         notes.append(f"levels unknown, all vertices counted as level 0: {topology.note}")
     elif count == VERTICES[2] and len(topology.unpooling) != 2:
         notes.append("the triangles come from another number of unpoolings than two")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from inputs.files import Float64
@@ -64,7 +65,11 @@ class Patching:
         bisected = [self._bisect(place, tell) for place in places]
         single: dict[str, Float64] = {}
         for name in taps:
-            single[name] = self._removed({name: self._reference.values[name]})
+            theirs = self._reference.values[name]
+            if torch.equal(theirs, self._run.values[name]):
+                single[name] = np.zeros(len(self._mine))
+            else:
+                single[name] = self._removed({name: theirs})
             tell()
         return [
             Patched(found, {name: float(share[place]) for name, share in single.items()})

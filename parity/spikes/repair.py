@@ -3,10 +3,10 @@
 Two ways. *neighbours*: every spike goes where the mean of its neighbours is, all at once (the
 discrete harmonic surface with all other vertices held), again until none is left or nothing gets
 better; only spikes move. What was the true surface there is lost: a spike holds no trace of it, so
-the result is the smoothest guess. *shift*: the vertices without exactly six neighbours, spiky or
-not, are moved back along the first camera's rays by the shift that the support's defect gave them
-(``residuals.Shift``). It undoes a known cause and keeps what a vertex has of its own, but is
-offered only where that cause explains most of what is there.
+the result is the smoothest guess. *degree*: the vertices without exactly six neighbours, spiky or
+not, are moved back along the first camera's rays by what the graph convolution's smoothest mode
+moved them (``residuals.DegreeMode``). It undoes a known cause and keeps what a vertex has of its
+own, but is offered only where that cause explains most of what is there.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ from scipy.sparse.linalg import spsolve
 from inputs.files import Float64
 from inputs.sampling import draw_samples, points_on
 from parity.mesh_losses import chamfer
-from parity.spikes.residuals import residuals_of, shift_of
+from parity.spikes.residuals import degree_displacement, degree_mode_of, residuals_of
 from parity.spikes.spike import spikes
-from parity.spikes.topology import REGULAR, Topology
+from parity.spikes.topology import Topology
 from weight_conversion.errors import InputError
 
-METHODS = ("neighbours", "shift")
+METHODS = ("neighbours", "degree")
 ROUNDS = 10
 LEAST_EXPLAINED = 0.9
-"""Share of the irregular vertices' residuals that the shift must explain to be undone."""
+"""Share of the irregular vertices' residuals that the mode must explain to be undone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,12 @@ def repair(
         truth: (N, 3) ground truth in the same frame.
 
     Raises:
-        InputError: ``shift`` for a mesh whose spikes have another cause, or an unknown method.
+        InputError: ``degree`` for a mesh whose spikes have another cause, or an unknown method.
     """
     if method == "neighbours":
         repaired = _to_neighbours(vertices, topology)
-    elif method == "shift":
-        repaired = _shifted_back(vertices, topology)
+    elif method == "degree":
+        repaired = _degree_taken_out(vertices, topology)
     else:
         raise InputError("--method", repr(method), " or ".join(METHODS))
     return Repair(repaired, _report(vertices, repaired, topology, method, truth))
@@ -98,20 +98,17 @@ def _harmonic(vertices: Float64, topology: Topology, free: np.ndarray) -> Float6
     return result
 
 
-def _shifted_back(vertices: Float64, topology: Topology) -> Float64:
+def _degree_taken_out(vertices: Float64, topology: Topology) -> Float64:
     found = residuals_of(vertices, topology)
-    shift = shift_of(found, topology)
-    if shift.r2 < LEAST_EXPLAINED:
+    mode = degree_mode_of(found, topology)
+    if mode.r2 < LEAST_EXPLAINED:
         raise InputError(
-            "--method shift",
-            f"the support's defect explains {100 * shift.r2:.0f} % of the irregular vertices' "
-            "residuals",
+            "--method degree",
+            f"√degree explains {100 * mode.r2:.0f} % of the irregular vertices' residuals",
             f"{100 * LEAST_EXPLAINED:.0f} %, or --method neighbours",
         )
-    irregular = topology.degrees != REGULAR
-    centre = found.vertices - found.vectors
-    back = np.where(irregular[:, None], shift.share * topology.row_defect[:, None] * centre, 0.0)
-    return np.asarray(vertices + back)
+    off = degree_displacement(found.vertices - found.vectors, topology)
+    return np.asarray(vertices - mode.strength * off)
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""Umbrella residuals of a mesh, its spikes by level, and the shift that irregular vertices get."""
+"""Umbrella residuals of a mesh, its spikes by level, and what irregular vertices have in common."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,21 +32,22 @@ class Residuals:
 
 
 @dataclass(frozen=True)
-class Shift:
-    """How far irregular vertices are shifted as the graph convolution's support predicts.
+class DegreeMode:
+    """How far irregular vertices stand off as the graph convolution's smoothest mode has them.
 
-    A graph convolution whose input is the same at all vertices gives x W_0 + (defect − 1) x W_1,
-    defect being ``Topology.row_defect``. Where a share g of a position p is made by the second
-    term, a vertex with a defect is off by −g · defect · p: along the ray from the first camera,
-    whose centre is the frame's origin.
+    The smoothest thing that L = I − D^-½ A D^-½ knows, L x = 0, is not a constant but x = √degree.
+    A network that puts out its mesh's place in that mode has a vertex of degree d at √(d/6) times
+    the place p of its neighbours, which have six: off by (√(d/6) − 1) p, along the ray from the
+    first camera, whose centre is the frame's origin.
 
     Attributes:
-        share: g, fitted to the residuals of the irregular vertices by least squares.
+        strength: the multiple of that displacement that fits the residuals of the irregular
+            vertices best (least squares): 0 for none of it, 1 for all of it.
         r2: the share of these residuals' squares that the fit explains.
         vertices: how many irregular vertices there are.
     """
 
-    share: float
+    strength: float
     r2: float
     vertices: int
 
@@ -88,26 +89,30 @@ def by_level(found: Residuals, topology: Topology) -> list[dict[str, Any]]:
     return rows
 
 
-def shift_of(found: Residuals, topology: Topology) -> Shift:
-    """The shift of the vertices that have another number of neighbours than six."""
+def degree_mode_of(found: Residuals, topology: Topology) -> DegreeMode:
+    """The mode's strength at the vertices that have another number of neighbours than six."""
     irregular = topology.degrees != REGULAR
     if not irregular.any():
-        return Shift(0.0, 0.0, 0)
-    centre = (found.vertices - found.vectors)[irregular]
-    predicted = -topology.row_defect[irregular, None] * centre
+        return DegreeMode(0.0, 0.0, 0)
+    predicted = degree_displacement(found.vertices - found.vectors, topology)[irregular]
     actual = found.vectors[irregular]
     squares = float((predicted * predicted).sum())
-    share = float((predicted * actual).sum()) / squares if squares else 0.0
+    strength = float((predicted * actual).sum()) / squares if squares else 0.0
     whole = float((actual * actual).sum())
-    rest = float(((actual - share * predicted) ** 2).sum())
-    return Shift(share, 1.0 - rest / whole if whole else 0.0, int(irregular.sum()))
+    rest = float(((actual - strength * predicted) ** 2).sum())
+    return DegreeMode(strength, 1.0 - rest / whole if whole else 0.0, int(irregular.sum()))
+
+
+def degree_displacement(places: Float64, topology: Topology) -> Float64:
+    """(√(degree/6) − 1) times places (V, 3): zero where a vertex has six neighbours."""
+    return np.asarray((np.sqrt(topology.degrees / REGULAR) - 1.0)[:, None] * places)
 
 
 def summary(found: Residuals, topology: Topology) -> dict[str, Any]:
     """What a study follows along a training."""
     irregular = topology.degrees != REGULAR
     old = topology.levels == 0
-    shift = shift_of(found, topology)
+    mode = degree_mode_of(found, topology)
 
     def median(where: np.ndarray) -> float:
         return float(np.median(found.lengths[where])) if where.any() else float("nan")
@@ -119,7 +124,7 @@ def summary(found: Residuals, topology: Topology) -> dict[str, Any]:
         "irregular_spikes": int(found.spiky[irregular].sum()),
         "median_irregular": median(irregular),
         "median_regular_level_0": median(old & ~irregular),
-        "share": shift.share,
-        "share_r2": shift.r2,
+        "strength": mode.strength,
+        "strength_r2": mode.r2,
         "by_level": by_level(found, topology),
     }

@@ -13,7 +13,7 @@ from weight_conversion.errors import InputError
 
 STUDY_SCHEMA = "p2m-parity-spike-study/1"
 
-RESPONSES = ("irregular_spikes", "share", "chamfer")
+RESPONSES = ("irregular_spikes", "strength", "chamfer")
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ def run_row(result: dict[str, Any]) -> dict[str, Any]:
         "spikes": final["spikes"],
         "irregular_spikes": final["irregular_spikes"],
         "spike_rate": final["spike_rate"],
-        "share": final["share"],
-        "share_r2": final["share_r2"],
+        "strength": final["strength"],
+        "strength_r2": final["strength_r2"],
         "chamfer": last["losses"][f"chamfer_{block}"],
         "by_level": final["by_level"],
         "afterwards": {
-            name: {key: row[key] for key in ("spikes", "irregular_spikes", "share")}
+            name: {key: row[key] for key in ("spikes", "irregular_spikes", "strength")}
             for name, row in result["afterwards"].items()
         },
         "history": [
@@ -93,7 +93,7 @@ def run_row(result: dict[str, Any]) -> dict[str, Any]:
                 "step": row["step"],
                 "spikes": row["spikes"],
                 "irregular_spikes": row["irregular_spikes"],
-                "share": row["share"],
+                "strength": row["strength"],
                 "median_irregular": row["median_irregular"],
                 "chamfer": row["losses"][f"chamfer_{block}"],
             }

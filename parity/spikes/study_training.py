@@ -161,6 +161,10 @@ class StudyTrainer:
             with torch.no_grad():
                 maps = self._maps = self.network.encode(self._images)
         wanted = self.settings.blocks
+        given = (self._images, self._cameras, self._mesh, self._graph)
+        if wanted == 3:
+            blocks: list[BlockMeshes] = self.network(*given, maps=maps)
+            return blocks
         found: list[BlockMeshes] = []
         before = [self._mesh]
 
@@ -172,7 +176,7 @@ class StudyTrainer:
 
         handles = [layer.register_forward_hook(take) for layer in coordinate_layers(self.network)]
         try:
-            self.network(self._images, self._cameras, self._mesh, self._graph, maps=maps)
+            self.network(*given, maps=maps)
         except _DoneError:
             pass
         finally:

@@ -1,0 +1,149 @@
+"""``spikes``, ``spikes repair``, ``spikes diagnose`` and ``sweep`` as a user runs them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from inputs.demo import demo_item_path
+from inputs.meshes import load_mesh, obj_triangles, save_obj
+from inputs.seeded import seeded_weights
+from inputs.template import build_template
+from parity_tests.commands.cli import assert_trouble, p2m
+from weight_conversion.formats import WeightSet, save_weights
+
+PLANE = demo_item_path("plane")
+PLANTED = [3, 80, 1500]
+
+
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a mesh that has three spikes, and one that has none."""
+    folder = tmp_path_factory.mktemp("meshes")
+    template = build_template()
+    vertices = template.coordinates.astype(np.float64)
+    for pairs in template.unpooling:
+        vertices = np.concatenate([vertices, vertices[pairs].mean(axis=1)])
+    save_obj(folder / "smooth.obj", vertices, template.faces[2])
+    np.save(folder / "smooth.npy", vertices)
+    vertices[PLANTED] += 0.6 * (vertices[PLANTED] - [0.0, 0.0, -0.8])
+    save_obj(folder / "spiky.obj", vertices, template.faces[2])
+    np.save(folder / "odd.npy", vertices[:100])
+    save_obj(folder / "open.obj", vertices, template.faces[1])
+    return folder
+
+
+def test_json_is_the_contracts(meshes: Path) -> None:
+    done = p2m("spikes", meshes / "spiky.obj", meshes / "smooth.npy", "--json", "--item", PLANE)
+    assert done.status == 0, done.stderr
+    assert done.stderr == ""
+    spiky, smooth = json.loads(done.stdout)
+    assert spiky["spikes"] == 3
+    assert spiky["spike_rate"] == pytest.approx(3 / 2466)
+    assert spiky["spiky_vertices"] == PLANTED
+    assert [row["level"] for row in spiky["by_level"]] == [0, 1, 2]
+    assert [row["vertices"] for row in spiky["by_level"]] == [156, 462, 1848]
+    assert [row["spikes"] for row in spiky["by_level"]] == [2, 0, 1]
+    assert all(row["median_residual"] > 0 for row in spiky["by_level"])
+    shares = [row["r2"] for row in spiky["explained_by"]]
+    assert shares == sorted(shares, reverse=True)
+    names = {row["property"] for row in spiky["explained_by"]}
+    assert {"unpooling level", "number of neighbours", "template z"} <= names
+    assert not names & {row["property"] for row in spiky["explained_by_positions"]}
+    assert smooth["spikes"] == 0
+    assert "no triangles in the file" in smooth["notes"][0]
+
+
+def test_tables_and_pictures(meshes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = p2m("spikes", meshes / "spiky.obj", "--out", out)
+    assert done.status == 0, done.stderr
+    assert "3 of 2466 vertices are spikes" in done.stdout
+    assert "by number of neighbours" in done.stdout
+    names = {path.name for path in out.iterdir()}
+    written = {"spikes.json", "spikes.md", "01-spiky.csv", "01-spiky-residuals.png"}
+    assert written <= names
+    rows = (out / "01-spiky.csv").read_text().splitlines()
+    assert len(rows) == 2467
+    spikes = [int(row.split(",")[0]) for row in rows[1:] if row.split(",")[3] == "1"]
+    assert spikes == PLANTED
+    assert "01-spiky.png" in names or "no rendering" in done.stdout
+
+
+def test_repair_writes_the_mesh_and_says_what_moved(meshes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "repaired.obj"
+    done = p2m("spikes", "repair", meshes / "spiky.obj", "--out", out, "--json",
+               "--ground-truth", meshes / "smooth.npy")  # fmt: skip
+    assert done.status == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert sorted(row["vertex"] for row in report["moved"]) == PLANTED
+    assert report["spikes_after"] == 0
+    assert report["chamfer_after"] < report["chamfer_before"]
+    before, after = load_mesh(meshes / "spiky.obj"), load_mesh(out)
+    assert np.flatnonzero((before != after).any(axis=1)).tolist() == PLANTED
+    faces = obj_triangles(meshes / "spiky.obj", 2466)
+    assert np.array_equal(obj_triangles(out, 2466), faces)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("spikes",), "MESH"),
+        (("spikes", "{0}/none.obj"), "none.obj: no such file"),
+        (("spikes", "{0}/odd.npy"), "odd.npy: 100 vertices and no triangles"),
+        (("spikes", "{0}/open.obj"), "1848 vertices are in no triangle"),
+        (("spikes", "{0}/smooth.obj", "--item", "{0}"), "is not an item"),
+        (("spikes", "{0}/smooth.obj", "--ground-truth", "{0}/a.xyz"), "expected --item as well"),
+        (("spikes", "repair", "{0}/smooth.obj", "--out", "{0}/x.stl"), "has suffix '.stl'"),
+        (("spikes", "repair", "{0}/spiky.obj", "--out", "{0}/x.obj", "--method", "degree"),
+         "or --method neighbours"),
+        (("spikes", "diagnose", "--item", "{0}", "--weights", "{0}/none.pt"), "none.pt"),
+        (("sweep", "--out", "{0}/none", "--summary"), "none: no such folder"),
+        (("sweep", "--out", "{0}/s", "--item", "{0}"), "is not an item"),
+        (("sweep", "--out", "{0}/s", "--ground-truth", "b={0}/smooth.npy"), "plane, sofa"),
+    ],
+)  # fmt: skip
+def test_misuse_is_one_line(meshes: Path, arguments: tuple[str, ...], words: str) -> None:
+    before = sorted(meshes.rglob("*"))
+    outcome = p2m(*(argument.format(meshes) for argument in arguments))
+    assert_trouble(outcome, words)
+    assert sorted(meshes.rglob("*")) == before
+
+
+def test_diagnose_names_the_row_of_a_corrupted_trace(tmp_path: Path) -> None:
+    weights, clean = tmp_path / "w.safetensors", tmp_path / "clean.h5"
+    arrays = dict(seeded_weights("coarse", 0))
+    save_weights(weights, WeightSet("coarse", arrays, None, "test"))
+    done = p2m("trace", "coarse", "--backend", "torch", "--weights", weights, "--item", PLANE,
+               "--out", clean)  # fmt: skip
+    assert done.status == 0, done.stderr
+    spoilt = tmp_path / "spoilt.h5"
+    shutil.copy(clean, spoilt)
+    with h5py.File(spoilt, "r+") as file:
+        file["taps/graph_conv_blk2_5_layer_21"][77] += 5.0
+    out = tmp_path / "out"
+    done = p2m("spikes", "diagnose", "--weights", weights, "--item", PLANE, "--trace", spoilt,
+               "--reference", clean, "--most", "1", "--out", out, "--json")  # fmt: skip
+    assert done.status == 0, done.stderr
+    origin = json.loads(done.stdout)["origin"]
+    assert (origin["tap"], origin["vertex"]) == ("graph_conv_blk2_5_layer_21", 77)
+    assert {"diagnosis.json", "diagnosis.md", "paths.png"} <= {each.name for each in out.iterdir()}
+
+
+def test_sweep_resumes_and_sums_up(tmp_path: Path) -> None:
+    arguments = ("sweep", "--out", tmp_path / "study", "--design", "small", "--blocks", "1",
+                 "--steps", "2", "--frozen-cnn", "--item", f"plane={PLANE}")  # fmt: skip
+    first = p2m(*arguments)
+    assert first.status == 0, first.stderr
+    assert "official.plane.seed0" in first.stdout
+    result = tmp_path / "study/official.plane.seed0/result.json"
+    written = result.stat().st_mtime_ns
+    again = p2m(*arguments, "--json")
+    assert again.status == 0, again.stderr
+    assert result.stat().st_mtime_ns == written
+    assert len(json.loads(again.stdout)["runs"]) == 2
+    assert (tmp_path / "study/study.png").exists()
+    assert_trouble(p2m(*arguments, "--learning-rate", "1e-3"), "holds another run")
