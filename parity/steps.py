@@ -11,7 +11,14 @@ from parity.backends import BackendChoice
 from parity.learners import LearningSettings, Stepper, stepper
 from parity.record import RunInputs
 from parity.result import Comparison, Status, TapResult, Verdict
-from parity.steps_judge import Judged, Variable, loss_findings, statuses, variable_findings
+from parity.steps_judge import (
+    CANCELLING,
+    Judged,
+    Variable,
+    loss_findings,
+    statuses,
+    variable_findings,
+)
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
 from weight_conversion.weights import WEIGHTS
@@ -162,14 +169,18 @@ class _Lockstep:
             weights = {key: value for key, (value, _, _) in self.old.items()}
             own = self.candidate.gradients(weights, samples)
         findings = []
+        layers: dict[str, float] = {}
         for key in self.keys:
             reference, candidate = self.reference.variable(key), self.candidate.variable(key)
             self._check(step, key, candidate)
+            # A layer's weights come before its bias.
+            layer = key.rpartition("/")[0]
+            layers[layer] = max(layers.get(layer, 0.0), float(np.abs(reference[1]).max()))
             gradient = None if own is None else _own(own, key, candidate[0].shape)
+            floor = layers[layer] if any(name in key for name in CANCELLING) else 0.0
+            old, old_m = self.old[key], self.old_m[key]
             findings.append(
-                variable_findings(
-                    step, key, reference, candidate, self.old[key], self.old_m[key], gradient
-                )
+                variable_findings(step, key, reference, candidate, old, old_m, gradient, floor)
             )
             self.old[key], self.old_m[key] = candidate, reference[1]
         groups = {"losses": loss_findings(step, losses, other)}

@@ -37,13 +37,19 @@ TRAJECTORY = {
     "refine": {"float32": 2e-5, "float64": 1e-9},
 }
 """How far, of a variable's greatest magnitude, two trajectories may part and count as together:
-in float32 what a run may differ in anything (``verdict``), in float64 what issue 4 asks for, eight
+in float32 what a run may differ in anything (``verdict``), in float64 what issue 4 asks for, seven
 orders above its roundoff."""
 
-GRADIENT_ROUNDING = {"coarse": 4e-4, "refine": 9e-2}
-"""How far two right float32 gradients of the same state may differ, of the greatest magnitude:
-twice what the authors' own graph in float32 was measured to differ from itself in float64 (1.8e-4
-and 4.2e-2, with the pixels that rounding flips), because both sides may be off."""
+GRADIENT_ROUNDING = {"coarse": 3 * 9.3e-4, "refine": 3 * 1.1e-3}
+"""How far two right float32 gradients of the same state may differ, RMS over RMS: three times the
+worst of the authors' own graph against float64 in five runs that differ in nothing that matters
+(docs/gradients.md). That holds ReLUs that flip, which no limit for rounding alone does: three of
+12.5 million move a gradient of the demo sofa by 6e-4 of its greatest magnitude."""
+
+CANCELLING = ("localgconv_6_vars/bias", "localgconv_12_vars/bias")
+"""Gradients of biases before the softmax, which adds up to 0 over the hypotheses: nothing is left
+of their sums but what clipped logits leave, and at worst rounding. They are measured by the layer's
+weights, whose gradients are sums of the same terms, times features of order 1."""
 
 AMPLIFIED = "rounding amplified by training; the optimiser's own step is right"
 PARTED = "beyond what float64 rounding explains, and nothing before it differs"
@@ -95,8 +101,8 @@ def loss_findings(
             note = f"not in the {absent[0]}"
             found.append(Finding(TapResult(tap, 0, Status.MISSING, (), "", note=note), "losses"))
             continue
-        pair = (np.array(side[name], step.dtype) for side in (reference, candidate))
-        found.append(Finding(_measured(tap, step, *pair), "losses"))
+        r, c = (np.array(side[name], step.dtype) for side in (reference, candidate))
+        found.append(Finding(_measured(tap, step, r, c), "losses"))
     return found
 
 
@@ -108,6 +114,7 @@ def variable_findings(
     old: Variable,
     old_reference_m: NDArray[np.generic],
     own: NDArray[np.generic] | None,
+    floor: float = 0.0,
 ) -> tuple[Finding, Finding, Finding]:
     """First moment, second moment and value of one variable after the step.
 
@@ -119,6 +126,7 @@ def variable_findings(
         old: the candidate's before the step.
         old_reference_m: the reference's first moment before the step.
         own: the candidate's gradient at its own state before the step, where it was computed.
+        floor: what the first moment is measured by at least, see ``CANCELLING``.
     """
     start = before(old, step.number, step.rate, step.dtype)
     w, m, v = (each.astype(np.float64) for each in candidate)
@@ -126,9 +134,10 @@ def variable_findings(
     yardstick = implied_gradient(
         old_reference_m.astype(np.float64), reference[1].astype(np.float64)
     )
+    parts = zip(("", "m/", "v/"), reference, candidate, (0.0, floor, floor**2), strict=True)
     entries = [
-        _measured(f"steps/{step.number}/{part}{key}", step, *pair)
-        for part, pair in zip(("", "m/", "v/"), zip(reference, candidate, strict=True), strict=True)
+        _measured(f"steps/{step.number}/{part}{key}", step, r, c, least)
+        for part, r, c, least in parts
     ]
     defects = {"w": "", "m": "", "v": ""}
     if not within(w, expected.w, expected.w_bound):
@@ -198,7 +207,7 @@ def _with_status(step: Judged, finding: Finding, tainted: bool) -> TapResult:
     if step.number == 1 and gradient:
         limit = GRADIENT_ROUNDING[step.stage]
         # Written so that NaN is no rounding.
-        rounding = entry.max_rel is not None and entry.max_rel <= limit
+        rounding = entry.rms_rel is not None and entry.rms_rel <= limit
         status = Status.ROUNDING if rounding else Status.DIFFER
         return replace(entry, status=status, limit=limit, note="" if rounding else GRADIENT)
     return replace(entry, status=Status.INHERITED, note=AMPLIFIED)
@@ -209,7 +218,11 @@ def _together(entry: TapResult, step: Judged) -> bool:
 
 
 def _measured(
-    tap: str, step: Judged, reference: NDArray[np.generic], candidate: NDArray[np.generic]
+    tap: str,
+    step: Judged,
+    reference: NDArray[np.generic],
+    candidate: NDArray[np.generic],
+    floor: float = 0.0,
 ) -> TapResult:
     """Both sides' difference, its status AGREE until it is judged."""
     base = TapResult(tap, 0, Status.AGREE, reference.shape, str(candidate.dtype))
@@ -223,7 +236,7 @@ def _measured(
     delta = np.abs(c - r)
     delta[np.isnan(delta) & np.isnan(r) & np.isnan(c)] = 0.0
     top = int(delta.argmax())
-    scale = float(np.abs(r).max())
+    scale = max(float(np.abs(r).max()), floor)
     return replace(
         base,
         size=r.size,
@@ -234,7 +247,7 @@ def _measured(
         candidate=float(c[top]),
         scale=scale,
         max_rel=relative(float(delta[top]), scale),
-        rms_rel=relative(_norm(delta), _norm(r)),
+        rms_rel=relative(_norm(delta), max(_norm(r), floor)),
         limit=step.limit,
     )
 

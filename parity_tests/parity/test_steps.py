@@ -10,6 +10,7 @@ import pytest
 from parity.result import Comparison, Side, Status, Verdict
 from parity.steps import StepsResult, compare_steps, with_steps
 from parity.steps_adam import BETA_1, BETA_2, EPSILON
+from parity.steps_judge import Judged, statuses, variable_findings
 from weight_conversion.errors import InputError
 from weight_conversion.weights import WEIGHTS
 
@@ -218,3 +219,44 @@ def test_the_verdict_of_a_comparison_holds_the_steps() -> None:
     assert with_steps(earlier, lockstep("float64", Toy("float64", "epsilon"))).first_divergence == (
         "cnn.conv2d_1"
     )
+
+
+@pytest.mark.parametrize(
+    ("floor", "missing", "status"),
+    [(0.5, 0.0, Status.AGREE), (0.0, 0.0, Status.DIFFER), (0.5, 1e-4, Status.DIFFER)],
+    ids=["measured-by-the-layer", "by-itself", "really-missing"],
+)
+def test_a_gradient_that_cancels_has_the_scale_of_its_layer(
+    floor: float, missing: float, status: Status
+) -> None:
+    """A bias before the softmax: what is left of its gradient is another rounding on each side."""
+    step = Judged("refine", "float64", 1, RATE)
+    zero = np.zeros(1)
+    sides = []
+    for gradient in (3e-17 + missing, -2e-17):
+        m, v = gradient * (1 - BETA_1), gradient**2 * (1 - BETA_2)
+        rate = float(np.float32(RATE)) * np.sqrt(1 - BETA_2) / (1 - BETA_1)
+        w = 2.0 - rate * m / (np.sqrt(v) + EPSILON)
+        sides.append((np.array([w]), np.array([m]), np.array([v])))
+    old = (np.array([2.0]), zero, zero)
+    found = variable_findings(step, "bias", sides[0], sides[1], old, zero, None, floor)
+    first, *_ = statuses(step, found, tainted=False)
+    assert (first.tap, first.status) == ("steps/1/m/bias", status)
+
+
+def test_a_gross_gradient_in_float32_is_no_rounding() -> None:
+    """Without gradients of its own a candidate's first step is held against the reference's."""
+    result = lockstep("float32", Doubled("float32", own=False), steps=1)
+    assert first(result) == f"steps/1/m/{KEYS[0]}"
+    entry = next(entry for entry in result.entries if entry.status is Status.DIFFER)
+    assert entry.note == "the gradient differs"
+
+
+class Doubled(Toy):
+    """A gradient that counts twice."""
+
+    def step(self, samples: Any = None) -> dict[str, float]:
+        return {"total": super().step(samples)["total"] / 2}
+
+    def gradient(self, key: str, w: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return 2 * super().gradient(key, w, noise)
