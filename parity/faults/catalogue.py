@@ -61,7 +61,6 @@ CATALOGUE: tuple[Fault, ...] = (
         operand="precision",
         expected=PROJECTION,
         injection=views.camera(CameraModel(world=through(torch.float16))),
-        small=True,
     ),
     _fault(
         id="half_image",
@@ -133,7 +132,7 @@ CATALOGUE: tuple[Fault, ...] = (
         id="block1_unregularised",
         description="in block 1 Laplace counts a fifth and move nothing",
         part="loss",
-        operand="weight",
+        operand="constant",
         shows_in=("loss", "gradient", "step"),
         expected=_of_block("laplace"),
         injection=terms.scaled({"laplace_1": 0.2, "move_1": 0.0}),
@@ -144,7 +143,7 @@ CATALOGUE: tuple[Fault, ...] = (
         description="the refine stage trained with a coarse loss: edge 359, Laplace a fifth and no "
         "move in block 1, move 50 in block 2",
         part="loss",
-        operand="weight",
+        operand="constant",
         shows_in=("loss", "gradient", "step"),
         expected={"refine": "losses/edge_1"},
         injection=_both(
@@ -228,7 +227,7 @@ CATALOGUE: tuple[Fault, ...] = (
         id="grid_sample",
         description="torch's grid_sample, border padding, aligned corners",
         part="projection",
-        operand="border pixels",
+        operand="integer pixels",
         probe="integer",
         expected=_only(PROJECTION, REFINE),
         injection=views.interpolated(views.grid_sampled),
@@ -240,7 +239,6 @@ CATALOGUE: tuple[Fault, ...] = (
         operand="constant",
         expected=PROJECTION,
         injection=constant("projection.CENTRE", 111.5),
-        small=True,
     ),
     _fault(
         id="no_std",

@@ -88,7 +88,7 @@ _SETTING = partial(_torch, kind="settings")
 _MEMORY = partial(_torch, kind="memory")
 
 SETTINGS: tuple[Harmless, ...] = (
-    _SETTING("threads.1", "one thread", injection=variations.threads(1), small=True),
+    _SETTING("threads.1", "one thread", injection=variations.threads(1)),
     _SETTING("threads.2", "two threads", injection=variations.threads(2)),
     _SETTING("onednn.off", "torch without oneDNN", injection=variations.without_onednn()),
     _SETTING("deterministic", "torch's deterministic algorithms",

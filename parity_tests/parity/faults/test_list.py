@@ -8,7 +8,7 @@ import pytest
 
 from inputs.sampling import BLOCK_LEVELS
 from parity.faults.catalogue import CATALOGUE
-from parity.faults.fault import GROUPS, PIPELINE, Fault
+from parity.faults.fault import GROUPS, OPERANDS, PIPELINE, Fault
 from parity.faults.faults import FAULTS, PIPELINES
 from parity.faults.harmless import HARMLESS, Harmless
 from parity.faults.harness import jobs
@@ -51,7 +51,7 @@ def test_every_observed_deviation_is_in_the_catalogue(shared: Path) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
 def test_a_fault_says_where_it_shows(fault: Fault) -> None:
     assert fault.probe in PROBES
-    assert fault.operand
+    assert fault.operand in OPERANDS
     assert fault.description
     assert fault.dtype in ("float64", "float32")
     assert fault.shows_in
@@ -94,6 +94,10 @@ def test_every_operand_class_and_both_stages_are_mutated() -> None:
         assert sum(stage in each.stages for each in layer_mutations()) > 10
         layers = {name for each in layer_mutations() for name in each.expected.values()}
         assert len(layers) > 20, "the rules' layers do not spread"
+
+
+def test_every_operand_has_a_fault() -> None:
+    assert {each.operand for each in FAULTS} == set(OPERANDS)
 
 
 def test_the_list_is_the_same_every_time() -> None:
