@@ -25,13 +25,16 @@ RESULT, STATE = "result.json", "state.npz"
 MEASURE_EVERY = 20
 SAVE_EVERY = 100
 
-AFTERWARDS: dict[str, frozenset[str]] = {
-    "as_trained": frozenset(),
-    "level_rows": frozenset({"level_rows"}),
-    "level_rows_coordinates": frozenset({"level_rows_coordinates"}),
-    "level_rows_hidden": frozenset({"level_rows_hidden"}),
+_ROWS = frozenset({"level_rows", "level_rows_coordinates", "level_rows_hidden"})
+
+AFTERWARDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "as_trained": (frozenset(), frozenset()),
+    "level_rows": (frozenset({"level_rows"}), frozenset()),
+    "level_rows_coordinates": (frozenset({"level_rows_coordinates"}), frozenset()),
+    "level_rows_hidden": (frozenset({"level_rows_hidden"}), frozenset()),
+    "official_rows": (frozenset(), _ROWS),
 }
-"""Changes of the finished network, without any further training."""
+"""Changes of the finished network, switched on and off, without any further training."""
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -84,7 +87,7 @@ def run_plan(
         "run": identity,
         "history": history,
         "afterwards": {
-            name: _measured(trainer, topology, changes) for name, changes in AFTERWARDS.items()
+            name: _measured(trainer, topology, *changes) for name, changes in AFTERWARDS.items()
         },
     }
     with replacing(folder / RESULT) as temporary:
@@ -125,9 +128,12 @@ def _identity(plan: Plan, inputs: RunInputs) -> dict[str, Any]:
 
 
 def _measured(
-    trainer: StudyTrainer, topology: Topology, changes: frozenset[str] = frozenset()
+    trainer: StudyTrainer,
+    topology: Topology,
+    extra: frozenset[str] = frozenset(),
+    without: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    mesh = trainer.meshes(changes)[-1]
+    mesh = trainer.meshes(extra, without)[-1]
     return summary(residuals_of(mesh, topology), topology)
 
 

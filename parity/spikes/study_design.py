@@ -30,7 +30,7 @@ INTERVENTION_RUNS: dict[str, frozenset[str]] = {
 }
 """Runs that look for the cause: the official settings, the port, and one change to either."""
 
-CONFIRMATION_RUNS = ("official", "port", "port+level_rows", "level_rows")
+CONFIRMATION_RUNS = ("official", "level_rows", "port", "port+level_rows", "bias_at_centre")
 """Both directions, for items and seeds that were not used to find the cause."""
 
 SMALL_RUNS = ("official", "level_rows")

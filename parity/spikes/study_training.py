@@ -140,9 +140,11 @@ class StudyTrainer:
             self.network.cnn.requires_grad_(False)
 
     @contextmanager
-    def _deviating(self, extra: frozenset[str] = frozenset()) -> Iterator[None]:
-        """The run's changes of the forward pass, and ``extra`` ones, in force."""
-        on = self._on | extra
+    def _deviating(
+        self, extra: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+    ) -> Iterator[None]:
+        """The run's changes of the forward pass in force, ``extra`` ones too, others not."""
+        on = (self._on | extra) - without
         with ExitStack() as stack:
             stack.enter_context(full_precision())
             stack.enter_context(reproducible(self._backend.device))
@@ -230,9 +232,11 @@ class StudyTrainer:
         left_out = {"total"} | ({"decay"} if "coupled_l2" in self._on else set())
         return torch.stack([term for name, term in terms.items() if name not in left_out]).sum()
 
-    def meshes(self, extra: frozenset[str] = frozenset()) -> list[np.ndarray]:
-        """The output mesh of each block as the network is now, with ``extra`` changes in force."""
-        with torch.no_grad(), self._deviating(extra):
+    def meshes(
+        self, extra: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+    ) -> list[np.ndarray]:
+        """The output mesh of each block as the network is now, some changes added or left out."""
+        with torch.no_grad(), self._deviating(extra, without):
             return [as_array(block.after) for block in self._blocks()]
 
     def weights(self) -> dict[str, np.ndarray]:

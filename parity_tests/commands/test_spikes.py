@@ -7,16 +7,32 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from click import ClickException
+from click.testing import CliRunner
 
+from commands.main import cli
 from inputs.demo import demo_item_path
 from inputs.meshes import load_mesh, obj_triangles, save_obj
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
 from parity_tests.commands.cli import assert_trouble, p2m
+from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, save_weights
 
 PLANE = demo_item_path("plane")
 PLANTED = [3, 80, 1500]
+
+
+def told(*arguments: object) -> str:
+    """What the command prints.
+
+    Raises:
+        InputError, ClickException: as the command does; the command line makes one line of them.
+    """
+    done = CliRunner().invoke(cli, [str(each) for each in arguments], standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+    return str(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +53,8 @@ def meshes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_json_is_the_contracts(meshes: Path) -> None:
-    done = p2m("spikes", meshes / "spiky.obj", meshes / "smooth.npy", "--json", "--item", PLANE)
-    assert done.status == 0, done.stderr
-    assert done.stderr == ""
-    spiky, smooth = json.loads(done.stdout)
+    text = told("spikes", meshes / "spiky.obj", meshes / "smooth.npy", "--json", "--item", PLANE)
+    spiky, smooth = json.loads(text)
     assert spiky["spikes"] == 3
     assert spiky["spike_rate"] == pytest.approx(3 / 2466)
     assert spiky["spiky_vertices"] == PLANTED
@@ -59,10 +73,9 @@ def test_json_is_the_contracts(meshes: Path) -> None:
 
 def test_tables_and_pictures(meshes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = p2m("spikes", meshes / "spiky.obj", "--out", out)
-    assert done.status == 0, done.stderr
-    assert "3 of 2466 vertices are spikes" in done.stdout
-    assert "by number of neighbours" in done.stdout
+    text = told("spikes", meshes / "spiky.obj", "--out", out)
+    assert "3 of 2466 vertices are spikes" in text
+    assert "by number of neighbours" in text
     names = {path.name for path in out.iterdir()}
     written = {"spikes.json", "spikes.md", "01-spiky.csv", "01-spiky-residuals.png"}
     assert written <= names
@@ -70,15 +83,14 @@ def test_tables_and_pictures(meshes: Path, tmp_path: Path) -> None:
     assert len(rows) == 2467
     spikes = [int(row.split(",")[0]) for row in rows[1:] if row.split(",")[3] == "1"]
     assert spikes == PLANTED
-    assert "01-spiky.png" in names or "no rendering" in done.stdout
+    assert "01-spiky.png" in names or "no rendering" in text
 
 
 def test_repair_writes_the_mesh_and_says_what_moved(meshes: Path, tmp_path: Path) -> None:
     out = tmp_path / "repaired.obj"
-    done = p2m("spikes", "repair", meshes / "spiky.obj", "--out", out, "--json",
-               "--ground-truth", meshes / "smooth.npy")  # fmt: skip
-    assert done.status == 0, done.stderr
-    report = json.loads(done.stdout)
+    text = told("spikes", "repair", meshes / "spiky.obj", "--out", out, "--json",
+                "--ground-truth", meshes / "smooth.npy")  # fmt: skip
+    report = json.loads(text)
     assert sorted(row["vertex"] for row in report["moved"]) == PLANTED
     assert report["spikes_after"] == 0
     assert report["chamfer_after"] < report["chamfer_before"]
@@ -91,7 +103,7 @@ def test_repair_writes_the_mesh_and_says_what_moved(meshes: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("spikes",), "MESH"),
+        (("spikes",), "Missing parameter: meshes"),
         (("spikes", "{0}/none.obj"), "none.obj: no such file"),
         (("spikes", "{0}/odd.npy"), "odd.npy: 100 vertices and no triangles"),
         (("spikes", "{0}/open.obj"), "1848 vertices are in no triangle"),
@@ -108,27 +120,32 @@ def test_repair_writes_the_mesh_and_says_what_moved(meshes: Path, tmp_path: Path
 )  # fmt: skip
 def test_misuse_is_one_line(meshes: Path, arguments: tuple[str, ...], words: str) -> None:
     before = sorted(meshes.rglob("*"))
-    outcome = p2m(*(argument.format(meshes) for argument in arguments))
-    assert_trouble(outcome, words)
+    with pytest.raises((InputError, ClickException)) as caught:
+        told(*(argument.format(meshes) for argument in arguments))
+    message = getattr(caught.value, "message", str(caught.value))
+    assert words in (message or str(caught.value))
+    assert "\n" not in str(message)
     assert sorted(meshes.rglob("*")) == before
+
+
+def test_trouble_is_status_2(meshes: Path) -> None:
+    assert_trouble(p2m("spikes", meshes / "none.obj", "--json"), "none.obj", "no such file")
 
 
 def test_diagnose_names_the_row_of_a_corrupted_trace(tmp_path: Path) -> None:
     weights, clean = tmp_path / "w.safetensors", tmp_path / "clean.h5"
     arrays = dict(seeded_weights("coarse", 0))
     save_weights(weights, WeightSet("coarse", arrays, None, "test"))
-    done = p2m("trace", "coarse", "--backend", "torch", "--weights", weights, "--item", PLANE,
-               "--out", clean)  # fmt: skip
-    assert done.status == 0, done.stderr
+    told("trace", "coarse", "--backend", "torch", "--weights", weights, "--item", PLANE,
+         "--out", clean)  # fmt: skip
     spoilt = tmp_path / "spoilt.h5"
     shutil.copy(clean, spoilt)
     with h5py.File(spoilt, "r+") as file:
         file["taps/graph_conv_blk2_5_layer_21"][77] += 5.0
     out = tmp_path / "out"
-    done = p2m("spikes", "diagnose", "--weights", weights, "--item", PLANE, "--trace", spoilt,
-               "--reference", clean, "--most", "1", "--out", out, "--json")  # fmt: skip
-    assert done.status == 0, done.stderr
-    origin = json.loads(done.stdout)["origin"]
+    text = told("spikes", "diagnose", "--weights", weights, "--item", PLANE, "--trace", spoilt,
+                "--reference", clean, "--most", "1", "--out", out, "--json")  # fmt: skip
+    origin = json.loads(text)["origin"]
     assert (origin["tap"], origin["vertex"]) == ("graph_conv_blk2_5_layer_21", 77)
     assert {"diagnosis.json", "diagnosis.md", "paths.png"} <= {each.name for each in out.iterdir()}
 
@@ -136,14 +153,12 @@ def test_diagnose_names_the_row_of_a_corrupted_trace(tmp_path: Path) -> None:
 def test_sweep_resumes_and_sums_up(tmp_path: Path) -> None:
     arguments = ("sweep", "--out", tmp_path / "study", "--design", "small", "--blocks", "1",
                  "--steps", "2", "--frozen-cnn", "--item", f"plane={PLANE}")  # fmt: skip
-    first = p2m(*arguments)
-    assert first.status == 0, first.stderr
-    assert "official.plane.seed0" in first.stdout
+    assert "official.plane.seed0" in told(*arguments)
     result = tmp_path / "study/official.plane.seed0/result.json"
     written = result.stat().st_mtime_ns
-    again = p2m(*arguments, "--json")
-    assert again.status == 0, again.stderr
+    again = json.loads(told(*arguments, "--json"))
     assert result.stat().st_mtime_ns == written
-    assert len(json.loads(again.stdout)["runs"]) == 2
+    assert len(again["runs"]) == 2
     assert (tmp_path / "study/study.png").exists()
-    assert_trouble(p2m(*arguments, "--learning-rate", "1e-3"), "holds another run")
+    with pytest.raises(InputError, match="holds another run"):
+        told(*arguments, "--learning-rate", "1e-3")

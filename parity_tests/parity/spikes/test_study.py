@@ -86,6 +86,11 @@ def test_levelled_rows_take_the_degree_mode_away(inputs: RunInputs, tmp_path: Pa
     # And the other way, without any training: levelling the finished network's supports.
     afterwards = rows["official"]["afterwards"]["level_rows"]
     assert abs(afterwards["strength"]) < 0.05
+    assert (
+        rows["official"]["afterwards"]["official_rows"]
+        == (rows["official"]["afterwards"]["as_trained"])
+    )
+    assert rows["level_rows"]["afterwards"]["official_rows"]["strength"] > 0.5
     result = study_result(tmp_path)
     assert [run["name"] for run in result["runs"]] == ["level_rows", "official"]
 
