@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from parity.result import TapResult, jsonable
 from parity.trace import TraceReader
 from reports.encoding import magnitudes, packed, shades
+from reports.patterns import Sums, channel_meaning, describe
 
 SLAB = 2**17
 WORST = 10
@@ -43,6 +44,7 @@ class _Scan:
     identical: int
     alien: int
     band: int
+    sums: Sums
 
 
 def tap_sample(
@@ -66,8 +68,14 @@ def tap_sample(
         return None
     scan = _scan(reference, candidate, name, math.prod(shape) // channels, channels)
     order = np.argsort(-scan.greatest, kind="stable")
+    tolerance = (entry.limit or 0.0) * (entry.scale or 0.0)
+    stage = reference.header.stage
     sample = {
-        "worst": _worst(reference, candidate, name, shape, order[:WORST]),
+        "patterns": describe(scan.sums, scan.greatest, scan.overview, shape, tolerance),
+        "worst": [
+            {**found, "what": channel_meaning(stage, name, found["at"][-1]) if shape else ""}
+            for found in _worst(reference, candidate, name, shape, order[:WORST])
+        ],
         "histogram": _histogram(scan, entry.scale),
         "overview": _overview(scan, shape),
         "slices": _slices(reference, candidate, name, shape, order),
@@ -97,9 +105,12 @@ def _scan(
         identical=0,
         alien=0,
         band=band,
+        sums=Sums(np.zeros(rows), np.zeros(channels)),
     )
     start = 0
-    for delta in _deltas(reference, candidate, name, channels):
+    for r, c in _sides(reference, candidate, name, channels):
+        found.sums.add(start, r, c)
+        delta = _distance(r, c)
         stop = start + len(delta)
         found.greatest[start:stop] = delta.max(axis=1)
         bands = np.arange(start, stop) // band
@@ -127,24 +138,15 @@ def _count(found: _Scan, delta: NDArray[Any]) -> None:
     found.alien += alien
 
 
-def _deltas(
+def _sides(
     reference: TraceReader, candidate: TraceReader, name: str, channels: int
-) -> Iterator[NDArray[Any]]:
-    """|candidate − reference| as (rows, channels), a slab at a time; infinite where only one side
-    is finite or no number, 0 where neither is and both are the same.
-    """  # noqa: D205 - one sentence
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Both sides as (rows, channels), a slab at a time."""
     most = SLAB - SLAB % channels
     for first, second in zip(
         reference.slabs("taps", name, most), candidate.slabs("taps", name, most), strict=True
     ):
-        r, c = (_wide(side) for side in (first, second))
-        with np.errstate(invalid="ignore", over="ignore"):
-            delta = np.abs(c - r)
-        if not math.isfinite(delta.max()):
-            alike = (r == c) | (np.isnan(r) & np.isnan(c))
-            delta[alike] = 0
-            delta[~np.isfinite(delta)] = math.inf
-        yield delta.reshape(-1, channels)
+        yield _wide(first).reshape(-1, channels), _wide(second).reshape(-1, channels)
 
 
 def _wide(values: NDArray[Any]) -> NDArray[Any]:
@@ -162,12 +164,16 @@ def _pair(
     return _read(reference, name, selection), _read(candidate, name, selection)
 
 
-def _distance(r: Float64, c: Float64) -> Float64:
-    """|c − r| under the same rules as ``_deltas``."""
+def _distance(r: NDArray[Any], c: NDArray[Any]) -> NDArray[Any]:
+    """|c − r|; infinite where one side alone is finite or a number, 0 where neither is and both
+    are the same.
+    """  # noqa: D205 - one sentence
     with np.errstate(invalid="ignore", over="ignore"):
         delta = np.abs(c - r)
-    delta[(r == c) | (np.isnan(r) & np.isnan(c))] = 0
-    return np.where(np.isfinite(delta), delta, np.inf)
+    if not math.isfinite(delta.max(initial=0.0)):
+        delta[(r == c) | (np.isnan(r) & np.isnan(c))] = 0
+        delta[~np.isfinite(delta)] = math.inf
+    return np.asarray(delta)
 
 
 def _row(shape: tuple[int, ...], row: int) -> tuple[int, ...]:

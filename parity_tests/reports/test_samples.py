@@ -171,6 +171,7 @@ def test_nan_on_one_side_is_the_worst_and_on_both_is_nothing(sampled: Sampled) -
     found = sampled(reference, candidate)
     assert found["worst"][0] == {
         "at": [9, 2], "difference": "inf", "reference": float(reference[9, 2]), "candidate": "NaN",
+        "what": "",
     }  # fmt: skip
     assert all(element["at"] not in ([4, 1], [5, 1]) for element in found["worst"])
     assert found["histogram"]["not_finite"] == 1
@@ -196,4 +197,6 @@ def test_what_cannot_be_laid_side_by_side_has_no_sample(
 def test_a_scalar_has_no_slices(sampled: Sampled) -> None:
     found = sampled(np.float32(1.0).reshape(()), np.float32(1.5).reshape(()))
     assert found["slices"] == []
-    assert found["worst"] == [{"at": [], "difference": 0.5, "reference": 1.0, "candidate": 1.5}]
+    assert found["worst"] == [
+        {"at": [], "difference": 0.5, "reference": 1.0, "candidate": 1.5, "what": ""}
+    ]

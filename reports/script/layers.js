@@ -74,12 +74,14 @@ const layers = (() => {
     if (!sample.worst.length) return element("p", { text: "No element differs." });
     const table = element("table", { class: "worst" });
     const [reference, candidate] = part.sides;
+    const named = sample.worst.some((found) => found.what);
     table.append(element("thead", {}, element("tr", {},
-      ...["at", "|Δ|", `reference (${reference})`, `candidate (${candidate})`].map(
+      ...["at", "|Δ|", `reference (${reference})`, `candidate (${candidate})`, named ? "what the channel holds" : ""].map(
         (text) => element("th", { scope: "col", text })))));
     table.append(element("tbody", {}, ...sample.worst.map((found) => element("tr", {},
       ...[found.at, found.difference, found.reference, found.candidate].map(
-        (value) => element("td", { class: "number", text: words(value) }))))));
+        (value) => element("td", { class: "number", text: words(value) })),
+      element("td", { text: found.what })))));
     return element("div", { class: "wide" }, table);
   }
 
@@ -91,7 +93,7 @@ const layers = (() => {
       hovertemplate: "%{y} elements, |Δ| from %{x}<extra></extra>" }], {
       height: 230,
       yaxis: { type: "log", title: { text: "elements" } },
-      xaxis: { type: "category", title: { text: `|Δ| from this part of ${2 ** unit}, the power of two above the tap's magnitudes` } },
+      xaxis: { type: "category", automargin: true, nticks: 16, title: { standoff: 8, text: `|Δ| from this part of ${2 ** unit}, the power of two above the tap's magnitudes` } },
     }, { displayModeBar: false });
   }
 
@@ -206,6 +208,10 @@ const layers = (() => {
     const sample = part.samples[index];
     const drawn = [];
     if (sample) {
+      if (sample.patterns.length) {
+        panel.append(element("h4", { text: "What the difference looks like" }),
+          element("ul", { class: "patterns" }, ...sample.patterns.map((text) => element("li", { text }))));
+      }
       panel.append(element("h4", { text: "Worst elements" }), worst(part, sample));
       const add = (title, kind, draw) => {
         const [heading, place] = holder(title, kind);
