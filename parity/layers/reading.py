@@ -55,29 +55,79 @@ class Read(Evaluated):
     open_rows: int = 0
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """What differs between the stages: which choices a coordinate leaves, and what is read."""
+def view_statistics(features: Bounded) -> Bounded:
+    """Maximum, mean and deviation over views: (views, N, C) to (N, 3·C)."""
+    views = len(features.value)
+    u = features.u
+    parts = [Bounded(features.value[k], features.error[k], u) for k in range(views)]
+    count = Bounded.exact(np.float64(views), u)
 
-    choices: Callable[[float, float], tuple[Choice, ...]]
+    def mean(of: list[Bounded]) -> Bounded:
+        total = of[0]
+        for each in of[1:]:
+            total = total + each
+        return total / count
+
+    middle = mean(parts)
+    away = [part - middle for part in parts]
+    variance = mean([each * each for each in away])
+    deviation = (variance + Bounded.exact(np.float64(VARIANCE_FLOOR), u)).sqrt()
+    # The maximum rounds nothing and is off by no more than one of its operands.
+    top = Bounded(features.value.max(axis=0), features.error.max(axis=0), u)
+    return Bounded(
+        np.concatenate([top.value, middle.value, deviation.value], axis=1),
+        np.concatenate([top.error, middle.error, deviation.error], axis=1),
+        u,
+    )
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What differs between the stages, and may differ in a wrong implementation.
+
+    Attributes:
+        choices: the decisions that the interval between two coordinates, within ``clamp``, leaves.
+        nominal: coordinates (..., 2) to decisions (..., 2, 2).
+        read: maps, coordinates (views, N, 2), their errors, decisions, unit roundoff to features
+            (views, N, C).
+        cell: pixels in the finest unit that a coordinate is cut to.
+        statistics: features (views, N, C) to (N, 3·C).
+        clamp: bounds of coordinates, pixels.
+    """
+
+    choices: Callable[[float, float, tuple[float, float]], tuple[Choice, ...]]
     nominal: Callable[[np.ndarray], np.ndarray]
     read: Callable[[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, float], Bounded]
+    cell: int
+    statistics: Callable[[Bounded], Bounded] = view_statistics
+    clamp: tuple[float, float] = (0.0, LAST)
 
 
 def projection(
-    row: TapRow, parents: list[np.ndarray], context: Context, observed: np.ndarray, dtype: str
+    row: TapRow,
+    parents: list[np.ndarray],
+    context: Context,
+    observed: np.ndarray,
+    dtype: str,
+    *,
+    reader: Reader | None = None,
+    at: Bounded | None = None,
 ) -> Read:
-    """A projection of either stage, as far as ``observed``, a run's output, leaves it open."""
+    """A projection of either stage, as far as ``observed``, a run's output, leaves it open.
+
+    ``reader`` and ``at``, pixels (views, N, 2) before they are clamped, are the official ones by
+    default.
+    """
     points, maps = parents[0].reshape(-1, 3), parents[1:]
-    reader = _COARSE if row.stage == "coarse" else _REFINE
-    if reader is _REFINE:
+    reader = READERS[row.stage] if reader is None else reader
+    if row.stage == "refine":
         # A row and a column of zeros stand for all beyond the border.
         maps = [np.pad(each, ((0, 0), (0, 1), (0, 1), (0, 0))) for each in maps]
-    at = bounded_pixels(points, context.cameras, dtype)
+    at = bounded_pixels(points, context.cameras, dtype) if at is None else at
     u = UNIT_ROUNDOFF[dtype] + UNIT_ROUNDOFF["float64"]
-    inside = np.clip(at.value, 0.0, LAST)
+    inside = np.clip(at.value, *reader.clamp)
     # A coordinate that is beyond the image for certain is clamped to its border, exactly.
-    certain = (at.value - at.error >= LAST) | (at.value + at.error <= 0.0)
+    certain = (at.value - at.error >= reader.clamp[1]) | (at.value + at.error <= reader.clamp[0])
     error = np.where(certain, 0.0, at.error)
     nominal = reader.nominal(inside)
     value = np.empty((len(points), row.shape[-1]))
@@ -85,14 +135,16 @@ def projection(
     value[:, :3], fixed[:, :3] = points, 0.0
     for start in range(0, len(points), ROWS):
         part = slice(start, start + ROWS)
-        bounded = _statistics(
+        bounded = reader.statistics(
             reader.read(maps, inside[:, part], error[:, part], nominal[:, part], u)
         )
         value[part, 3:], fixed[part, 3:] = bounded.value, bounded.error / u
     ambiguous, open_rows = _ambiguous(reader, at, inside)
     observed = observed.reshape(value.shape)
     decided = []
-    for index in ambiguous:
+    with np.errstate(invalid="ignore"):
+        fits = (np.abs(observed - value) <= fixed * u) | (np.isnan(observed) & np.isnan(value))
+    for index in ambiguous[~fits[ambiguous].all(axis=1)]:
         found = _best(reader, maps, inside[:, index], error[:, index], at, index, observed, u)
         best, worst, choices = found
         if worst < _excess(observed[index, 3:], value[index, 3:], fixed[index, 3:] * u):
@@ -106,11 +158,11 @@ def projection(
     )
 
 
-def _ambiguous(reader: _Reader, at: Bounded, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ambiguous(reader: Reader, at: Bounded, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows with a coordinate near a border, and a mask of those without a bound at all."""
     with np.errstate(invalid="ignore"):
-        low, high = np.clip(at.value - at.error, 0, LAST), np.clip(at.value + at.error, 0, LAST)
-        cell = COARSE_CELL if reader is _COARSE else 1
+        low, high = (np.clip(at.value + way * at.error, *reader.clamp) for way in (-1.0, 1.0))
+        cell = reader.cell
         # An integer (a cell's border) lies between the two; both at the same place is certain.
         near = (np.floor(high / cell) > np.floor(low / cell)) | (
             (np.floor(low / cell) * cell == low) & (high > low)
@@ -122,7 +174,7 @@ def _ambiguous(reader: _Reader, at: Bounded, inside: np.ndarray) -> tuple[np.nda
 
 
 def _best(
-    reader: _Reader,
+    reader: Reader,
     maps: list[np.ndarray],
     inside: np.ndarray,
     error: np.ndarray,
@@ -135,7 +187,8 @@ def _best(
     options: list[list[tuple[int, int, Choice]]] = []
     for view, axis in product(range(inside.shape[0]), range(2)):
         value, radius = float(at.value[view, index, axis]), float(at.error[view, index, axis])
-        found = reader.choices(value, radius) if np.isfinite(value) else ()
+        edges = (float(np.clip(edge, *reader.clamp)) for edge in (value - radius, value + radius))
+        found = reader.choices(*edges, reader.clamp) if np.isfinite(value) else ()
         if len(found) > 1:
             options.append([(view, axis, choice) for choice in found])
     alternatives = list(_limited(product(*options)))
@@ -147,9 +200,9 @@ def _best(
             nominal[view, number, axis] = choice
             pixels[view, number, axis] = np.clip(inside[view, axis], choice[0], choice[1])
     radii = np.repeat(error[:, None], count, axis=1)
-    if reader is _COARSE:
+    if reader.cell > 1:
         pixels = np.repeat(inside[:, None], count, axis=1)
-    bounded = _statistics(reader.read(maps, pixels, radii, nominal, u))
+    bounded = reader.statistics(reader.read(maps, pixels, radii, nominal, u))
     excess = [
         _excess(observed[index, 3:], bounded.value[number], bounded.error[number])
         for number in range(count)
@@ -177,37 +230,9 @@ def _excess(observed: np.ndarray, value: np.ndarray, error: np.ndarray) -> float
     return float(np.where(np.isnan(ratio), np.inf, ratio).max())
 
 
-def _statistics(features: Bounded) -> Bounded:
-    """Maximum, mean and deviation over views: (views, N, C) to (N, 3·C)."""
-    views = len(features.value)
-    u = features.u
-    parts = [Bounded(features.value[k], features.error[k], u) for k in range(views)]
-    count = Bounded.exact(np.float64(views), u)
-
-    def mean(of: list[Bounded]) -> Bounded:
-        total = of[0]
-        for each in of[1:]:
-            total = total + each
-        return total / count
-
-    middle = mean(parts)
-    away = [part - middle for part in parts]
-    variance = mean([each * each for each in away])
-    deviation = (variance + Bounded.exact(np.float64(VARIANCE_FLOOR), u)).sqrt()
-    # The maximum rounds nothing and is off by no more than one of its operands.
-    top = Bounded(features.value.max(axis=0), features.error.max(axis=0), u)
-    return Bounded(
-        np.concatenate([top.value, middle.value, deviation.value], axis=1),
-        np.concatenate([top.error, middle.error, deviation.error], axis=1),
-        u,
-    )
-
-
-def _coarse_choices(value: float, radius: float) -> tuple[Choice, ...]:
-    low, high = (
-        int(np.clip(edge, 0, LAST) // COARSE_CELL) for edge in (value - radius, value + radius)
-    )
-    return tuple((float(cell), float(cell)) for cell in range(low, high + 1))
+def _coarse_choices(low: float, high: float, _clamp: tuple[float, float]) -> tuple[Choice, ...]:
+    first, last = (int(edge // COARSE_CELL) for edge in (low, high))
+    return tuple((float(cell), float(cell)) for cell in range(first, last + 1))
 
 
 def _coarse_nominal(inside: np.ndarray) -> np.ndarray:
@@ -231,8 +256,7 @@ def _coarse_read(
     return Bounded(value, np.zeros_like(value), u)
 
 
-def _refine_choices(value: float, radius: float) -> tuple[Choice, ...]:
-    low, high = np.clip(value - radius, 0, LAST), np.clip(value + radius, 0, LAST)
+def _refine_choices(low: float, high: float, clamp: tuple[float, float]) -> tuple[Choice, ...]:
     found: list[Choice] = []
     for integer in range(int(np.ceil(low)), int(np.floor(high)) + 1):
         found += [
@@ -242,7 +266,9 @@ def _refine_choices(value: float, radius: float) -> tuple[Choice, ...]:
         ]
     if not found:
         return ((float(np.floor(low)), float(np.ceil(high))),)
-    return tuple(dict.fromkeys(pair for pair in found if pair[0] >= 0 and pair[1] <= LAST))
+    return tuple(
+        dict.fromkeys(pair for pair in found if pair[0] >= clamp[0] and pair[1] <= clamp[1])
+    )
 
 
 def _refine_nominal(inside: np.ndarray) -> np.ndarray:
@@ -288,5 +314,8 @@ def _refine_read(
     return Bounded(np.concatenate(values, axis=2), np.concatenate(errors, axis=2), u)
 
 
-_COARSE = _Reader(_coarse_choices, _coarse_nominal, _coarse_read)
-_REFINE = _Reader(_refine_choices, _refine_nominal, _refine_read)
+READERS = {
+    "coarse": Reader(_coarse_choices, _coarse_nominal, _coarse_read, COARSE_CELL),
+    "refine": Reader(_refine_choices, _refine_nominal, _refine_read, 1),
+}
+"""The official ones."""
