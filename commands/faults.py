@@ -35,8 +35,6 @@ Key = tuple[str, str, str]
               help="Only faults and variations of these names.")  # fmt: skip
 @click.option("--small", is_flag=True, help="The marked few that continuous integration runs.")
 @click.option("--list", "as_list", is_flag=True, help="Print what would be judged, and stop.")
-@click.option("--reference", type=click.Choice(["torch", "tf"]), default="torch",
-              show_default=True, help="What candidates are held against.")  # fmt: skip
 @click.option("--out", type=PATH, default=Path("faults-report"), show_default=True,
               help="Folder for faults.json, .csv and .md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
@@ -45,7 +43,6 @@ def command(
     only: str,
     small: bool,
     as_list: bool,
-    reference: str,
     out: Path,
     resume: bool,
     as_json: bool,
@@ -63,7 +60,7 @@ def command(
         _print_list(faults, harmless, as_json)
         return 0
     todo = jobs(faults, harmless)
-    journal = _Journal(out, reference, resume)
+    journal = _Journal(out, resume)
     left = [job for job in todo if job.key not in journal.judged]
     with steps() as progress, progress.task("faults", len(todo)) as task:
         done = len(todo) - len(left)
@@ -71,8 +68,7 @@ def command(
         def on_start(job: Job) -> None:
             task.update(done, f"{job.stage}, {job.subject.id}")
 
-        chosen = BackendChoice(reference)
-        for found in run(left, default_judge(), chosen.make, on_start):
+        for found in run(left, default_judge(), BackendChoice("torch").make, on_start):
             done += 1
             journal.add(found)
     outcome = gather(faults, harmless, journal.judged)
@@ -116,15 +112,15 @@ def _print_list(faults: list[Fault], harmless: list[Harmless], as_json: bool) ->
 class _Journal:
     """Judgements as they come, on disk, so that an interrupted run can go on."""
 
-    def __init__(self, out: Path, reference: str, resume: bool) -> None:
+    def __init__(self, out: Path, resume: bool) -> None:
         """Start anew, or go on with what is in ``out``.
 
         Raises:
-            InputError: there is nothing to go on with, or it was judged by something else.
+            InputError: there is nothing to go on with, or it was judged by another judge.
         """
         self.judged: dict[Key, Judged] = {}
         self._path = out / JOURNAL
-        head = json.dumps({"reference": reference, "judge": default_judge().name})
+        head = json.dumps({"judge": default_judge().name})
         if out.exists() and not out.is_dir():
             raise InputError(out, "a file", "a folder to write to")
         if resume:

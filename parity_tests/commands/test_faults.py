@@ -54,7 +54,7 @@ def test_an_interrupted_run_goes_on_with_what_is_left(tmp_path: Path) -> None:
     folder.mkdir()
     entry = {"kind": "fault", "id": ONE, "stage": "coarse", "verdict": "agree",
              "identical": False}  # fmt: skip
-    first = json.dumps({"reference": "torch", "judge": default_judge().name})
+    first = json.dumps({"judge": default_judge().name})
     journal = folder / "judged.jsonl"
     journal.write_text(f'{first}\n{json.dumps(entry)}\n{{"kind": "fau')
     done = p2m("faults", "--only", ONE, "--out", folder, "--resume")
@@ -78,7 +78,6 @@ def test_the_list_is_printed_without_judging(tmp_path: Path) -> None:
     [
         (("--only", "absent"), ("--only", "absent", "faults --list")),
         (("--only", ONE, "--resume"), ("judged.jsonl", "no such file")),
-        (("--only", ONE, "--reference", "metagraph"), ("metagraph",)),
         (("--only", ONE, "--out", "a-file"), ("a-file", "a folder")),
     ],
 )
@@ -92,6 +91,6 @@ def test_wrong_arguments(
 
 
 def test_a_journal_of_another_judge_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "judged.jsonl").write_text('{"reference": "torch", "judge": "another"}\n')
+    (tmp_path / "judged.jsonl").write_text('{"judge": "another"}\n')
     done = p2m("faults", "--only", ONE, "--out", tmp_path, "--resume")
     assert_trouble(done, "judged.jsonl", "another")
