@@ -64,6 +64,9 @@ def loss_options(command: Command) -> Command:
                 help="Points of the losses; drawn on the run's own meshes by default.",
             ),
             click.option("--gradients", is_flag=True, help="Record the total's gradients too."),
+            click.option("--truth", is_flag=True,
+                         help="Record the float64 run and each layer alone too: the verdict then "
+                         "needs no fixed limit."),
         ]
     ):  # fmt: skip
         command = option(command)

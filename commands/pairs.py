@@ -34,6 +34,7 @@ class Settings:
     devices: tuple[str, str] = ("cpu", "cpu")
     taps: str = "*"
     gradients: bool = False
+    truth: bool = False
     training: Training | None = None
     metagraph: dict[str, Path] = field(default_factory=dict)
     keep_traces: bool = True
@@ -85,6 +86,7 @@ def run_stage(
         devices=settings.devices,
         taps=settings.taps,
         gradients=settings.gradients,
+        truth=settings.truth,
     )
     if settings.gradients and settings.dtype == "float32" and inputs.ground_truth is not None:
         comparison = _with_precision(comparison, settings, inputs, weights, paths, progress)

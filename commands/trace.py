@@ -42,6 +42,7 @@ def command(
     metagraph: tuple[str, ...],
     taps: str,
     gradients: bool,
+    truth: bool,
     pin: Path | None,
     out: Path,
     **sources: Any,
@@ -55,6 +56,7 @@ def command(
     with steps() as progress, progress.task(f"{stage} on {backend}", len(TAPS[stage])) as task:
         record(
             choice, inputs, loaded, out,
-            dtype=dtype, device=device, taps=taps, gradients=gradients, on_tap=task.advance,
+            dtype=dtype, device=device, taps=taps, gradients=gradients, truth=truth,
+            on_tap=task.advance,
         )  # fmt: skip
     click.echo(f"{out}")

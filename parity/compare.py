@@ -8,9 +8,10 @@ from pathlib import Path
 
 from parity.comparable import check_comparable, check_pinned
 from parity.decisions import EVERYTHING, find_flips
-from parity.measure import count_beyond, difference, relative, significant_bits
+from parity.measure import Difference, count_beyond, difference, relative, significant_bits
 from parity.result import Comparison, Status, TapResult, Verdict
 from parity.trace import GROUPS, TraceReader, open_trace
+from parity.truth_comparison import TruthComparison
 from parity.verdict import PRECISION, Judge, Limits, lower, precision_named
 from weight_conversion.errors import InputError
 from weight_conversion.taps import TAPS
@@ -69,6 +70,7 @@ class _Comparing:
         self.shapes = {row.name: row.shape for row in TAPS[self.stage]}
         self.unmatched = {**reference.header.unmatched, **candidate.header.unmatched}
         self.flips = find_flips(reference, candidate, pinned)
+        self.truth = TruthComparison.of(reference, candidate)
 
     def result(self) -> Comparison:
         names = {group: self._names(group) for group in GROUPS}
@@ -95,6 +97,8 @@ class _Comparing:
             notes=tuple(self._notes()),
             reference=self.reference.side,
             candidate=self.candidate.side,
+            basis="limit" if self.truth is None else "truth",
+            diagnosis=None if self.truth is None else self.truth.diagnosis,
         )
 
     def _names(self, group: str) -> list[str]:
@@ -142,9 +146,11 @@ class _Comparing:
 
     def _judge(self, base: TapResult, group: str, name: str) -> TapResult:
         measured = difference(self.reference, self.candidate, group, name)
+        if self.truth is not None and base.shape == self._official(base, group, name):
+            return self._on_truth(self.truth, base, group, name, measured)
         status = self.judge.status(measured.max_abs, measured.scale, self.limit)
         notes, pinned_max_rel = [], None
-        official = self.shapes.get(name, base.shape) if group == "taps" else base.shape
+        official = self._official(base, group, name)
         if base.shape != official:
             notes.append(f"both have shape {base.shape}, the network {official}")
             if status is Status.AGREE:
@@ -158,30 +164,35 @@ class _Comparing:
         if too_low:
             status = Status.DIFFER
             notes.insert(0, too_low)
-        if measured.unmatched:
-            notes.append(f"{measured.unmatched} elements NaN or infinite on one side")
-        if measured.not_a_number:
-            notes.append(f"{measured.not_a_number} elements NaN on both sides")
+        notes += _special_notes(measured)
         mismatched = 0
         if status in (Status.DIFFER, Status.FLIP):
             tolerance = self.limit * measured.scale
             mismatched = count_beyond(self.reference, self.candidate, group, name, tolerance)
         return replace(
-            base,
+            _measured(base, measured),
             status=status,
-            size=measured.size,
             mismatched=mismatched,
-            max_abs=measured.max_abs,
-            at=measured.at,
-            reference=measured.reference,
-            candidate=measured.candidate,
-            scale=measured.scale,
-            max_rel=relative(measured.max_abs, measured.scale),
-            rms_rel=measured.rms_rel,
             limit=self.limit,
             pinned_max_rel=pinned_max_rel,
             note="; ".join(notes),
         )
+
+    def _official(self, base: TapResult, group: str, name: str) -> tuple[int, ...]:
+        return self.shapes.get(name, base.shape) if group == "taps" else base.shape
+
+    def _on_truth(
+        self, truth: "TruthComparison", base: TapResult, group: str, name: str, found: Difference
+    ) -> TapResult:
+        """The verdict that rests on both sides' float64 runs."""
+        result = truth.judge(group, name, _measured(base, found))
+        too_low = self._lower_type(group, name)
+        if too_low:
+            result = replace(result, status=Status.DIFFER, cause="precision")
+        elif result.cause == "precision":
+            too_low = self._lower_values(group, name)
+        notes = [too_low, result.note, *_special_notes(found)]
+        return replace(result, note="; ".join(note for note in notes if note))
 
     def _with_pinned(self, scale: float, group: str, name: str) -> tuple[Status, float | None, str]:
         """Whether a difference is only flips: the status, ``pinned_max_rel`` and a note.
@@ -259,6 +270,30 @@ class _Comparing:
             )
             if self.pinned is None:
                 yield "to tell their effect from other differences, run the candidate with --pin"
+
+
+def _measured(base: TapResult, measured: Difference) -> TapResult:
+    """``base`` with the numbers of the difference."""
+    return replace(
+        base,
+        size=measured.size,
+        max_abs=measured.max_abs,
+        at=measured.at,
+        reference=measured.reference,
+        candidate=measured.candidate,
+        scale=measured.scale,
+        max_rel=relative(measured.max_abs, measured.scale),
+        rms_rel=measured.rms_rel,
+    )
+
+
+def _special_notes(measured: Difference) -> list[str]:
+    notes = []
+    if measured.unmatched:
+        notes.append(f"{measured.unmatched} elements NaN or infinite on one side")
+    if measured.not_a_number:
+        notes.append(f"{measured.not_a_number} elements NaN on both sides")
+    return notes
 
 
 def _verdict(entries: list[TapResult]) -> Verdict:

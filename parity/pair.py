@@ -42,12 +42,14 @@ def compare_pair(
     devices: tuple[str, str] = ("cpu", "cpu"),
     taps: str = "*",
     gradients: bool = False,
+    truth: bool = False,
 ) -> Comparison:
     """Record both sides and compare them.
 
     Where the sides differ and pixel decisions flipped, the candidate is run again with the
     reference's decisions, so that a flip cannot be mistaken for a difference nor hide one. Losses
-    of both sides are taken at the reference's samples.
+    of both sides are taken at the reference's samples. With ``truth`` the float64 runs are recorded
+    too and decide; a flip is then judged without another run.
     """
     total = len(TAPS[inputs.stage])
     sides = ((reference, paths.reference, devices[0]), (candidate, paths.candidate, devices[1]))
@@ -57,11 +59,12 @@ def compare_pair(
         with progress(f"{inputs.stage} on {choice.name}", total) as advance:
             record(
                 choice, inputs, weights, path,
-                dtype=dtype, device=device, taps=taps, gradients=gradients, on_tap=advance,
+                dtype=dtype, device=device, taps=taps, gradients=gradients, truth=truth,
+                on_tap=advance,
             )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
         comparison = compare(paths.reference, paths.candidate, taps=taps)
-    if comparison.verdict is not Verdict.DIFFER or not comparison.flip_count:
+    if truth or comparison.verdict is not Verdict.DIFFER or not comparison.flip_count:
         return comparison
     pinned = replace(inputs, pinned=read_decisions(paths.reference))
     with progress(f"{inputs.stage} on {candidate.name}, decisions pinned", total) as advance:

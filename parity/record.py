@@ -12,8 +12,9 @@ from inputs.hypotheses import Hypotheses
 from inputs.item import Item
 from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
-from parity.backends import Backend, BackendChoice
+from parity.backends import Backend, BackendChoice, Listen
 from parity.trace import Recorder, TraceHeader, TraceWriter, inputs_sha256, open_trace
+from parity.truth import TruthListener, add_isolated, unpinned
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, weights_sha256
 from weight_conversion.taps import TAPS
@@ -112,12 +113,13 @@ def record(
     device: str = "cpu",
     taps: str = "*",
     gradients: bool = False,
+    truth: bool = False,
     on_tap: Callable[[str], None] | None = None,
 ) -> None:
     """Run one stage and write its trace to ``path``.
 
     With ground truth among the inputs the losses are recorded, and with ``gradients`` those of
-    their total by every variable and by the mesh.
+    their total by every variable and by the mesh; with ``truth`` what ``parity.truth`` describes.
 
     Raises:
         InputError: the weights are of another stage, the backend cannot be made or fails, or the
@@ -144,13 +146,39 @@ def record(
         writer.faces(inputs.template.faces[2])
         meshes = BLOCK_TAPS[inputs.stage] if inputs.ground_truth is not None else ()
         recorder = Recorder(writer, taps, on_tap, keep=meshes)
-        _run(choice.name, backend, inputs, weights, recorder)
+        run_backend(choice.name, backend, inputs, weights, recorder)
         if not writer.count:
             raise InputError(
                 "--taps", f"{taps!r} matched no tap of the run", "a tap's name or glob"
             )
         if inputs.ground_truth is not None:
-            _record_losses(choice.name, backend, inputs, weights, recorder, writer, gradients)
+            inputs = _record_losses(
+                choice.name, backend, inputs, weights, recorder, writer, gradients
+            )
+        if truth:
+            del backend
+            _record_truth(choice, inputs, weights, writer, device, recorder, gradients)
+            add_isolated(writer, inputs, weights.arrays, dtype)
+
+
+def _record_truth(
+    choice: BackendChoice,
+    inputs: RunInputs,
+    weights: WeightSet,
+    writer: TraceWriter,
+    device: str,
+    recorder: Recorder,
+    gradients: bool,
+) -> None:
+    """Run the stage again in float64, on its own pixel decisions, losses at the same samples."""
+    backend = choice.make(inputs.stage, "float64", device)
+    own = unpinned(inputs)
+    listener = TruthListener(writer, recorder.requests, lambda _tap: None)
+    run_backend(choice.name, backend, own, weights, listener)
+    if inputs.ground_truth is not None:
+        for group in ("losses", "gradients") if gradients else ("losses",):
+            for key, value in getattr(backend, group)(own.mapping(), weights.arrays).items():
+                writer.add(f"truth_{group}", key, np.asarray(value))
 
 
 def _record_losses(
@@ -161,8 +189,12 @@ def _record_losses(
     recorder: Recorder,
     writer: TraceWriter,
     gradients: bool,
-) -> None:
-    """Add the losses, and the gradients of their total, at samples that the trace also holds."""
+) -> RunInputs:
+    """Add the losses, and the gradients of their total, at samples that the trace also holds.
+
+    Returns:
+        The inputs with those samples.
+    """
     samples = inputs.samples
     if samples is None:
         blocks = [_kept(name, recorder, tap) for tap in BLOCK_TAPS[inputs.stage]]
@@ -170,13 +202,15 @@ def _record_losses(
         samples = samples_on(inputs.stage, inputs.template, blocks, draws)
     for part, values in samples.items():
         writer.add("samples", part, np.asarray(values))
-    mapping = replace(inputs, samples=samples).mapping()
+    inputs = replace(inputs, samples=samples)
+    mapping = inputs.mapping()
     for group in ("losses", "gradients") if gradients else ("losses",):
         compute = getattr(backend, group, None)
         if compute is None:
             raise InputError(f"backend {name}", f"has no {group}()", "a backend that computes them")
         for key, value in compute(mapping, weights.arrays).items():
             writer.add(group, key, np.asarray(value))
+    return inputs
 
 
 def _kept(name: str, recorder: Recorder, tap: str) -> np.ndarray:
@@ -201,7 +235,7 @@ def predict(
     """
     _check_stage(weights, inputs)
     backend = choice.make(inputs.stage, dtype, device)
-    mesh = _run(choice.name, backend, inputs, weights, None)
+    mesh = run_backend(choice.name, backend, inputs, weights, None)
     if mesh is None or np.shape(mesh) != (VERTICES["refine"], 3):
         found = "no mesh" if mesh is None else f"a mesh of shape {np.shape(mesh)}"
         raise InputError(f"backend {choice.name}", f"returned {found}", "a mesh (2466, 3)")
@@ -221,9 +255,10 @@ def _check_stage(weights: WeightSet, inputs: RunInputs) -> None:
         )
 
 
-def _run(
-    name: str, backend: Backend, inputs: RunInputs, weights: WeightSet, recorder: Recorder | None
+def run_backend(
+    name: str, backend: Backend, inputs: RunInputs, weights: WeightSet, recorder: Listen | None
 ) -> np.ndarray | None:
+    """Run a backend; whatever a user's own port raises becomes an ``InputError``."""
     if ":" not in name:
         return backend.run(inputs.mapping(), weights.arrays, recorder)
     try:

@@ -48,7 +48,8 @@ class TapResult:
     ``max_abs / scale`` was held against; ``mismatched`` of ``size`` elements lie beyond it;
     ``pinned_max_rel`` is ``max_rel`` again with the candidate run on the reference's pixel
     decisions, where that was done. Numbers are None where nothing could be computed (a missing
-    tap, shapes that differ).
+    tap, shapes that differ). From ``cause`` on, what a verdict on the basis of float64 runs adds,
+    as ``parity.judgement.Judged`` describes it.
     """
 
     tap: str
@@ -68,6 +69,20 @@ class TapResult:
     limit: float | None = None
     pinned_max_rel: float | None = None
     note: str = ""
+    cause: str = ""
+    origin: str | None = None
+    truth_roundings: float | None = None
+    truth_roundings_reference: float | None = None
+    local_roundings: float | None = None
+    local_roundings_reference: float | None = None
+    roundings_limit: float | None = None
+    truth_max_abs: float | None = None
+    local_max_abs: float | None = None
+    inherited_max_abs: float | None = None
+    candidate_to_truth: float | None = None
+    reference_to_truth: float | None = None
+    amplification: float | None = None
+    decisions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,11 @@ class Comparison:
     reference: Side
     candidate: Side
     basis: str = "limit"
+    """What the verdict rests on: "truth", float64 runs and rounding bounds, or a fixed "limit"."""
+    coverage: Any = None
+    """What was really exercised: see ``parity.coverage``."""
+    diagnosis: Any = None
+    """What the first divergence points to: see ``parity.diagnosis``."""
     steps: tuple[TapResult, ...] = ()
     step_summaries: tuple[Any, ...] = ()
     """Training steps, where they were compared: see ``parity.steps``."""
@@ -169,6 +189,8 @@ class Comparison:
             "steps": [vars(tap) for tap in self.steps],
             "step_summaries": [vars(step) for step in self.step_summaries],
             "gradient_precision": self.gradient_precision and self.gradient_precision.to_json(),
+            "coverage": self.coverage,
+            "diagnosis": self.diagnosis and vars(self.diagnosis),
             "flip_count": self.flip_count,
             "flips": [{**vars(flip), "tie": flip.tie} for flip in self.flips],
             "notes": self.notes,

@@ -20,6 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from parity.parts import Part, cut
 from parity.result import Side
 from parity.untrusted import (
     SMALL,
@@ -36,6 +37,16 @@ from weight_conversion.errors import InputError
 
 TRACE_SCHEMA = "p2m-parity-trace/1"
 GROUPS = ("taps", "losses", "gradients")
+TRUTH_GROUPS = (
+    "truth",
+    "isolated",
+    "bound",
+    "decided",
+    "weights",
+    "truth_losses",
+    "truth_gradients",
+)
+"""What ``--truth`` adds; see ``parity.truth``."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,18 @@ class TraceWriter:
             raise InputError(f"{group}/{name}", f"dtype {value.dtype}", "numbers")
         self._create(group, name, value)
 
+    def dataset(self, group: str, name: str) -> h5py.Dataset:
+        """What was written under a name, to be read again."""
+        return self._file[f"{group}/{name}"]
+
+    def has(self, group: str, name: str) -> bool:
+        """Whether it was written."""
+        return f"{group}/{name}" in self._file
+
+    def reserve(self, group: str, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
+        """A dataset to be filled part by part."""
+        return self._file.create_dataset(f"{group}/{name}", shape=shape, dtype=dtype)
+
     def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
         if f"{group}/{name}" in self._file:
             raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
@@ -245,6 +268,12 @@ class TraceReader:
         for selection in selections(dataset.shape, most):
             yield self.read(group, name, dataset, selection).ravel()
 
+    def values(self, group: str, name: str, part: Part) -> np.ndarray:
+        """A dataset's values at some vertices, see ``parity.parts``."""
+        dataset = self.dataset(group, name)
+        with reading(self.path, f"/{group}/{name}"):
+            return cut(dataset, name, part)
+
     def read(self, group: str, name: str, dataset: h5py.Dataset, selection: Any) -> np.ndarray:
         """Part of a dataset, as h5py selects it."""
         with reading(self.path, f"/{group}/{name}"):
@@ -337,7 +366,7 @@ def open_trace(path: Path) -> Iterator[TraceReader]:
         raise InputError(path, "not a readable HDF5 file", "a trace (.h5)") from error
     with file:
         reader = TraceReader(path, file)
-        for group in (*GROUPS, "inputs", "decisions", "mesh"):
+        for group in (*GROUPS, *TRUTH_GROUPS, "inputs", "decisions", "mesh"):
             reader.names(group)  # checks all that the group holds
         if not reader.names("taps"):
             raise InputError(path, "an empty trace: no taps", "at least one tap")
@@ -366,13 +395,14 @@ class Recorder:
 
     def wants(self, tap: str) -> bool:
         """Whether the tap is to be recorded or kept."""
-        return tap in self._keep or self._requests(tap)
+        return tap in self._keep or self.requests(tap)
 
-    def _requests(self, tap: str) -> bool:
+    def requests(self, tap: str) -> bool:
+        """Whether the tap is to be recorded."""
         return fnmatch.fnmatchcase(tap, self._requested)
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
-        if self._requests(tap):
+        if self.requests(tap):
             self._writer.tap(tap, value)
         if tap in self._keep:
             self.kept[tap] = np.array(value)

@@ -128,7 +128,8 @@ class Refine(nn.Module):
     ) -> Tensor:
         """One block: the mesh (V, 3) after it, some vertices computed at a time."""
         projection = f"graph_localproj_{block + 1}_layer_{3 * block + 1}"
-        reasoning = self.get_submodule(f"graph_drb_blk{block + 1}_layer_{3 * block + 2}")
+        name = f"graph_drb_blk{block + 1}_layer_{3 * block + 2}"
+        reasoning = self.get_submodule(name)
         hypotheses = mesh[:, None] + offsets
         tell(listen, f"graph_sample_hypothesis_{block + 1}_layer_{3 * block}", hypotheses)
         at = pixels(hypotheses.flatten(0, 1), cameras)
@@ -148,7 +149,7 @@ class Refine(nn.Module):
             tell(whole, projection, features.flatten(0, 1))
             score = reasoning(features, support, whole)
             moved.append((score * offsets).sum(dim=1) + mesh[part])
-            tell(whole, reasoning.name, moved[-1])
+            tell(whole, name, moved[-1])
         if whole is not None:
             whole.pass_on()
         return torch.cat(moved)

@@ -1,0 +1,299 @@
+"""The verdict on one tap that needs no hand-set limit: see ``docs/verdict.md`` for the derivation.
+
+A run's tap is what its layer made of the run's own inputs. Let O be the layer of the official
+function in float64 (``parity.layers``): c − O(c's inputs) is the candidate's local error, and
+
+    c − r = (c − O(c's inputs)) − (r − O(r's inputs)) + (O(c's inputs) − O(r's inputs)),
+
+two local parts and an inherited one. In the float64 runs a local part beyond rounding is another
+function, in the float32 runs it is less precision than was asked for. What is inherited is nobody's
+fault here: it is counted where it arose.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from parity.layers.context import Context
+from parity.layers.evaluate import Local, layer_of, local_error
+from parity.layers.rounding import spread
+from parity.parts import Part, parts_of
+from parity.result import Status
+from weight_conversion.taps import TapRow
+
+
+class Run(Protocol):
+    """What is known of one side: its taps in the precision asked for, and again in float64."""
+
+    vertices: int
+    """Of the mesh that the stage starts from."""
+
+    def tap(self, name: str, part: Part) -> np.ndarray:
+        """Part of a tap, or of an input named as in ``TapRow.parents``."""
+
+    def truth(self, name: str, part: Part) -> np.ndarray:
+        """The same of the float64 run."""
+
+    def alone(self, row: TapRow, part: Part) -> Local:
+        """The layer alone on the run's own recorded inputs, held against the recorded tap."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One tap, judged. Numbers are absolute but where they are called roundings.
+
+    Attributes:
+        status: agree, rounding, flip, inherited or differ.
+        cause: "function" or "precision" where it differs, else "".
+        origin: the tap that an inherited difference comes from.
+        truth_roundings, truth_roundings_reference: the greatest local error of the candidate's and
+            the reference's float64 run, in roundings of float64, of which ``roundings_limit`` (λ)
+            are admitted.
+        local_roundings, local_roundings_reference: likewise in the run's own precision.
+        truth_max_abs: greatest difference of the two float64 runs.
+        local_max_abs, inherited_max_abs: the two parts of the difference.
+        candidate_to_truth, reference_to_truth: greatest distance of either run from the
+            reference's float64 run.
+        amplification: RMS of the inherited part relative to the output, over that of the inputs.
+        decisions: how many ReLUs or pixels were decided otherwise, and how many of them are ties.
+    """
+
+    status: Status
+    cause: str = ""
+    origin: str | None = None
+    truth_roundings: float | None = None
+    truth_roundings_reference: float | None = None
+    local_roundings: float | None = None
+    local_roundings_reference: float | None = None
+    roundings_limit: float | None = None
+    truth_max_abs: float | None = None
+    local_max_abs: float | None = None
+    inherited_max_abs: float | None = None
+    candidate_to_truth: float | None = None
+    reference_to_truth: float | None = None
+    amplification: float | None = None
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+    def numbers(self) -> dict[str, Any]:
+        """What belongs into a result beside status and note."""
+        left_out = ("status", "note", "cause")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+
+class TapJudge:
+    """Judges the taps of two runs one after the other, in the order of computation."""
+
+    def __init__(
+        self, context: Context, reference: Run, candidate: Run, own_precision: bool = True
+    ) -> None:
+        """Judge ``candidate`` by ``reference``; ``context`` holds the reference's weights.
+
+        Without ``own_precision`` the float64 runs alone are judged.
+        """
+        self._context, self._reference, self._candidate = context, reference, candidate
+        self._own = own_precision
+        self._spread = spread(context.stage)
+        self._origins: dict[str, str] = {}
+        self._relative: dict[str, float] = {}
+
+    def judge(self, row: TapRow) -> Judged:
+        """Judge one tap; its parents, where they are taps, have been judged before."""
+        found = _Found()
+        for part in parts_of(row, self._reference.vertices):
+            self._in_float64(row, part, found)
+            if self._own:
+                self._in_own_precision(row, part, found)
+        magnitude = math.sqrt(found.squares)
+        self._relative[row.name] = math.sqrt(found.away) / magnitude if magnitude else 0.0
+        inputs = max((self._relative.get(name, 0.0) for name in row.parents), default=0.0)
+        amplification = None
+        if inputs and magnitude:
+            amplification = math.sqrt(found.inherited) / magnitude / inputs
+        origin = next((self._origins[p] for p in row.parents if p in self._origins), None)
+        status, cause = _status(found, origin)
+        if status in (Status.DIFFER, Status.FLIP):
+            self._origins[row.name] = row.name
+        elif origin is not None:
+            self._origins[row.name] = origin
+        notes = []
+        if cause == "precision":
+            notes.append("the same function in float64, with more than its share of rounding here")
+        if found.top["truth_roundings_reference"] > self._spread:
+            notes.append("the reference itself departs from the official function here")
+        if found.open_rows:
+            notes.append(f"{found.open_rows} rows lie in a camera's plane and were not judged")
+        return Judged(
+            status=status,
+            cause=cause,
+            origin=origin if status is Status.INHERITED else None,
+            roundings_limit=self._spread,
+            amplification=amplification,
+            decisions=dict(found.decisions),
+            note="; ".join(notes),
+            **found.top,
+        )
+
+    def diagnose(self, row: TapRow, cause: str) -> Any:
+        """What a tap that differs points to: a ``parity.diagnosis.Diagnosis``, or None.
+
+        It is looked for at those vertices where the candidate is farthest from the layer.
+        """
+        from parity.diagnosis import diagnose  # which reads the layers, as this module does
+
+        true = cause == "function"
+        dtype = "float64" if true else "float32"
+        worst, chosen = -1.0, None
+        for part in parts_of(row, self._candidate.vertices):
+            read = self._candidate.truth if true else self._candidate.tap
+            parents = {name: read(name, part) for name in row.parents}
+            observed = read(row.name, part)
+            share = local_error(row, parents, self._context, observed, dtype).worst
+            if share > worst:
+                worst, chosen = share, (parents, observed)
+        assert chosen is not None
+        return diagnose(row, chosen[0], self._context, chosen[1], dtype)
+
+    def _in_float64(self, row: TapRow, part: Part, found: "_Found") -> None:
+        reference = self._reference.truth(row.name, part)
+        candidate = self._candidate.truth(row.name, part)
+        sides = (self._reference, self._candidate)
+        parents = [{name: run.truth(name, part) for name in row.parents} for run in sides]
+        first = local_error(row, parents[0], self._context, reference, "float64")
+        same = _identical(reference, candidate) and all(
+            _identical(parents[0][name], parents[1][name]) for name in row.parents
+        )
+        second = first
+        if not same:
+            second = local_error(row, parents[1], self._context, candidate, "float64")
+        share = share_of(second.error - first.error, second.limit + first.limit)
+        found.function = max(found.function, share)
+        found.open_rows += second.open_rows
+        found.raise_to("truth_roundings", second.worst * self._spread)
+        found.raise_to("truth_roundings_reference", first.worst * self._spread)
+        found.raise_to("truth_max_abs", _greatest(_difference(candidate, reference)))
+
+    def _in_own_precision(self, row: TapRow, part: Part, found: "_Found") -> None:
+        first, second = self._reference.alone(row, part), self._candidate.alone(row, part)
+        shape = first.value.shape
+        r, c, truth = (
+            np.asarray(values, np.float64).reshape(shape)
+            for values in (
+                self._reference.tap(row.name, part),
+                self._candidate.tap(row.name, part),
+                self._reference.truth(row.name, part),
+            )
+        )
+        local, limit = second.error - first.error, first.limit + second.limit
+        inherited, difference = _difference(second.value, first.value), _difference(c, r)
+        found.precision = max(found.precision, share_of(local, limit))
+        found.flipped += _otherwise(first, second)
+        found.identical = found.identical and not np.any(difference)
+        found.beyond = found.beyond or not bool((np.abs(difference) <= limit).all())
+        found.squares += _squares(r)
+        found.away += _squares(difference)
+        found.inherited += _squares(inherited)
+        _count_decisions(row, r, c, limit + np.abs(inherited), _otherwise(first, second), found)
+        found.raise_to("local_roundings", second.worst * self._spread)
+        found.raise_to("local_roundings_reference", first.worst * self._spread)
+        found.raise_to("local_max_abs", _greatest(local))
+        found.raise_to("inherited_max_abs", _greatest(inherited))
+        found.raise_to("candidate_to_truth", _greatest(_difference(c, truth)))
+        found.raise_to("reference_to_truth", _greatest(_difference(r, truth)))
+
+
+@dataclass(eq=False)
+class _Found:
+    """What the parts of a tap have shown so far."""
+
+    function: float = 0.0
+    precision: float = 0.0
+    flipped: int = 0
+    open_rows: int = 0
+    identical: bool = True
+    beyond: bool = False
+    squares: float = 0.0
+    away: float = 0.0
+    inherited: float = 0.0
+    decisions: Counter[str] = field(default_factory=Counter)
+    top: dict[str, float] = field(default_factory=dict)
+
+    def raise_to(self, name: str, value: float) -> None:
+        self.top[name] = max(self.top.get(name, 0.0), value)
+
+
+def _status(found: _Found, origin: str | None) -> tuple[Status, str]:
+    # Written so that NaN differs.
+    if not found.function <= 1:
+        return Status.DIFFER, "function"
+    if not found.precision <= 1:
+        return Status.DIFFER, "precision"
+    if found.flipped:
+        return Status.FLIP, ""
+    if found.identical:
+        return Status.AGREE, ""
+    return (Status.INHERITED if origin is not None and found.beyond else Status.ROUNDING), ""
+
+
+def _otherwise(first: Local, second: Local) -> int:
+    """Rows of a projection that the two runs decided differently."""
+    ours = {each.row: each.choices for each in first.decided}
+    theirs = {each.row: each.choices for each in second.decided}
+    return sum(ours.get(row) != theirs.get(row) for row in ours.keys() | theirs.keys())
+
+
+def _count_decisions(
+    row: TapRow, r: np.ndarray, c: np.ndarray, reach: np.ndarray, pixels: int, found: _Found
+) -> None:
+    """Signs of ReLUs, and rows of pixels, that the two runs decided differently.
+
+    A sign is a tie where both values are within what rounding and inheritance explain; pixels were
+    found to be ties when the layer was evaluated, or the tap differs.
+    """
+    if layer_of(row) is None:
+        found.decisions.update({"pixels": pixels, "ties": pixels})
+    elif row.name.startswith("cnn.") or ".localgconv" in row.name:
+        signs = (r > 0) != (c > 0)
+        ties = signs & (np.maximum(r, c) <= reach)
+        found.decisions.update({"signs": int(signs.sum()), "ties": int(ties.sum())})
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Their difference; 0 where both are the same infinity or NaN, infinite where one is."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64).reshape(np.shape(a))
+    with np.errstate(invalid="ignore"):
+        away = a - b
+    if np.isfinite(away).all():
+        return away
+    alike = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
+
+
+def share_of(error: np.ndarray, limit: np.ndarray) -> float:
+    """The greatest |error| over its limit; 0 where it is 0, whatever the limit."""
+    error = np.abs(error)
+    if (error <= limit).all():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = error / limit
+        return float(np.nanmax(np.where(error == 0, 0.0, ratio), initial=0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(error == 0, 0.0, error / limit)
+    return float(np.where(np.isnan(ratio), np.inf, ratio).max())
+
+
+def _greatest(difference: np.ndarray) -> float:
+    return float(np.abs(difference).max(initial=0.0))
+
+
+def _squares(values: np.ndarray) -> float:
+    flat = values.ravel()
+    finite = flat if np.isfinite(flat).all() else flat[np.isfinite(flat)]
+    return float(np.einsum("i,i->", finite, finite))
+
+
+def _identical(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or np.array_equal(a, b, equal_nan=True)

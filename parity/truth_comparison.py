@@ -1,0 +1,90 @@
+"""A comparison of two traces that both hold their float64 runs: the verdict without limits."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from parity.judgement import TapJudge
+from parity.result import Status, TapResult
+from parity.trace import TraceReader
+from parity.truth import TraceRun, has_truth
+from parity.yardstick import Yardstick, status_of, yardstick
+from weight_conversion.taps import TAPS
+
+
+class TruthComparison:
+    """Judges taps, losses and gradients, each in the order of its group."""
+
+    def __init__(self, reference: TraceReader, candidate: TraceReader) -> None:
+        """Hold two traces of the same stage and inputs, both with truth."""
+        self._reference, self._candidate = reference, candidate
+        self._runs = TraceRun(reference), TraceRun(candidate)
+        # Both sides are held against the reference's weights: other weights are a difference.
+        self._context = self._runs[0].context()
+        self._judge = TapJudge(self._context, *self._runs)
+        self._rows = {row.name: row for row in TAPS[reference.header.stage]}
+        self._yardsticks: dict[str, Yardstick] = {}
+        self.diagnosis: Any = None
+
+    @classmethod
+    def of(cls, reference: TraceReader, candidate: TraceReader) -> "TruthComparison | None":
+        """The comparison, where both traces have what it needs."""
+        if has_truth(reference) and has_truth(candidate):
+            return cls(reference, candidate)
+        return None
+
+    def judge(self, group: str, name: str, measured: TapResult) -> TapResult:
+        """``measured`` with the status and what the float64 runs add."""
+        if group != "taps":
+            return self._by_yardstick(group, name, measured)
+        row = self._rows.get(name)
+        if row is None:
+            note = "a tap that the official network does not have: nothing is known of its layer"
+            return replace(measured, status=Status.INVALID, note=note)
+        for side, run in zip(("reference", "candidate"), self._runs, strict=True):
+            lacking = run.lacks(row)
+            if lacking:
+                note = f"the {side} was recorded without {lacking}"
+                return replace(measured, status=Status.INVALID, note=note)
+        judged = self._judge.judge(row)
+        result = replace(
+            measured,
+            status=judged.status,
+            cause=judged.cause,
+            note=judged.note,
+            **judged.numbers(),
+        )
+        if judged.status is Status.DIFFER and self.diagnosis is None:
+            self.diagnosis = self._judge.diagnose(row, judged.cause)
+        return result
+
+    def _by_yardstick(self, group: str, name: str, measured: TapResult) -> TapResult:
+        sides = (self._reference, self._candidate)
+        for side, trace in zip(("reference", "candidate"), sides, strict=True):
+            if not trace.has(f"truth_{group}", name):
+                note = f"the {side} was recorded without /truth_{group}/{name}"
+                return replace(measured, status=Status.INVALID, note=note)
+        if group not in self._yardsticks:
+            self._yardsticks[group] = yardstick(
+                self._reference.header.stage,
+                group,
+                self._all(self._reference, group),
+                self._all(self._reference, f"truth_{group}"),
+            )
+        stick = self._yardsticks[group]
+        reference, candidate = (
+            (_whole(trace, group, name), _whole(trace, f"truth_{group}", name)) for trace in sides
+        )
+        dtype = self._candidate.header.dtype
+        status, cause, true = status_of(reference, candidate, stick, name, dtype)
+        scale = measured.scale or 0.0
+        limit = 2 * stick.limit(name, dtype) / scale if scale else None
+        return replace(measured, status=status, cause=cause, truth_max_abs=true, limit=limit)
+
+    def _all(self, trace: TraceReader, group: str) -> dict[str, np.ndarray]:
+        return {name: _whole(trace, group, name) for name in trace.names(group)}
+
+
+def _whole(trace: TraceReader, group: str, name: str) -> np.ndarray:
+    return trace.read(group, name, trace.dataset(group, name), ())
