@@ -115,12 +115,12 @@ def sentences(report: dict[str, Any]) -> list[str]:
         f"{np.degrees(SPIKE):.0f}°."
     ]
     mode = report["degree_mode"]
-    if mode["irregular"] and mode["r2"] > 0.5:
+    if mode["irregular"] and mode["r2"] > 0.5 and mode["fixed_point"] is not None:
+        point = ", ".join(f"{part:.3f}" for part in mode["fixed_point"])
         found.append(
-            f"The {mode['irregular']} vertices without exactly six neighbours stand off along the "
-            f"first camera's rays by {mode['strength']:.2f} × (√(neighbours/6) − 1) of their "
-            f"distance; that is {percent(mode['r2'])} of their residuals' squares. "
-            "docs/spikes.md says why."
+            f"The {mode['irregular']} vertices without exactly six neighbours stand off by "
+            f"{mode['strength']:.2f} × (√(neighbours/6) − 1) of their way from ({point}); that is "
+            f"{percent(mode['r2'])} of their residuals' squares. docs/spikes.md says why."
         )
     return found + [f"Note: {note}." for note in report["notes"]]
 

@@ -13,7 +13,13 @@ from inputs.meshes import load_mesh, obj_triangles
 from inputs.template import FACES, VERTICES, Template
 from parity.spikes.explain import explain, from_positions, known_beforehand, rows_of
 from parity.spikes.health import health_of
-from parity.spikes.residuals import Residuals, by_level, degree_mode_of, residuals_of
+from parity.spikes.residuals import (
+    Residuals,
+    by_level,
+    degree_mode_of,
+    free_degree_mode_of,
+    residuals_of,
+)
 from parity.spikes.topology import Topology, topology_of
 from weight_conversion.errors import InputError
 
@@ -74,7 +80,8 @@ def judge(source: MeshSource, against: Against) -> Judged:
         truth = against.ground_truth.points.astype(np.float64)
     beforehand = known_beforehand(topology, start, against.item)
     afterwards = from_positions(residuals, topology, against.item, truth)
-    mode = degree_mode_of(residuals, topology)
+    mode, _ = free_degree_mode_of(residuals, topology)
+    about_origin = degree_mode_of(residuals, topology)
     report: dict[str, Any] = {
         "schema": SPIKES_SCHEMA,
         "mesh": source.name,
@@ -87,7 +94,13 @@ def judge(source: MeshSource, against: Against) -> Judged:
         "by_neighbours": _by_neighbours(residuals, topology),
         "explained_by": rows_of(explain(residuals, beforehand)),
         "explained_by_positions": rows_of(explain(residuals, afterwards)),
-        "degree_mode": {"strength": mode.strength, "r2": mode.r2, "irregular": mode.vertices},
+        "degree_mode": {
+            "strength": mode.strength,
+            "r2": mode.r2,
+            "irregular": mode.vertices,
+            "fixed_point": None if mode.fixed_point is None else list(mode.fixed_point),
+            "about_origin": {"strength": about_origin.strength, "r2": about_origin.r2},
+        },
         "health": health_of(residuals, topology, cameras),
         "spiky_vertices": np.flatnonzero(residuals.spiky).tolist(),
     }

@@ -4,8 +4,8 @@ Two ways. *neighbours*: every spike goes where the mean of its neighbours is, al
 discrete harmonic surface with all other vertices held), again until none is left or nothing gets
 better; only spikes move. What was the true surface there is lost: a spike holds no trace of it, so
 the result is the smoothest guess. *degree*: the vertices without exactly six neighbours, spiky or
-not, are moved back along the first camera's rays by what the graph convolution's smoothest mode
-moved them (``residuals.DegreeMode``). It undoes a known cause and keeps what a vertex has of its
+not, are moved back by what the graph convolution's smoothest mode moved them
+(``residuals.DegreeMode``). It undoes a known cause and keeps what a vertex has of its
 own, but is offered only where that cause explains most of what is there.
 """
 
@@ -19,7 +19,7 @@ from scipy.sparse.linalg import spsolve
 from inputs.files import Float64
 from inputs.sampling import draw_samples, points_on
 from parity.mesh_losses import chamfer
-from parity.spikes.residuals import degree_displacement, degree_mode_of, residuals_of
+from parity.spikes.residuals import free_degree_mode_of, residuals_of
 from parity.spikes.spike import spikes
 from parity.spikes.topology import Topology
 from weight_conversion.errors import InputError
@@ -100,15 +100,14 @@ def _harmonic(vertices: Float64, topology: Topology, free: np.ndarray) -> Float6
 
 def _degree_taken_out(vertices: Float64, topology: Topology) -> Float64:
     found = residuals_of(vertices, topology)
-    mode = degree_mode_of(found, topology)
+    mode, off = free_degree_mode_of(found, topology)
     if mode.r2 < LEAST_EXPLAINED:
         raise InputError(
             "--method degree",
             f"√degree explains {100 * mode.r2:.0f} % of the irregular vertices' residuals",
             f"{100 * LEAST_EXPLAINED:.0f} %, or --method neighbours",
         )
-    off = degree_displacement(found.vertices - found.vectors, topology)
-    return np.asarray(vertices - mode.strength * off)
+    return np.asarray(vertices - off)
 
 
 def _report(

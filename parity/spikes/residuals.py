@@ -31,25 +31,32 @@ class Residuals:
     spiky: np.ndarray
 
 
+LEAST_STRENGTH = 0.1
+"""Strength below which a mode's fixed point is not told: it is a quotient by the strength."""
+
+
 @dataclass(frozen=True)
 class DegreeMode:
     """How far irregular vertices stand off as the graph convolution's smoothest mode has them.
 
     The smoothest thing that L = I − D^-½ A D^-½ knows, L x = 0, is not a constant but x = √degree.
-    A network that puts out its mesh's place in that mode has a vertex of degree d at √(d/6) times
-    the place p of its neighbours, which have six: off by (√(d/6) − 1) p, along the ray from the
-    first camera, whose centre is the frame's origin.
+    A network that puts out its mesh's place p in that mode has a vertex of degree d off by
+    (√(d/6) − 1) (p − q), q being what the biases, which know no degree, make of the place. Without
+    biases q is the frame's origin, the first camera's centre: the vertex then stands at √(d/6)
+    times the place of its neighbours, which have six.
 
     Attributes:
         strength: the multiple of that displacement that fits the residuals of the irregular
             vertices best (least squares): 0 for none of it, 1 for all of it.
         r2: the share of these residuals' squares that the fit explains.
         vertices: how many irregular vertices there are.
+        fixed_point: q, (3,); None where the strength is too small to tell.
     """
 
     strength: float
     r2: float
     vertices: int
+    fixed_point: tuple[float, ...] | None = (0.0, 0.0, 0.0)
 
 
 def residuals_of(vertices: Any, topology: Topology) -> Residuals:
@@ -101,6 +108,28 @@ def degree_mode_of(found: Residuals, topology: Topology) -> DegreeMode:
     whole = float((actual * actual).sum())
     rest = float(((actual - strength * predicted) ** 2).sum())
     return DegreeMode(strength, 1.0 - rest / whole if whole else 0.0, int(irregular.sum()))
+
+
+def free_degree_mode_of(found: Residuals, topology: Topology) -> tuple[DegreeMode, Float64]:
+    """The same with the fixed point fitted too, and the displacement (V, 3) that it comes to."""
+    irregular = topology.degrees != REGULAR
+    if not irregular.any():
+        return DegreeMode(0.0, 0.0, 0, None), np.zeros_like(found.vertices)
+    places = found.vertices - found.vectors
+    factor = (np.sqrt(topology.degrees / REGULAR) - 1.0)[:, None]
+    # One strength for all three axes, and a constant of its own for each.
+    columns = [places, *(np.eye(3)[[axis]] * np.ones_like(places) for axis in range(3))]
+    design = np.stack([(factor * column)[irregular].ravel() for column in columns], axis=1)
+    actual = found.vectors[irregular].ravel()
+    answer = np.linalg.lstsq(design, actual, rcond=None)[0]
+    whole = float(actual @ actual)
+    rest = float(((actual - design @ answer) ** 2).sum())
+    strength, constant = float(answer[0]), answer[1:]
+    point = None
+    if abs(strength) > LEAST_STRENGTH:
+        point = tuple(float(part) for part in -constant / strength)
+    mode = DegreeMode(strength, 1.0 - rest / whole if whole else 0.0, int(irregular.sum()), point)
+    return mode, np.asarray(factor * (strength * places + constant))
 
 
 def degree_displacement(places: Float64, topology: Topology) -> Float64:

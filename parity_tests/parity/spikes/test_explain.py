@@ -18,7 +18,12 @@ from parity.spikes.explain import (
     known_beforehand,
     share_between,
 )
-from parity.spikes.residuals import degree_displacement, degree_mode_of, residuals_of
+from parity.spikes.residuals import (
+    degree_displacement,
+    degree_mode_of,
+    free_degree_mode_of,
+    residuals_of,
+)
 from parity.spikes.topology import REGULAR, Topology
 from parity_tests.parity.spikes.conftest import Mesh, sphere
 
@@ -105,3 +110,20 @@ def test_degree_mode_is_fitted(official_template: Template, strength: float) -> 
 def test_no_degree_mode_in_a_smooth_mesh(ball: Mesh) -> None:
     found = degree_mode_of(residuals_of(ball.vertices, ball.topology), ball.topology)
     assert abs(found.strength) < 0.02
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0, 0.0), (-0.4, 0.2, -0.5)])
+def test_fixed_point_of_the_degree_mode(
+    official_template: Template, point: tuple[float, ...]
+) -> None:
+    ball = sphere(official_template)
+    topology = ball.topology
+    off = degree_displacement(topology.neighbour_mean(ball.vertices) - point, topology)
+    mode, displacement = free_degree_mode_of(residuals_of(ball.vertices + off, topology), topology)
+    assert mode.r2 > 0.95
+    # A sphere as small as this tells strength and place apart less well than their product.
+    irregular = topology.degrees != REGULAR
+    assert np.abs(displacement - off)[irregular].max() < 0.01
+    assert (displacement[~irregular] == 0).all()
+    assert mode.fixed_point is not None
+    assert np.abs(np.array(mode.fixed_point) - point).max() < 0.15
