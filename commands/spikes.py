@@ -9,7 +9,6 @@ from rich.console import Console
 
 from commands.console import print_json, steps
 from commands.options import PATH, parse_views
-from commands.spikes_diagnose import diagnose_command
 from commands.staging import staging
 from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.item import Item, load_item
@@ -25,9 +24,21 @@ class Meshes(click.Group):
     """Without the name of a command, the arguments are meshes to judge."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+        known = {*self.list_commands(ctx), *ctx.help_option_names}
+        if not args or args[0] not in known:
             args = ["judge", *args]
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "diagnose"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "diagnose":
+            # It needs torch, which takes seconds to load; meshes are judged without.
+            from commands.spikes_diagnose import diagnose_command
+
+            return diagnose_command
+        return super().get_command(ctx, cmd_name)
 
 
 @click.group(
@@ -141,6 +152,3 @@ def repair_command(
         return
     for line in spikes_report.repair_lines(report):
         click.echo(line)
-
-
-command.add_command(diagnose_command)

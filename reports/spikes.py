@@ -45,7 +45,7 @@ def tables(report: dict[str, Any]) -> list[tuple[str, tuple[str, ...], Rows]]:
     neighbours: Rows = [
         (str(row["neighbours"]), str(row["vertices"]), str(row["spikes"]),
          number(row["median_residual"]),
-         ", ".join(f"{part:+.3f}" for part in row["mean_residual_vector"]),
+         " ".join(f"{part:+.2f}" for part in row["mean_residual_vector"]),
          f"{row['support_row_defect']:+.3f}")
         for row in report["by_neighbours"]
     ]  # fmt: skip

@@ -257,7 +257,10 @@ def _origin(
     """Name the place where the worst spike begins."""
     if run.departed:
         first = run.departed[0]
-        return Origin(first.tap, first.vertex, "the row is not what the tap's own inputs give")
+        how = "the row is not what the tap's own inputs give"
+        if "proj_" in first.tap:
+            how += "; at a projection a pixel within rounding of a cell's border does that too"
+        return Origin(first.tap, first.vertex, how)
     if reference is not None and patched is not None:
         for each in patched:
             if each.bisected is not None:
