@@ -99,6 +99,7 @@ class _Comparing:
             candidate=self.candidate.side,
             basis="limit" if self.truth is None else "truth",
             diagnosis=None if self.truth is None else self.truth.diagnosis,
+            coverage=None if self.truth is None else self.truth.coverage(results),
         )
 
     def _names(self, group: str) -> list[str]:

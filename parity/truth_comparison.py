@@ -1,10 +1,12 @@
 """A comparison of two traces that both hold their float64 runs: the verdict without limits."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from parity.coverage import coverage
 from parity.judgement import TapJudge
 from parity.result import Status, TapResult
 from parity.trace import TraceReader
@@ -58,6 +60,16 @@ class TruthComparison:
         if judged.status is Status.DIFFER and self.diagnosis is None:
             self.diagnosis = self._judge.diagnose(row, judged.cause)
         return result
+
+    def coverage(self, results: Mapping[str, tuple[TapResult, ...]]) -> dict[str, Any] | None:
+        """What was exercised; None where the reference's trace does not hold all of its run."""
+        if any(self._runs[0].lacks(row) for row in self._rows.values()):
+            return None
+        compared = {
+            group: sum(entry.max_abs is not None for entry in entries)
+            for group, entries in results.items()
+        }
+        return coverage(self._runs[0], self._context, compared)
 
     def _by_yardstick(self, group: str, name: str, measured: TapResult) -> TapResult:
         sides = (self._reference, self._candidate)

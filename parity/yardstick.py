@@ -1,8 +1,8 @@
 """Losses and gradients judged by the reference's own sensitivity to rounding.
 
 No closed bound is known for a gradient through forty layers. But rounding errors are proportional
-to the unit roundoff as long as no decision flips, so the reference shows by itself how much rounding
-the computation makes: run at two precisions, it errs by e in float32, and by 2⁻²⁹·e in float64. Two
+to the unit roundoff as long as no decision flips, so the reference shows by itself how much of it
+there is: run at two precisions, it errs by e in float32, and by 2⁻²⁹·e in float64. Two
 right implementations differ by about that; see ``docs/verdict.md``.
 """
 

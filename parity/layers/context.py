@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -42,7 +42,7 @@ class Context:
     ) -> "Context":
         """From inputs named as under ``/inputs`` of a trace, and weights by checkpoint key."""
         wide = {name: _widened(array) for name, array in arrays.items()}
-        common = {
+        common: dict[str, Any] = {
             "stage": stage,
             "weights": {key: _widened(array) for key, array in weights.items()},
             "inputs": {"inputs/images": wide["images"], "inputs/mesh": wide["mesh"]},

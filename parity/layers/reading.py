@@ -139,7 +139,7 @@ def projection(
             reader.read(maps, inside[:, part], error[:, part], nominal[:, part], u)
         )
         value[part, 3:], fixed[part, 3:] = bounded.value, bounded.error / u
-    ambiguous, open_rows = _ambiguous(reader, at, inside)
+    ambiguous, open_rows = _ambiguous(reader, at, inside, certain)
     observed = observed.reshape(value.shape)
     decided = []
     with np.errstate(invalid="ignore"):
@@ -158,7 +158,9 @@ def projection(
     )
 
 
-def _ambiguous(reader: Reader, at: Bounded, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ambiguous(
+    reader: Reader, at: Bounded, inside: np.ndarray, certain: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows with a coordinate near a border, and a mask of those without a bound at all."""
     with np.errstate(invalid="ignore"):
         low, high = (np.clip(at.value + way * at.error, *reader.clamp) for way in (-1.0, 1.0))
@@ -167,7 +169,7 @@ def _ambiguous(reader: Reader, at: Bounded, inside: np.ndarray) -> tuple[np.ndar
         near = (np.floor(high / cell) > np.floor(low / cell)) | (
             (np.floor(low / cell) * cell == low) & (high > low)
         )
-        wide = ~(at.error < 0.5) & ~np.isnan(at.value)
+        wide = ~(at.error < 0.5) & ~certain & ~np.isnan(at.value)
     unbounded = wide.any(axis=(0, 2)) & ~np.isnan(at.value).any(axis=(0, 2))
     near &= ~np.isnan(inside)
     return np.flatnonzero(near.any(axis=(0, 2)) & ~unbounded), unbounded
