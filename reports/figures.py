@@ -24,7 +24,7 @@ from reports.palette import LOOKS
 
 # Matplotlib's own defaults, whatever the user's settings say, and these on top.
 # Vector text stays text, and nothing in a file depends on the time or the run.
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "p2m-parity",
     "pdf.fonttype": 42,
@@ -57,7 +57,7 @@ def difference_figure(comparison: Comparison, entries: Sequence[TapResult], noun
     The height is logarithmic. Zero stands on a line of its own at the bottom, "identical", what
     is not finite at the top, and what has no number is marked at the foot of the figure.
     """
-    with style.context(["default", _STYLE]):
+    with style.context(["default", STYLE]):
         figure = Figure(figsize=(9.5, 4.6))
         FigureCanvasAgg(figure)
         # Placed by hand: automatic layouts come out differently in each format's resolution.
@@ -71,7 +71,7 @@ def difference_figure(comparison: Comparison, entries: Sequence[TapResult], noun
         _draw_entries(axes, entries, floor, ceiling)
         _draw_pinned(axes, entries, floor, ceiling)
         _draw_limits(axes, entries)
-        _draw_groups(axes, entries)
+        draw_groups(axes, entries)
         _draw_first(axes, comparison, entries)
         _draw_flips(axes, comparison, entries)
         _scale(axes, entries, floor, ceiling)
@@ -182,7 +182,8 @@ def group(name: str) -> str:
     return ""
 
 
-def _draw_groups(axes: Axes, entries: Sequence[TapResult]) -> None:
+def draw_groups(axes: Axes, entries: Sequence[TapResult]) -> None:
+    """Name the blocks above the axes and part them by lines."""
     above = blended_transform_factory(axes.transData, axes.transAxes)
     for title, run in groupby(enumerate(entries), key=lambda pair: group(pair[1].tap)):
         places = [place for place, _ in run]
@@ -286,6 +287,6 @@ def _legend(figure: Figure, entries: Sequence[TapResult]) -> None:
 def image(figure: Figure, form: str) -> bytes:
     """The figure as a ``png``, ``pdf`` or ``svg`` file, the same bytes every time."""
     stream = io.BytesIO()
-    with style.context(["default", _STYLE]):
+    with style.context(["default", STYLE]):
         figure.savefig(stream, format=form, dpi=160, metadata=_METADATA[form])
     return stream.getvalue()

@@ -58,6 +58,7 @@ def describe(
     overview: NDArray[Any],
     shape: tuple[int, ...],
     tolerance: float,
+    scale: float,
 ) -> list[str]:
     """Sentences about a tap's difference.
 
@@ -67,10 +68,11 @@ def describe(
         overview: (bands, channels) greatest |Δ|.
         shape: the tap's.
         tolerance: differences up to this are none.
+        scale: the reference's greatest magnitude.
     """
     if not sums.delta or not (greatest > tolerance).any():
         return []
-    found = [_where(greatest, overview, shape, tolerance)]
+    found = [_where(greatest, overview, shape, tolerance, scale)]
     found += _scaled(sums)
     channels = len(sums.channels)
     rows = len(sums.rows)
@@ -89,7 +91,11 @@ def describe(
 
 
 def _where(
-    greatest: NDArray[Any], overview: NDArray[Any], shape: tuple[int, ...], tolerance: float
+    greatest: NDArray[Any],
+    overview: NDArray[Any],
+    shape: tuple[int, ...],
+    tolerance: float,
+    scale: float,
 ) -> str:
     noun = {4: "pixels", 2: "rows"}.get(len(shape), "rows")
     rows, channels = (
@@ -97,7 +103,8 @@ def _where(
         for values in (greatest, overview.max(axis=0))
     )
     text = f"{rows[0]:,} of {rows[1]:,} {noun} and {channels[0]:,} of {channels[1]:,} channels"
-    text += " hold differences beyond the limit"
+    share = f"{tolerance / scale:.0e} of the greatest magnitude" if scale else f"{tolerance:.0e}"
+    text += f" hold differences beyond {share}"
     if rows[0] < _FEW * rows[1] and channels[0] > _FEW * channels[1]:
         text += f": few {noun}, there in most channels, as a wrong place or border makes it"
     if channels[0] < _FEW * channels[1] and rows[0] > _FEW * rows[1]:

@@ -82,6 +82,7 @@ def _entry(comparison: Comparison, entry: TapResult) -> dict[str, Any]:
         # Names are for people here; nothing looks anything up by them.
         "tap": wording.printable(entry.tap),
         "note": wording.printable(entry.note),
+        "cause": wording.printable(getattr(entry, "cause", "")),
         "label": wording.printable(label(comparison, entry)),
         "short": short_name(entry.tap),
         "message": message(comparison, entry),

@@ -24,6 +24,8 @@ ACROSS = 56
 """A picture has at most so many cells a side; the finer ones share a cell."""
 BANDS = 64
 ROWS_SHOWN = 32
+_SEEN = {"float32": 1e-5, "float64": 1e-11}
+"""Of a tap's greatest magnitude: what counts as a difference where the verdict has no limit."""
 _OCTAVES = 1100  # float64's exponents reach from -1073 to 1024
 
 Float64 = NDArray[np.float64]
@@ -68,10 +70,11 @@ def tap_sample(
         return None
     scan = _scan(reference, candidate, name, math.prod(shape) // channels, channels)
     order = np.argsort(-scan.greatest, kind="stable")
-    tolerance = (entry.limit or 0.0) * (entry.scale or 0.0)
+    scale = entry.scale or 0.0
+    limit = _SEEN[reference.header.dtype] if entry.limit is None else entry.limit
     stage = reference.header.stage
     sample = {
-        "patterns": describe(scan.sums, scan.greatest, scan.overview, shape, tolerance),
+        "patterns": describe(scan.sums, scan.greatest, scan.overview, shape, limit * scale, scale),
         "worst": [
             {**found, "what": channel_meaning(stage, name, found["at"][-1]) if shape else ""}
             for found in _worst(reference, candidate, name, shape, order[:WORST])

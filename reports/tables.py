@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parity.result import Comparison, Flip, Side, TapResult
@@ -17,7 +17,10 @@ MOST_FLIPS = 200  # in Markdown and HTML; report.json has them all
 _CSV_COLUMNS = (
     "tap", "status", "shape", "max_abs", "at", "reference", "candidate", "rms_rel",
     "kind", "order", "dtype", "size", "mismatched", "scale", "max_rel", "limit",
-    "pinned_max_rel", "note",
+    "pinned_max_rel", "note", "cause", "origin", "local_roundings", "local_roundings_reference",
+    "truth_roundings", "truth_roundings_reference", "roundings_limit", "local_max_abs",
+    "inherited_max_abs", "truth_max_abs", "candidate_to_truth", "reference_to_truth",
+    "amplification", "decisions",
 )  # fmt: skip
 
 _ENTRY_HEADING = (
@@ -48,7 +51,9 @@ def csv_text(comparison: Comparison) -> str:
     for kind, entries in _kinds(comparison):
         for entry in entries:
             cells = {
-                name: _csv_cell(getattr(entry, name)) for name in _CSV_COLUMNS if name != "kind"
+                name: _csv_cell(getattr(entry, name, None))
+                for name in _CSV_COLUMNS
+                if name != "kind"
             }
             cells.update(
                 kind=kind,
@@ -63,6 +68,8 @@ def csv_text(comparison: Comparison) -> str:
 def _csv_cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
     if isinstance(value, float):
         return wording.special(value) or repr(float(value))
     return str(value)

@@ -36,8 +36,14 @@ def diagnosis_lines(comparison: Comparison) -> list[str]:
         certain = "Confirmed" if found.get("confirmed") else "Suspected"
         operand = f" ({found['operand']})" if found.get("operand") else ""
         lines.append(f"{certain}{operand}: {found['explanation']}")
-    lines += [str(line) for line in found.get("evidence") or ()]
+    lines += [_evidence(line) for line in found.get("evidence") or ()]
     return [wording.printable(line) for line in lines]
+
+
+def _evidence(line: Any) -> str:
+    if isinstance(line, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in line.items())
+    return str(line)
 
 
 def _rows(value: Any, prefix: str = "") -> list[tuple[str, str]]:

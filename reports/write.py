@@ -13,12 +13,13 @@ from reports.meshes import Meshes, obj_text
 from reports.page import PartPictures, report_page, summary_page
 from reports.payload import payload
 from reports.renderings import Renderings, render
+from reports.roundings_figure import has_roundings, roundings_figure
 from reports.summary import Part, summary_json, summary_markdown
 from reports.tables import csv_text, json_text, markdown_text
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 
-_FIGURES = ("difference_by_tap", "difference_by_gradient")
+_FIGURES = ("difference_by_tap", "difference_by_gradient", "roundings_by_tap")
 _RENDERINGS = ("meshes_view0", "meshes_oblique", "vertex_difference")
 _SAMPLES = "samples.json"
 _ROOM = 7_500_000
@@ -135,13 +136,25 @@ def _figures(
     kinds = [(_FIGURES[0], comparison.taps, "tap")]
     if comparison.losses or comparison.gradients:
         kinds.append((_FIGURES[1], comparison.losses + comparison.gradients, "loss and gradient"))
-    for name, entries, noun in kinds:
-        figure = difference_figure(comparison, entries, noun)
+    drawn = [
+        (name, difference_figure(comparison, entries, noun), _caption(noun))
+        for name, entries, noun in kinds
+    ]
+    if has_roundings(comparison):
+        drawn.append((_FIGURES[2], roundings_figure(comparison), _ROUNDINGS))
+    for name, figure, caption in drawn:
         for form in ("png", "pdf"):
             files[f"figures/{name}.{form}"] = image(figure, form)
-        pictures.append(Picture(image(figure, "svg"), "svg", _caption(noun)))
-        links.append((f"figures/{name}.png", _caption(noun)))
+        pictures.append(Picture(image(figure, "svg"), "svg", caption))
+        links.append((f"figures/{name}.png", caption))
     return pictures, links
+
+
+_ROUNDINGS = (
+    "Above, the greatest error that arises in each layer on its own inputs, in roundings of the "
+    "precision, and how many are admitted; below, the two parts of the difference over the "
+    "reference's greatest magnitude: what arises in the layer, and what it was handed down."
+)
 
 
 def _caption(noun: str) -> str:

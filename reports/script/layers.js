@@ -2,7 +2,7 @@
 const layers = (() => {
   const { element, plain } = data;
   const NUMBERS = [
-    ["status", "status"], ["shape", "shape"], ["dtype", "type"], ["max_abs", "greatest |Δ|"],
+    ["status", "status"], ["cause", "cause"], ["shape", "shape"], ["dtype", "type"], ["max_abs", "greatest |Δ|"],
     ["at", "at"], ["reference", "reference there"], ["candidate", "candidate there"],
     ["scale", "greatest |reference|"], ["max_rel", "greatest |Δ| / scale"],
     ["rms_rel", "RMS Δ / RMS reference"], ["limit", "limit of greatest |Δ| / scale"],
@@ -43,7 +43,7 @@ const layers = (() => {
     const list = element("dl", { class: "numbers" });
     for (const name of names) {
       const value = entry[name];
-      if (value === undefined || value === null || value === "") continue;
+      if (value === undefined || value === null || words(value) === "") continue;
       list.append(element("div", {}, element("dt", { text: known.get(name) ?? name }),
         element("dd", { text: words(value), "data-field": name })));
     }
@@ -67,7 +67,8 @@ const layers = (() => {
       }
       return found;
     };
-    return [line("computed from", parents), line("read by", children)];
+    const origin = entry.origin ? [named.get(entry.origin) ?? entry.origin] : [];
+    return [line("computed from", parents), line("read by", children), line("inherits from", origin)];
   }
 
   function worst(part, sample) {

@@ -1,0 +1,72 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from parity.result import Comparison, Status
+from reports.figures import image
+from reports.roundings_figure import has_roundings, roundings_figure
+from reports.write import write_report
+
+Planted = Callable[[str], Comparison]
+
+
+@pytest.fixture
+def judged(planted: Planted) -> Comparison:
+    """The state "differ" as a judge with float64 runs tells it."""
+    comparison = planted("differ")
+    taps = [
+        replace(
+            tap,
+            limit=None,
+            roundings_limit=40.0,
+            local_roundings=3.0 if tap.status is not Status.DIFFER else 5e4,
+            local_roundings_reference=2.5,
+            truth_roundings=1.5 if tap.status is not Status.DIFFER else math.inf,
+            truth_roundings_reference=0.0,
+            local_max_abs=1e-6,
+            inherited_max_abs=0.0 if tap.order < 22 else 1e-3,
+            origin=comparison.taps[21].tap if tap.order > 21 else None,
+            cause="function" if tap.status is Status.DIFFER else "",
+        )
+        for tap in comparison.taps
+    ]
+    return replace(comparison, taps=tuple(taps), basis="truth")
+
+
+def test_only_a_judge_with_roundings_has_the_figure(planted: Planted, judged: Comparison) -> None:
+    assert not has_roundings(planted("differ"))
+    assert has_roundings(judged)
+
+
+def test_every_number_is_in_the_figure(judged: Comparison) -> None:
+    upper, lower = roundings_figure(judged).axes
+    heights = [
+        float(height) for points in upper.collections for _, height in points.get_offsets().data
+    ]
+    assert heights.count(5e4) == 1
+    assert heights.count(3.0) == len(judged.taps) - 1
+    assert heights.count(2.5) == len(judged.taps)
+    assert heights.count(0.01) == len(judged.taps)  # none at all, drawn at the floor
+    assert len(heights) == 4 * len(judged.taps) - 1  # what is infinite has no place
+    handed_down = max(lower.get_lines(), key=lambda line: max(line.get_ydata(), default=0))
+    assert len(handed_down.get_xdata()) == len(judged.taps) - 22
+
+
+def test_it_is_written_and_removed_with_its_report(
+    planted: Planted, judged: Comparison, tmp_path: Path
+) -> None:
+    write_report(judged, tmp_path, meshes=None)
+    figure = tmp_path / "figures" / "roundings_by_tap.png"
+    assert figure.exists()
+    assert "own error (roundings)" in (tmp_path / "report.html").read_text()
+    row = (tmp_path / "taps.csv").read_text().splitlines()[22]
+    assert ",50000.0,2.5,inf," in row
+    write_report(planted("agree"), tmp_path, meshes=None)
+    assert not figure.exists()
+
+
+def test_twice_the_same_picture(judged: Comparison) -> None:
+    assert image(roundings_figure(judged), "pdf") == image(roundings_figure(judged), "pdf")
