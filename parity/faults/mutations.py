@@ -214,8 +214,10 @@ LOSSES: tuple[Fault, ...] = (
           _norm("chamfer_means", terms.chamfer_summed), ("refine",)),
     _loss("drop.sample_root", "samples without the root of r1", "samples", "chamfer_1",
           _norm("surface_points", lambda _: terms.samples_without_root)),
+    # One point of the first block gets another neighbour, as far away to the last bit: terms of
+    # distances stay as they are, and what differs first is the normal of another neighbour.
     _loss("precision.expanded_distance", "nearest neighbours by |a|² + |b|² − 2ab", "precision",
-          "chamfer_1", terms.expanded_distances(), dtype="float32"),
+          "normal_2", terms.expanded_distances(), dtype="float32"),
     _loss("drop.edge_loops", "edges of length 0 not counted", "reduction", "edge_1",
           _norm("edge_length", terms.without_loops), ("refine",)),
     _loss("drop.edge_square", "lengths instead of their squares", "reduction", "edge_1",

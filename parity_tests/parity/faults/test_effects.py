@@ -24,8 +24,8 @@ ROUNDING = 1e-10
 """Relative, far above what sums in another order make of a stage in float64 (1e-13), and far below
 what any fault makes of it."""
 UNSEEN = "precision.expanded_distance"
-"""Picks other neighbours that are as good as equally near: its first term moves by less than a
-fixed limit for float32 can tell."""
+"""Takes other neighbours that are as near but for the last bits: which ones, and so what differs
+first, depends on the processor."""
 
 
 def faults(small: bool) -> list[Job]:
