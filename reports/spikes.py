@@ -115,7 +115,10 @@ def sentences(report: dict[str, Any]) -> list[str]:
         f"{np.degrees(SPIKE):.0f}°."
     ]
     mode = report["degree_mode"]
-    if mode["irregular"] and mode["r2"] > 0.5 and mode["fixed_point"] is not None:
+    # A smooth sphere's few irregular vertices are alike too; the mode is worth a word where it
+    # stands them out.
+    told = mode["r2"] > 0.5 and mode["strength"] > 0.3 and report["spikes"]
+    if told and mode["fixed_point"] is not None:
         point = ", ".join(f"{part:.3f}" for part in mode["fixed_point"])
         found.append(
             f"The {mode['irregular']} vertices without exactly six neighbours stand off by "
