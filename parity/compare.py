@@ -12,7 +12,7 @@ from parity.measure import Difference, count_beyond, difference, relative, signi
 from parity.result import Comparison, Status, TapResult, Verdict
 from parity.trace import GROUPS, TraceReader, open_trace
 from parity.truth_comparison import TruthComparison
-from parity.verdict import PRECISION, Judge, Limits, lower, precision_named
+from parity.verdict import PRECISION, Judge, Limits, lower, narrower, precision_named
 from weight_conversion.errors import InputError
 from weight_conversion.taps import TAPS
 
@@ -190,8 +190,6 @@ class _Comparing:
         too_low = self._lower_type(group, name)
         if too_low:
             result = replace(result, status=Status.DIFFER, cause="precision")
-        elif result.cause == "precision":
-            too_low = self._lower_values(group, name)
         notes = [too_low, result.note, *_special_notes(found)]
         return replace(result, note="; ".join(note for note in notes if note))
 
@@ -243,13 +241,8 @@ class _Comparing:
         ]
         for (side, trace), own, other in zip(self.sides, bits, reversed(bits), strict=True):
             asked = trace.header.dtype
-            fits = [
-                dtype
-                for dtype, held in PRECISION.items()
-                if 0 < own <= held < min(other, PRECISION[asked])
-            ]
-            if fits:
-                lowest = min(fits, key=lambda dtype: PRECISION[dtype])
+            lowest = narrower(own, other, asked)
+            if lowest:
                 return f"the {side}'s values are all {lowest} ones, {asked} was asked for"
         return ""
 

@@ -21,16 +21,23 @@ import numpy as np
 from parity.layers.context import Context
 from parity.layers.evaluate import Local, layer_of, local_error
 from parity.layers.rounding import spread
+from parity.measure import bits_of
 from parity.parts import Part, parts_of
 from parity.result import Status
+from parity.verdict import narrower
 from weight_conversion.taps import TapRow
 
 
 class Run(Protocol):
     """What is known of one side: its taps in the precision asked for, and again in float64."""
 
-    vertices: int
-    """Of the mesh that the stage starts from."""
+    @property
+    def vertices(self) -> int:
+        """Of the mesh that the stage starts from."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision asked for."""
 
     def tap(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input named as in ``TapRow.parents``."""
@@ -114,14 +121,21 @@ class TapJudge:
         amplification = None
         if inputs and magnitude:
             amplification = math.sqrt(found.inherited) / magnitude / inputs
-        origin = next((self._origins[p] for p in row.parents if p in self._origins), None)
-        status, cause = _status(found, origin)
+        # The earliest: taps are judged in the order of computation.
+        origins = {self._origins[name] for name in row.parents if name in self._origins}
+        origin = next((name for name in self._relative if name in origins), None)
+        lowest = ""
+        if self._own:
+            lowest = narrower(found.bits[1], found.bits[0], self._candidate.dtype)
+        status, cause = _status(found, origin, bool(lowest))
         if status in (Status.DIFFER, Status.FLIP):
             self._origins[row.name] = row.name
         elif origin is not None:
             self._origins[row.name] = origin
         notes = []
-        if cause == "precision":
+        if cause == "precision" and lowest:
+            notes.append(f"the candidate's values are all {lowest} ones")
+        elif cause == "precision":
             notes.append("the same function in float64, with more than its share of rounding here")
         if found.top["truth_roundings_reference"] > self._spread:
             notes.append("the reference itself departs from the official function here")
@@ -190,6 +204,7 @@ class TapJudge:
         )
         local, limit = second.error - first.error, first.limit + second.limit
         inherited, difference = _difference(second.value, first.value), _difference(c, r)
+        found.bits = max(found.bits[0], bits_of(r)), max(found.bits[1], bits_of(c))
         found.precision = max(found.precision, share_of(local, limit))
         found.flipped += _otherwise(first, second)
         found.identical = found.identical and not np.any(difference)
@@ -214,6 +229,7 @@ class _Found:
     precision: float = 0.0
     flipped: int = 0
     open_rows: int = 0
+    bits: tuple[int, int] = (0, 0)
     identical: bool = True
     beyond: bool = False
     squares: float = 0.0
@@ -226,11 +242,11 @@ class _Found:
         self.top[name] = max(self.top.get(name, 0.0), value)
 
 
-def _status(found: _Found, origin: str | None) -> tuple[Status, str]:
+def _status(found: _Found, origin: str | None, narrow: bool) -> tuple[Status, str]:
     # Written so that NaN differs.
     if not found.function <= 1:
         return Status.DIFFER, "function"
-    if not found.precision <= 1:
+    if narrow or not found.precision <= 1:
         return Status.DIFFER, "precision"
     if found.flipped:
         return Status.FLIP, ""

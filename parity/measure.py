@@ -149,16 +149,21 @@ def significant_bits(trace: TraceReader, group: str, name: str, enough: int) -> 
     """
     bits = 0
     for slab in trace.slabs(group, name, SLAB):
-        values = slab.astype(np.float64)
-        values = values[np.isfinite(values) & (values != 0)]
-        used = int(np.bitwise_or.reduce(values.view(np.uint64), initial=np.uint64(0)))
-        # The leading 1 is not stored; the last 1 among the 52 that are is the last bit needed.
-        fraction = used % 2**52 + 2**52
-        trailing = (fraction & -fraction).bit_length() - 1
-        bits = max(bits, 53 - trailing if values.size else 0)
+        bits = max(bits, bits_of(slab))
         if bits >= enough:
             break
     return bits
+
+
+def bits_of(values: np.ndarray) -> int:
+    """Bits of significand that an array's finite values need; 0 if all are zero."""
+    values = np.asarray(values, dtype=np.float64).ravel()
+    values = values[np.isfinite(values) & (values != 0)]
+    used = int(np.bitwise_or.reduce(values.view(np.uint64), initial=np.uint64(0)))
+    # The leading 1 is not stored; the last 1 among the 52 that are is the last bit needed.
+    fraction = used % 2**52 + 2**52
+    trailing = (fraction & -fraction).bit_length() - 1
+    return 53 - trailing if values.size else 0
 
 
 class _Norm:

@@ -14,9 +14,9 @@ FUNCTION_ROUNDINGS = 4.0
 """Roundings charged for a sine or cosine: 2 units in the last place, which CUDA promises; the CPU
 libraries of NumPy, PyTorch and TensorFlow stay below 1.2 of them."""
 ROOT_ROUNDINGS = 2.0
-"""Roundings charged for a square root: one unit in the last place, as vector libraries promise. IEEE
-754 asks for half of one, but PyTorch's vectorised float32 root misses that: 0.74 units were seen, on
-a tenth of all values off from the correctly rounded one."""
+"""Roundings charged for a square root: one unit in the last place, as vector libraries promise.
+IEEE 754 asks for half of one, but PyTorch's vectorised float32 root misses that: 0.74 units were
+seen, a tenth of all values not being the correctly rounded ones."""
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ class TraceRun:
     def __init__(self, trace: TraceReader) -> None:
         self._trace = trace
         self.vertices = int(trace.dataset("inputs", "mesh").shape[0])
+        self.dtype = trace.header.dtype
 
     def tap(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input."""

@@ -66,13 +66,6 @@ def test_one_element_a_little_off_is_no_rounding(row: TapRow, recorded: Callable
     assert np.count_nonzero(local.share() > 1) == 1
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_half_precision_is_no_rounding(row: TapRow, recorded: Callable) -> None:
-    _, context, taps = recorded("torch", row.stage, "float32")
-    observed = taps[row.name].astype(np.float16).astype(np.float32)
-    assert of(row, context, taps, observed, "float32").worst > 1
-
-
 def test_nan_on_one_side_is_no_rounding(recorded: Callable) -> None:
     row = TAPS["coarse"][3]
     _, context, taps = recorded("torch", "coarse", "float32")
