@@ -15,9 +15,12 @@ from inputs.seeded import seeded_weights
 from inputs.template import SparseMatrix, Template
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def two_threads():
-    """Threads that race, where something depends on their order."""
+    """Threads that race, where something depends on their order.
+
+    For a module as a whole, because what its fixtures compute is held against its tests.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

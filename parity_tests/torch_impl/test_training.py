@@ -185,6 +185,19 @@ def test_steps_yield_states(trained, small_inputs, seeded):
     assert (found[0][1].weights[key] != found[1][1].weights[key]).any()
 
 
+def test_one_variable_of_the_state(small_inputs, seeded):
+    training = trainer(small_inputs, seeded)
+    training.step()
+    state = training.state()
+    parts = (state.weights, state.first_moments, state.second_moments)
+    for row in WEIGHTS["coarse"]:
+        found = training.variable(row.key)
+        for array, part in zip(found, parts, strict=True):
+            np.testing.assert_array_equal(array, part[row.key], err_msg=row.key)
+    found[0][...] = 7  # a copy
+    assert not (training.variable(row.key)[0] == 7).any()
+
+
 def test_the_mesh_is_the_one_before_the_update(trained, small_inputs, seeded):
     training = trainer(small_inputs, seeded)
     before = training.predict()
