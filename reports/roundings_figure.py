@@ -53,7 +53,7 @@ def roundings_figure(comparison: Comparison) -> Figure:
             axes.set_xlim(-0.8, max(len(taps), 1) - 0.2)
             axes.grid(axis="y", color="#e6e6e6", linewidth=0.6, zorder=0)
             axes.set_axisbelow(True)
-            axes.legend(fontsize=7, frameon=False, ncols=4, loc="upper center",
+            axes.legend(fontsize=7, frameon=False, ncols=5, loc="upper center",
                         bbox_to_anchor=(0.5, -0.1 if axes is upper else -0.22))  # fmt: skip
         upper.set_ylabel("roundings")
         lower.set_ylabel("relative to the reference")
