@@ -116,7 +116,7 @@ def history_figure(runs: Sequence[dict[str, Any]]) -> bytes:
             at = [row["step"] for row in run["history"]]
             line = {"color": f"C{place % 10}", "linestyle": ("-", "--", ":")[place // 10 % 3]}
             spikes = [row["irregular_spikes"] for row in run["history"]]
-            left.plot(at, spikes, label=run["name"], **line)
+            left.plot(at, spikes, label=f"{run['name']}, {run['blocks']} blocks", **line)
             right.plot(at, [row["strength"] for row in run["history"]], **line)
         left.set_ylabel("spikes among the irregular vertices")
         right.set_ylabel("strength of the √degree mode")

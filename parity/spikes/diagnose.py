@@ -14,6 +14,7 @@ import numpy as np
 from inputs.cameras import project
 from inputs.files import Float64, Int64
 from parity.record import RunInputs
+from parity.spikes.explain import groups_of, share_between
 from parity.spikes.patching import Patched, Patching
 from parity.spikes.residuals import residuals_of
 from parity.spikes.runs import Taken
@@ -197,12 +198,27 @@ def diagnose(
         "origin": None if origin is None else asdict(origin),
         "spikes": int(residuals.spiky.sum()),
         "departed": [asdict(each) for each in run.departed[:50]],
+        "explained_by_taps": _explained(stage, by_tap, residuals.lengths),
         "vertices": rows,
     }
     shares = None
     if patched is not None:
         shares = np.array([[each.single[tap] for tap in taps] for each in patched])
     return Diagnosis(report, vertices, taps, scores, shares)
+
+
+def _explained(stage: str, by_tap: Mapping[str, Float64], lengths: Float64) -> list[dict[str, Any]]:
+    """Per tap what its rows' norms, at their deciles, explain of the output's residuals.
+
+    Of the vertices that the tap has; coarse only, where a run has the rows of all.
+    """
+    if stage != "coarse":
+        return []
+    found = []
+    for tap, rows in by_tap.items():
+        groups = groups_of(np.linalg.norm(rows, axis=1), continuous=True)
+        found.append({"tap": tap, "r2": share_between(lengths[: len(rows)], groups)})
+    return found
 
 
 def _row_of(vertex: int, replayed: Int64, stage: str, count: int) -> int | None:

@@ -100,6 +100,9 @@ def test_path_of_a_planted_spike(sources: Sources, coarse: Replay) -> None:
     assert row["patched"]["single"][after[-1]] == pytest.approx(1.0)
     scores = dict(zip(names, found.scores[0], strict=True))
     assert scores[tap] > LEFT
+    explained = {each["tap"]: each["r2"] for each in found.report["explained_by_taps"]}
+    assert list(explained) == names
+    assert all(0 <= share <= 1 for share in explained.values())
     # Vertex 300 does not exist before the first unpooling.
     assert row["path"][0]["norm"] is None
     assert {each["tap"] for each in row["projections"]} == {"graph_proj_3_layer_31"}
