@@ -296,9 +296,6 @@ class _ToNumPy:
         self._wants: Callable[[str], bool] = getattr(listen, "wants", lambda _: True)
         self._decide: Listen | None = getattr(listen, "decide", None)
 
-    def wants(self, name: str) -> bool:
-        return self._wants(name)
-
     def tap(self, name: str, value: Tensor) -> None:
         if self._wants(name):
             self._listen(name, as_array(value))

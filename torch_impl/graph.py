@@ -1,5 +1,7 @@
 """Graph convolutions over a whole mesh and over the local graph of each vertex's hypotheses."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -37,15 +39,19 @@ class LocalGraphConvolution(GraphConvolution):
 
     def forward(self, x: Tensor, support: Support, relu: bool = True) -> Tensor:
         """Map features (V, 43, C_in) to (V, 43, C_out)."""
-        vertices, count, _ = x.shape
         weights = torch.cat([self.weights_0, self.weights_1], dim=1)
-        first, second = (x.flatten(0, 1) @ weights).unflatten(0, (vertices, count)).chunk(2, dim=2)
-        # Sum and product in one pass: what is written to memory between them costs as much.
         matrix = support[1]
         assert matrix is not None, "hypotheses that are joined to nothing"
-        mixed = torch.baddbmm(mix(support[0], first), matrix.expand(vertices, -1, -1), second)
-        result = mixed.add_(self.bias)
-        return result.relu_() if relu else result
+
+        def convolve(x: Tensor) -> Tensor:
+            products = (x.flatten(0, 1) @ weights).unflatten(0, x.shape[:2])
+            first, second = products.chunk(2, dim=2)
+            # Sum and product in one pass: what goes to memory between them costs as much.
+            mixed = torch.baddbmm(mix(support[0], first), matrix.expand(len(x), -1, -1), second)
+            result = mixed.add_(self.bias)
+            return result.relu_() if relu else result
+
+        return by_vertices(convolve, x)
 
 
 def mix(matrix: Tensor | None, x: Tensor) -> Tensor:
@@ -62,6 +68,23 @@ def vertex_slices(vertices: int) -> list[slice]:
         return [slice(0, vertices)]
     starts = range(0, vertices, VERTICES_AT_ONCE)
     return [slice(start, min(start + VERTICES_AT_ONCE, vertices)) for start in starts]
+
+
+def by_vertices(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Apply ``function``, which mixes nothing between vertices, to some of them at a time.
+
+    The vertices are the first axis of every input and of the result. Whole meshes and slices of
+    them pass through here in the same slices, so that both have the same bits.
+    """
+    slices = vertex_slices(len(inputs[0]))
+    first = function(*(each[slices[0]] for each in inputs))
+    if len(slices) == 1:
+        return first
+    result = first.new_empty((len(inputs[0]), *first.shape[1:]))
+    result[slices[0]] = first
+    for part in slices[1:]:
+        result[part] = function(*(each[part] for each in inputs))
+    return result
 
 
 def unpool(x: Tensor, pairs: Tensor) -> Tensor:

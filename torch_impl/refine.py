@@ -6,8 +6,8 @@ from torch.utils.checkpoint import checkpoint
 
 from torch_impl.cnn import PerceptualCNN
 from torch_impl.coarse import BlockMeshes
-from torch_impl.graph import LocalGraphConvolution, Support, vertex_slices
-from torch_impl.listening import Assembly, Listener, Pinned, tell
+from torch_impl.graph import LocalGraphConvolution, Support, by_vertices, vertex_slices
+from torch_impl.listening import Listener, Pinned, tell
 from torch_impl.projection import (
     bilinear_corners,
     bilinear_features,
@@ -139,20 +139,22 @@ class Refine(nn.Module):
         if pinned is not None and projection in pinned:
             corners = pinned[projection]
         by_vertex = (len(mesh), OFFSETS)
-        at, corners = at.unflatten(1, by_vertex), corners.unflatten(1, by_vertex)
-        slices = vertex_slices(len(mesh))
-        whole = None if listen is None else Assembly(listen)
-        moved = []
-        for part in slices:
-            read = _read(maps, at[:, part], corners[:, part])
+        at = at.unflatten(1, by_vertex).transpose(0, 1)
+        corners = corners.unflatten(1, by_vertex).transpose(0, 1)
+
+        def move(part: slice) -> Tensor:
+            read = _read(maps, at[part], corners[part])
             features = torch.cat([hypotheses[part], read], dim=2)
-            tell(whole, projection, features.flatten(0, 1))
-            score = reasoning(features, support, whole)
-            moved.append((score * offsets).sum(dim=1) + mesh[part])
-            tell(whole, name, moved[-1])
-        if whole is not None:
-            whole.pass_on()
-        return torch.cat(moved)
+            tell(listen, projection, features.flatten(0, 1))
+            score = reasoning(features, support, listen)
+            return (score * offsets).sum(dim=1) + mesh[part]
+
+        # A slice passes through the whole block while it is in the cache; a listener is told whole
+        # taps, for which each layer is computed slice by slice instead.
+        slices = vertex_slices(len(mesh)) if listen is None else [slice(0, len(mesh))]
+        moved = torch.cat([move(part) for part in slices])
+        tell(listen, name, moved)
+        return moved
 
 
 def _read(maps: list[Tensor], at: Tensor, corners: Tensor) -> Tensor:
@@ -160,16 +162,17 @@ def _read(maps: list[Tensor], at: Tensor, corners: Tensor) -> Tensor:
 
     Args:
         maps: see ``bilinear_features``.
-        at: (views, V, 43, 2), pixels.
-        corners: (views, V, 43, 2, 2), their floors and ceils.
+        at: (V, views, 43, 2), pixels.
+        corners: (V, views, 43, 2, 2), their floors and ceils.
     """
 
     def read(at: Tensor, corners: Tensor) -> Tensor:
-        features = bilinear_features(maps, at.flatten(1, 2), corners.flatten(1, 2))
-        return view_statistics(features).unflatten(0, at.shape[1:3])
+        rows, places = (each.transpose(0, 1).flatten(1, 2) for each in (at, corners))
+        pooled = view_statistics(bilinear_features(maps, rows, places))
+        return pooled.unflatten(0, (len(at), OFFSETS))
 
     if not torch.is_grad_enabled():
-        return read(at, corners)
+        return by_vertices(read, at, corners)
     # Kept for the way back, what is read between the corners would take half the memory.
-    parts = zip(at.split(VERTICES_FORGOTTEN, 1), corners.split(VERTICES_FORGOTTEN, 1), strict=True)
+    parts = zip(at.split(VERTICES_FORGOTTEN), corners.split(VERTICES_FORGOTTEN), strict=True)
     return torch.cat([checkpoint(read, *part, use_reentrant=False) for part in parts])

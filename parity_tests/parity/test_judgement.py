@@ -21,6 +21,7 @@ CONV, GRAPH, RESIDUAL = (
     "graph_conv_blk1_4_layer_4",
     "graph_conv_blk1_3_layer_3.residual",
 )
+LAST = ROWS["graph_conv_blk1_5_layer_5.residual"].order
 Run = Callable[..., dict[str, np.ndarray]]
 
 
@@ -53,7 +54,7 @@ def judged(
     ours = MemoryRun(context, "float32", run("float32"), run("float64"))
     theirs = MemoryRun(context, "float32", taps, true)
     judge = TapJudge(context, ours, theirs)
-    return {name: judge.judge(row) for name, row in ROWS.items()}
+    return {name: judge.judge(row) for name, row in ROWS.items() if row.order <= LAST}
 
 
 def test_a_run_agrees_with_itself(context: Context, run: Run) -> None:

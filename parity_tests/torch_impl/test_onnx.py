@@ -252,9 +252,6 @@ def refined(weights: dict[str, WeightSet], inputs: dict[str, Any]) -> dict[str, 
     expected = Kept()
 
     class Listen:
-        def wants(self, name: str) -> bool:
-            return True
-
         def tap(self, name: str, value: torch.Tensor) -> None:
             expected(name, value.contiguous().numpy())
 
