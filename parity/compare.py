@@ -262,7 +262,7 @@ class _Comparing:
                 f"{self.flips.count} pixel decisions differ, "
                 f"{ties} of the {len(listed)} listed are ties within rounding"
             )
-            if self.pinned is None:
+            if self.pinned is None and self.truth is None:
                 yield "to tell their effect from other differences, run the candidate with --pin"
 
 
