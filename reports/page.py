@@ -27,7 +27,7 @@ from reports.tables import (
     side_rows,
     step_rows,
 )
-from reports.told import coverage_rows, coverage_words, diagnosis_lines
+from reports.told import coverage_of, coverage_words, diagnosis_lines
 
 _RANKS = {status: rank for rank, status in enumerate(Status)}
 
@@ -168,7 +168,7 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
         "flips_summary": flips_in_words(comparison) if comparison.flip_count else "",
         "not_requested": [wording.printable(name) for name in comparison.not_requested],
         "not_requested_summary": wording.counted(len(comparison.not_requested), "tap"),
-        "coverage": coverage_rows(comparison),
+        "coverage": coverage_of(comparison),
         "coverage_words": coverage_words(comparison),
         "payload": shown.data if shown.data is not None else payload(comparison),
     }

@@ -10,6 +10,7 @@ from typing import Any
 from parity.result import Comparison, Flip, Side, TapResult
 from reports import wording
 from reports.message import basis, find, label, message, sentence
+from reports.told import coverage_of, coverage_words, diagnosis_lines
 
 STEP_PARTS = ("losses", "m", "v", "weights")
 MOST_FLIPS = 200  # in Markdown and HTML; report.json has them all
@@ -210,6 +211,8 @@ def markdown_text(
     first = find(comparison, comparison.first_divergence)
     if first is not None:
         blocks += ["## First divergence", indented(message(comparison, first))]
+        found = diagnosis_lines(comparison)
+        blocks += ["\n".join(f"- {markdown(line)}" for line in found)] if found else []
     sides = [
         (markdown(name), markdown(reference), markdown(candidate), "" if equal else "not equal")
         for name, reference, candidate, equal in side_rows(comparison)
@@ -226,6 +229,10 @@ def markdown_text(
         blocks += [f"![{markdown(caption)}]({path})", markdown(caption)]
     blocks += list(remarks)
     blocks += _flip_blocks(comparison)
+    coverage = coverage_of(comparison)
+    told = [coverage_words(comparison), *coverage.findings]
+    told += [f"{name}: {value}" for name, value in coverage.rows]
+    blocks += ["## Coverage", "\n".join(f"- {markdown(line)}" for line in told)]
     for title, names in (
         ("In one trace only", comparison.missing),
         ("Not requested", comparison.not_requested),

@@ -1,5 +1,6 @@
 """Coverage and diagnosis in words, as far as the comparison has them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from parity.result import Comparison
@@ -21,9 +22,31 @@ def coverage_words(comparison: Comparison) -> str:
     return f"{text}."
 
 
-def coverage_rows(comparison: Comparison) -> list[tuple[str, str]]:
-    """What else the comparison says of its coverage: (name, value)."""
-    return _rows(comparison.to_json().get("coverage") or {})
+@dataclass(frozen=True)
+class Coverage:
+    """What inputs and weights really exercised, as far as the verdict looked.
+
+    Attributes:
+        findings: sentences about what no input could tell.
+        rows: (name, value) of all counts.
+        variables: (variable, share of its elements that mattered), the least first.
+    """
+
+    findings: tuple[str, ...]
+    rows: tuple[tuple[str, str], ...]
+    variables: tuple[tuple[str, float], ...]
+
+
+def coverage_of(comparison: Comparison) -> Coverage:
+    """The comparison's coverage; empty where its verdict rests on a fixed limit."""
+    value = dict(comparison.to_json().get("coverage") or {})
+    findings = [wording.printable(str(line)) for line in value.pop("findings", ())]
+    variables = sorted(
+        ((wording.printable(name), float(share)) for name, share in
+         value.pop("variables", {}).items()),
+        key=lambda pair: pair[1],
+    )  # fmt: skip
+    return Coverage(tuple(findings), tuple(_rows(value)), tuple(variables))
 
 
 def diagnosis_lines(comparison: Comparison) -> list[str]:
