@@ -89,4 +89,7 @@ def _inverse_of_rows(rows: list[list[Bounded]]) -> list[list[Bounded]]:
         return [[nowhere] * 3] * 3
     inverse = np.linalg.inv(matrix.T)
     bound = np.abs(inverse) @ error.T @ np.abs(inverse) + 27 * u
+    if not error.any() and np.isin(matrix, (-1.0, 0.0, 1.0)).all():
+        # A rotation of zeros and ones moves the axes to each other, and elimination rounds nothing.
+        bound = np.zeros_like(bound)
     return [[Bounded(inverse[i, j], bound[i, j], u) for j in range(3)] for i in range(3)]

@@ -1,0 +1,222 @@
+"""The verdict without limits as a judge of faults: what ``compare`` does with traces, in memory."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from parity.backends import Factory
+from parity.faults.asking import Enough, answers, ask
+from parity.faults.judge import Found
+from parity.faults.probes import Probe
+from parity.judgement import TapJudge
+from parity.layers.context import Context
+from parity.layers.evaluate import Local, local_error
+from parity.parts import Part, cut
+from parity.result import Status
+from parity.yardstick import Yardstick, status_of, yardstick
+from weight_conversion.taps import TAPS, TapRow
+
+Values = dict[str, np.ndarray]
+
+
+@dataclass(eq=False)
+class MemoryRun:
+    """One side in memory; see ``parity.judgement.Run``."""
+
+    context: Context
+    dtype: str
+    taps: Values = field(default_factory=dict)
+    true: Values = field(default_factory=dict)
+    _alone: dict[str, Local] = field(default_factory=dict)
+
+    @property
+    def vertices(self) -> int:
+        return 1  # probes are small: every tap is judged whole
+
+    def tap(self, name: str, part: Part) -> np.ndarray:
+        return self._of(self.taps, name, part)
+
+    def truth(self, name: str, part: Part) -> np.ndarray:
+        return self._of(self.true, name, part)
+
+    def alone(self, row: TapRow, part: Part) -> Local:
+        if row.name not in self._alone:
+            parents = {name: self.tap(name, part) for name in row.parents}
+            seen = self.tap(row.name, part)
+            self._alone[row.name] = local_error(row, parents, self.context, seen, self.dtype)
+        return self._alone[row.name]
+
+    def _of(self, values: Values, name: str, part: Part) -> np.ndarray:
+        found = self.context.inputs.get(name)
+        return cut(values[name] if found is None else found, name, part)
+
+
+class TruthJudge:
+    """Runs both sides in float64, and in float32 where the probe asks for that too.
+
+    The reference's runs are kept as long as the probe stays the same.
+    """
+
+    name = "truth"
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], Any] = {}
+
+    def __call__(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
+        """Judge one candidate; see ``parity.faults.judge.Judge``."""
+        if probe.group == "forward":
+            return self._forward(reference, candidate, probe)
+        return self._by_yardstick(reference, candidate, probe)
+
+    def _forward(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
+        context = self._once(reference, probe, "context", lambda: context_of(probe))
+        expected = self._run(reference, probe, "float64")
+        ours = MemoryRun(context, probe.dtype, true=expected)
+        theirs = MemoryRun(context, probe.dtype)
+        found = self._walk(TapJudge(context, ours, theirs, False), ours, theirs, candidate, probe)
+        if found.verdict != "agree" or probe.dtype == "float64":
+            return found
+        ours.taps = self._run(reference, probe, probe.dtype)
+        theirs.taps = answers(candidate(probe.stage, probe.dtype, "cpu"), probe)
+        judge = TapJudge(context, ours, theirs)
+        for row in _rows(probe):
+            if row.name not in theirs.taps:
+                return Found("invalid", row.name)
+            if theirs.taps[row.name].shape != ours.taps[row.name].shape:
+                return Found("differ", row.name)
+            if judge.judge(row).status is Status.DIFFER:
+                diagnosis = judge.diagnose(row, "precision")
+                return Found("differ", row.name, diagnosis and diagnosis.operand)
+        return Found("agree")
+
+    def _walk(
+        self, judge: TapJudge, ours: MemoryRun, theirs: MemoryRun, candidate: Factory, probe: Probe
+    ) -> Found:
+        """Judge the candidate's float64 taps as they come, up to the first that differs."""
+        rows = {row.name: row for row in _rows(probe)}
+        verdicts: list[Found] = []
+
+        def take(name: str, value: np.ndarray) -> None:
+            row = rows.get(name)
+            if row is None:
+                return
+            theirs.true[name] = np.array(value)
+            if theirs.true[name].shape != ours.true[name].shape:
+                verdicts.append(Found("differ", name))
+                raise Enough
+            if _same(ours, theirs, row):
+                return
+            if judge.judge(row).status is Status.DIFFER:
+                diagnosis = judge.diagnose(row, "function")
+                verdicts.append(Found("differ", name, diagnosis and diagnosis.operand))
+                raise Enough
+
+        ask(candidate(probe.stage, "float64", "cpu"), _in(probe, "float64"), take)
+        if verdicts:
+            return verdicts[0]
+        missing = [name for name in rows if name not in theirs.true]
+        return Found("invalid", missing[0]) if missing else Found("agree")
+
+    def _by_yardstick(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
+        stick: Yardstick = self._once(
+            reference,
+            probe,
+            "yardstick",
+            lambda: yardstick(
+                probe.stage,
+                "gradients" if probe.group == "gradient" else probe.group,
+                _bare(self._run(reference, probe, "float32")),
+                _bare(self._run(reference, probe, "float64")),
+            ),
+        )
+        true, own = (self._run(reference, probe, dtype) for dtype in ("float64", probe.dtype))
+        seen = answers(candidate(probe.stage, "float64", "cpu"), _in(probe, "float64"))
+        narrow = seen
+        if probe.dtype != "float64":
+            narrow = answers(candidate(probe.stage, probe.dtype, "cpu"), probe)
+        for name, value in true.items():
+            if name not in seen or name not in narrow:
+                return Found("differ", name, "missing term")
+            status, _, _ = status_of(
+                (own[name], value), (narrow[name], seen[name]), stick, _plain(name), probe.dtype
+            )
+            if status is Status.DIFFER:
+                return Found("differ", name, operand_of(name, value, seen[name]))
+        return Found("agree" if set(seen) == set(true) else "invalid")
+
+    def _run(self, reference: Factory, probe: Probe, dtype: str) -> Values:
+        def run() -> Values:
+            return answers(reference(probe.stage, dtype, "cpu"), _in(probe, dtype))
+
+        found: Values = self._once(reference, probe, dtype, run)
+        return found
+
+    def _once(self, reference: Factory, probe: Probe, what: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` makes, kept while probes are of the same place."""
+        place = (reference, probe.stage, probe.name, probe.group, probe.cnn_only)
+        if self._kept.get(("place",)) != place:
+            self._kept = {("place",): place}
+        if (what,) not in self._kept:
+            self._kept[what,] = make()
+        return self._kept[what,]
+
+
+def context_of(probe: Probe) -> Context:
+    """What the layers of a probe need."""
+    inputs: Mapping[str, Any] = probe.inputs
+    arrays = {name: inputs[name] for name in ("images", "cameras", "mesh")}
+    if probe.stage == "refine":
+        arrays["hypotheses/offsets"] = inputs["hypotheses"].offsets
+        arrays["hypotheses/supports"] = inputs["hypotheses"].supports
+    else:
+        template = inputs["template"]
+        for level, pair in enumerate(template.supports, start=1):
+            for number, matrix in enumerate(pair):
+                arrays[f"template/support_{level}_{number}/indices"] = matrix.indices
+                arrays[f"template/support_{level}_{number}/values"] = matrix.values
+        for level, pairs in enumerate(template.unpooling, start=1):
+            arrays[f"template/unpooling_{level}"] = pairs
+    return Context.of(probe.stage, arrays, probe.weights.arrays)
+
+
+def operand_of(name: str, expected: np.ndarray, seen: np.ndarray) -> str | None:
+    """What of a loss, gradient or step is wrong, as far as the two values tell."""
+    if name.endswith("decay"):
+        return "decay term"
+    expected, seen = np.asarray(expected, np.float64), np.asarray(seen, np.float64)
+    if expected.shape != seen.shape:
+        return None
+    if not seen.any():
+        return "missing term"
+    factor = float((expected * seen).sum() / (expected * expected).sum())
+    if np.abs(seen - factor * expected).max() <= 1e-9 * np.abs(seen).max():
+        return "constant" if expected.size > 1 else None
+    return None
+
+
+def _rows(probe: Probe) -> list[TapRow]:
+    return [row for row in TAPS[probe.stage] if probe.wants(row.name)]
+
+
+def _in(probe: Probe, dtype: str) -> Probe:
+    return replace(probe, dtype=dtype)
+
+
+def _same(ours: MemoryRun, theirs: MemoryRun, row: TapRow) -> bool:
+    """Whether a tap and all that it is made of have the reference's bits."""
+    names = (row.name, *(name for name in row.parents if name not in ours.context.inputs))
+    return all(
+        name in theirs.true and np.array_equal(ours.true[name], theirs.true[name], equal_nan=True)
+        for name in names
+    )
+
+
+def _plain(name: str) -> str:
+    """The name within its group."""
+    return name.partition("/")[2] if name.startswith(("losses/", "gradients/")) else name
+
+
+def _bare(values: Values) -> Values:
+    return {_plain(name): value for name, value in values.items()}
