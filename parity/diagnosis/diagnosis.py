@@ -193,7 +193,7 @@ def _named(question: Question, matches: list[_Match]) -> Diagnosis:
         names = " or ".join(operands)
         said += f", but not only so: the {names} may be wrong, which this input does not tell apart"
         return Diagnosis(question.row.name, operands[0], said, False, also)
-    said += f"; so putting the official {operands[0]} back removes the difference"
+    said += f"; so putting back the official layer's {operands[0]} removes the difference"
     return Diagnosis(question.row.name, operands[0], said, True, also)
 
 

@@ -169,25 +169,34 @@ def _enumerated(layer: GraphLayer) -> Iterator[tuple[str, str, GraphLayer]]:
 
 
 def _other_supports(second: Matrix) -> Iterator[tuple[str, Matrix]]:
-    dense = second.toarray() if sp.issparse(second) else np.asarray(second)
-    diagonal = np.diag(np.diag(dense))
-    kept = sp.csr_array if sp.issparse(second) else np.asarray
-    beside = dense - diagonal
-    linked = (beside != 0).astype(np.float64)
-    degree = linked.sum(axis=1)
-    normal = linked / np.sqrt(np.outer(degree, degree))
+    matrix = sp.csr_array(second)
+    kept = (lambda found: found) if sp.issparse(second) else (lambda found: found.toarray())
+    loops = sp.dia_array((np.ones((1, matrix.shape[0])), [0]), shape=matrix.shape).tocsr()
+    diagonal = sp.dia_array((matrix.diagonal()[None], [0]), shape=matrix.shape).tocsr()
+    beside = sp.csr_array(matrix - diagonal)
+    beside.eliminate_zeros()
+    linked = sp.csr_array((np.ones_like(beside.data), beside.indices, beside.indptr), beside.shape)
+    degree = np.asarray(linked.sum(axis=1)).ravel()
+    rows = np.repeat(np.arange(len(degree)), np.diff(linked.indptr))
+
+    def over(divisor: np.ndarray) -> sp.csr_array:
+        return sp.csr_array((linked.data / divisor, linked.indices, linked.indptr), linked.shape)
+
+    normal = over(np.sqrt(degree[rows] * degree[linked.indices]))
     # Off the diagonal the scaled Laplacian is −2/λmax times the normalised adjacency matrix.
-    scale = float(np.abs(beside).sum() / normal.sum())
+    scale = float(np.abs(beside.data).sum() / normal.data.sum())
+    with_loops = sp.csr_array(linked + loops)
+    at = np.repeat(np.arange(len(degree)), np.diff(with_loops.indptr))
+    size = np.sqrt((degree[at] + 1.0) * (degree[with_loops.indices] + 1.0))
+    spread = sp.csr_array((with_loops.data / size, with_loops.indices, with_loops.indptr))
     yield "no diagonal", kept(beside)
-    yield "the Laplacian, not scaled,", kept((dense + np.eye(len(dense))) / scale)
+    yield "the Laplacian, not scaled,", kept(sp.csr_array((matrix + loops) / scale))
     yield "the adjacency matrix", kept(linked)
-    yield "the adjacency matrix, rows normalised,", kept(linked / degree[:, None])
+    yield "the adjacency matrix, rows normalised,", kept(over(degree[rows]))
     yield "the normalised adjacency matrix", kept(normal)
-    with_loops = linked + np.eye(len(linked))
-    roots = np.sqrt(degree + 1.0)
-    yield "the normalised adjacency matrix with loops", kept(with_loops / np.outer(roots, roots))
-    yield "its transpose", kept(dense.T.copy())
-    yield "its negative", kept(-dense)
+    yield "the normalised adjacency matrix with loops", kept(spread)
+    yield "its transpose", kept(sp.csr_array(matrix.T))
+    yield "its negative", kept(-matrix)
 
 
 def _fitted(question: Question, layer: GraphLayer) -> Iterator[Variant]:
@@ -202,9 +211,10 @@ def _fitted(question: Question, layer: GraphLayer) -> Iterator[Variant]:
     seen = part.of(observed)
     on = seen > 0 if layer.slope == 0.0 else np.isfinite(seen)
     parts = [each[on] for each in layer.parts(part)]
-    for digits, names in ((4, (0, 1, 3)), (15, (0, 1, 2, 3))):
-        found = fitted([parts[index] for index in names], seen[on], digits)
-        if found is None:
+    for names in ((0, 1, 3), (0, 1, 2, 3)):
+        found = fitted([parts[index] for index in names], seen[on])
+        # Without a share of the fourth part this is the first fit again.
+        if found is None or (len(names) == 4 and found[2] == 0.0):
             continue
         factors = np.array([0.0, 0.0, 0.0, 0.0])
         factors[list(names)] = found

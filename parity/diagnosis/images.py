@@ -128,7 +128,8 @@ def _enumerated(layer: Convolution) -> Iterator[tuple[str, str, Convolution]]:
         if before != layer.before:
             after = max(size - stride - before, 0)
             yield ("padding", f"({before}, {after}) rows and columns of padding instead of "
-                   f"({layer.before}, {size - stride - layer.before})",
+                   f"({layer.before}, {size - stride - layer.before})"
+                   + (", as symmetric padding has it," if before == size // 2 else ""),
                    replace(layer, before=before))  # fmt: skip
     for mode in ("edge", "reflect", "wrap"):
         yield "padding", f"padding by {mode} instead of zeros", replace(layer, mode=mode)

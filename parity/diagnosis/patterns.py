@@ -54,8 +54,8 @@ def _of_an_image(official: np.ndarray, wrong: np.ndarray) -> Iterator[tuple[str,
     rows, columns = wrong.any(axis=(0, 2, 3)), wrong.any(axis=(0, 1, 3))
     inner = wrong[:, 3 : height - 3, 3 : width - 3]
     if height > 8 and not inner.any():
-        yield ("padding", f"errors only in rows {_ends(np.asarray(rows))} and columns {_ends(np.asarray(columns))}, "
-               "at the border")  # fmt: skip
+        at = f"rows {_ends(np.asarray(rows))} and columns {_ends(np.asarray(columns))}"
+        yield "padding", f"errors only in {at}, at the border"
 
 
 def _of_a_projection(question: Question, wrong: np.ndarray) -> Iterator[tuple[str, str]]:

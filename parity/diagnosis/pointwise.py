@@ -258,8 +258,9 @@ def moves(question: Question) -> Iterator[Variant]:
     whole = (1.0, 1.0)
     yield Variant("reduction", "the best hypothesis alone",
                   partial(moved, best_alone(score), offsets, whole))  # fmt: skip
-    for name, points in (("reversed", offsets[::-1]), ("turned back by one", np.roll(offsets, 1, 0)),
-                         ("turned by one", np.roll(offsets, -1, 0))):  # fmt: skip
+    orders = {"reversed": offsets[::-1], "turned by one": np.roll(offsets, -1, 0),
+              "turned back by one": np.roll(offsets, 1, 0)}  # fmt: skip
+    for name, points in orders.items():
         yield Variant("hypothesis order", f"offsets {name}", partial(moved, score, points, whole))
     way = (score * offsets).sum(axis=1)
     factors = fitted([way, mesh], question.observed)

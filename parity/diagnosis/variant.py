@@ -128,11 +128,15 @@ def excess(observed: np.ndarray, found: Evaluated, question: Question) -> float:
     return float(share.max(initial=0.0))
 
 
-def fitted(parts: Sequence[np.ndarray], target: np.ndarray, digits: int = 4) -> np.ndarray | None:
+NEAR = 1e-5
+"""How near a fitted factor has to be to a short number; whether that is right the limit says."""
+
+
+def fitted(parts: Sequence[np.ndarray], target: np.ndarray) -> np.ndarray | None:
     """The factors with which parts add up to a target, by least squares; None where undetermined.
 
-    All arrays have one shape. Factors are brought to a few significant digits: what a person writes
-    into a program has few, and whether they are right is for the limit to say.
+    All arrays have one shape. A factor is brought to the number of four digits beside it, as a
+    person writes it into a program, or its reciprocal, where one is as near as float32 can tell.
     """
     matrix = np.stack([part.ravel() for part in parts], axis=1)
     right = np.isfinite(matrix).all(axis=1) & np.isfinite(target.ravel())
@@ -141,10 +145,11 @@ def fitted(parts: Sequence[np.ndarray], target: np.ndarray, digits: int = 4) -> 
     factors, _, rank, _ = np.linalg.lstsq(matrix[right], target.ravel()[right], rcond=1e-10)
     if rank < len(parts):
         return None
-    found = np.array([short(float(factor), digits) for factor in factors])
-    # A factor without effect on the sum to six digits is none.
-    sizes = np.abs(matrix[right]).max(axis=0) * np.abs(found)
-    return np.where(sizes <= 1e-6 * sizes.max(), 0.0, found)
+    sizes = np.abs(matrix[right]).max(axis=0) * np.abs(factors)
+    near = np.array([short(float(factor)) for factor in factors])
+    found = np.where(np.abs(factors - near) <= NEAR * np.abs(near), near, factors)
+    # What adds nothing that float32 can tell has no factor.
+    return np.where(sizes <= NEAR * sizes.max(), 0.0, found)
 
 
 def short(number: float, digits: int = 4) -> float:
