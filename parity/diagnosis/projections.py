@@ -37,6 +37,7 @@ LAST_OF_LEVELS = (2, 5, 8, 11, 14, 18)
 def evaluated(
     question: Question,
     part: Part,
+    given: list[np.ndarray],
     *,
     camera: Camera | None = None,
     reader: Reader | None = None,
@@ -50,6 +51,7 @@ def evaluated(
     Args:
         question: the layer.
         part: rows of it.
+        given: the right maps, with a border in the refine stage.
         camera: makes the pixels.
         reader: reads the maps and takes the statistics.
         maps: gives the maps (views, S, S, C).
@@ -57,7 +59,7 @@ def evaluated(
         rows: the official row that each row is.
         narrow: the type that the result is rounded to.
     """
-    points, given = question.inputs[0].reshape(-1, 3), question.inputs[1:]
+    points = question.inputs[0].reshape(-1, 3)
     points = points if rows is None else points[rows]
     points, observed = part.of_rows(points), part.of_rows(question.observed)
     if columns is not None:
@@ -67,7 +69,7 @@ def evaluated(
         at = camera.pixels(points, question.context.cameras, question.unit_roundoff)
     found: Evaluated = projection(
         question.row, [points, *(given if maps is None else maps())], question.context, observed,
-        question.dtype, reader=reader, at=at,
+        question.dtype, reader=reader, at=at, bordered=maps is None,
     )  # fmt: skip
     if columns is not None:
         fixed = None if found.fixed is None else found.fixed[:, columns]
@@ -80,9 +82,11 @@ def variants(question: Question) -> Iterator[Variant]:
     if question.observed.shape != (question.inputs[0].size // 3, question.row.shape[-1]):
         return
 
+    given = bordered(question)
+
     def variant(operand: str, change: str, **changed: object) -> Variant:
         return Variant(operand, change,
-                       lambda part: evaluated(question, part, **changed))  # type: ignore[arg-type] # fmt: skip
+                       lambda part: evaluated(question, part, given, **changed))  # type: ignore[arg-type] # fmt: skip
 
     base = READERS[question.row.stage]
     for operand, change, camera in other_cameras():
@@ -92,7 +96,7 @@ def variants(question: Question) -> Iterator[Variant]:
         yield variant(operand, change, reader=reader)
     for operand, change, function in statistics():
         yield variant(operand, change, reader=with_statistics(base, function))
-    floor = _floor(question)
+    floor = _floor(question, given)
     if floor is not None:
         other = with_statistics(base, instead(2, lambda x: deviation(x, floor)))
         yield variant("epsilon", f"a variance floor of {floor:.4g}", reader=other)
@@ -111,6 +115,14 @@ def variants(question: Question) -> Iterator[Variant]:
         yield variant("precision", f"maps and result in {kind}", maps=maps, narrow=kind)
     for name, camera in _constants(question):
         yield variant("constant", name, camera=camera)
+
+
+def bordered(question: Question) -> list[np.ndarray]:
+    """The maps as projections read them: the refine stage's with zeros behind them."""
+    maps = question.inputs[1:]
+    if question.row.stage == "coarse":
+        return maps
+    return [np.pad(each, ((0, 0), (0, 1), (0, 1), (0, 0))) for each in maps]
 
 
 def with_statistics(reader: Reader, function: Callable[..., object]) -> Reader:
@@ -188,10 +200,10 @@ def _sample(question: Question) -> Part:
     return Part(rows=np.unique(np.linspace(0, count - 1, min(count, SCANNED)).astype(np.int64)))
 
 
-def _floor(question: Question) -> float | None:
+def _floor(question: Question, given: list[np.ndarray]) -> float | None:
     """The variance floor that the deviations have, if they have one."""
     part = _sample(question)
-    exact = evaluated(question, part).value
+    exact = evaluated(question, part, given).value
     channels = (exact.shape[1] - 3) // 3
     with np.errstate(invalid="ignore", over="ignore"):
         variance = exact[:, -channels:] ** 2 - VARIANCE_FLOOR

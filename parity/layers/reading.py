@@ -112,15 +112,16 @@ def projection(
     *,
     reader: Reader | None = None,
     at: Bounded | None = None,
+    bordered: bool = False,
 ) -> Read:
     """A projection of either stage, as far as ``observed``, a run's output, leaves it open.
 
     ``reader`` and ``at``, pixels (views, N, 2) before they are clamped, are the official ones by
-    default.
+    default. ``bordered`` says that the refine stage's maps have their row and column of zeros.
     """
     points, maps = parents[0].reshape(-1, 3), parents[1:]
     reader = READERS[row.stage] if reader is None else reader
-    if row.stage == "refine":
+    if row.stage == "refine" and not bordered:
         # A row and a column of zeros stand for all beyond the border.
         maps = [np.pad(each, ((0, 0), (0, 1), (0, 1), (0, 0))) for each in maps]
     at = bounded_pixels(points, context.cameras, dtype) if at is None else at
