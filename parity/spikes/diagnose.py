@@ -17,7 +17,7 @@ from parity.record import RunInputs
 from parity.spikes.explain import groups_of, share_between
 from parity.spikes.patching import Patched, Patching
 from parity.spikes.residuals import residuals_of
-from parity.spikes.runs import Taken
+from parity.spikes.runs import DEPARTED, Taken
 from parity.spikes.topology import REGULAR, Topology, topology_of
 from weight_conversion.taps import MESH, TAPS
 
@@ -28,6 +28,9 @@ LEFT = 5.0
 
 Of Gaussian scores, 2,466 vertices at 68 taps, one in twenty runs has one so large by chance.
 """
+
+MOST = 0.5
+"""Share of a tap's rows that differ from a reference beyond which no single one is to blame."""
 
 # Half the spread of a Gaussian that the median absolute deviation is.
 _MAD_TO_SIGMA = 1.4826
@@ -278,9 +281,9 @@ def _origin(
             how += "; at a projection a pixel within rounding of a cell's border does that too"
         return Origin(first.tap, first.vertex, how)
     if reference is not None and patched is not None:
-        for each in patched:
+        for each, row in zip(patched, rows, strict=True):
             if each.bisected is not None:
-                vertex = farthest_row(run, reference, each.bisected)
+                vertex = row_behind(run, reference, each.bisected, row["vertex"])
                 return Origin(
                     each.bisected, vertex, "the reference's values up to it remove the spike"
                 )
@@ -290,10 +293,17 @@ def _origin(
     return None
 
 
-def farthest_row(run: Taken, reference: Taken, tap: str) -> int:
-    """The vertex whose row of a tap differs most from the reference's; −1 for the image network."""
+def row_behind(run: Taken, reference: Taken, tap: str, spike: int) -> int:
+    """The vertex whose row of a tap differs most from the reference's; −1 for the image network.
+
+    Where most rows differ, as between two sets of weights, that says nothing: then the spike's own.
+    """
     if tap.startswith("cnn."):
         return -1
     replay = run.replay
     difference = replay.by_vertex(run.values[tap] - reference.values[tap])
-    return replay.vertex_of(int(np.abs(difference).max(axis=1).argmax()))
+    largest = np.abs(difference).max(axis=1)
+    scale = float(reference.values[tap].abs().max())
+    if (largest > DEPARTED * scale).mean() > MOST:
+        return spike
+    return replay.vertex_of(int(largest.argmax()))

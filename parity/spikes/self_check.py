@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inputs.files import Float64
-from parity.spikes.diagnose import farthest_row
+from parity.spikes.diagnose import row_behind
 from parity.spikes.patching import Patching
 from parity.spikes.replay import Replay, Values, vertex_taps
 from parity.spikes.runs import Taken, planted, take_apart
@@ -75,5 +75,9 @@ def _named(replay: Replay, values: Values, reference: Taken, tap: str, vertex: i
         return rows[[worst]]
 
     found = Patching(run, reference, position).of([0], [])[0].bisected
-    by_patching = ("", -1) if found is None else (found, farthest_row(run, reference, found))
+    by_patching = (
+        ("", -1)
+        if found is None
+        else (found, row_behind(run, reference, found, replay.vertex_of(worst)))
+    )
     return Planted(tap, vertex, by_inputs, by_patching)

@@ -8,7 +8,7 @@ import pytest
 from commands.options import Sources, load_sources
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
-from parity.spikes.diagnose import LEFT, Neighbourhood, diagnose
+from parity.spikes.diagnose import LEFT, Neighbourhood, diagnose, row_behind
 from parity.spikes.replay import Replay, vertex_taps
 from parity.spikes.runs import Taken, planted, take_apart
 from parity.spikes.self_check import self_check
@@ -31,12 +31,15 @@ def coarse(sources: Sources) -> Replay:
 
 @pytest.fixture(scope="module")
 def refine(sources: Sources) -> Replay:
-    template = sources.template
-    mesh = template.coordinates.astype(np.float64)
-    for pairs in template.unpooling:
-        mesh = np.concatenate([mesh, mesh[pairs].mean(axis=1)])
     weights = seeded_weights("refine", 0)
-    return Replay(sources.refine(mesh.astype(np.float32)), weights, np.arange(0, 2466, 200))
+    return Replay(sources.refine(_unpooled(sources)), weights, np.arange(0, 2466, 200))
+
+
+def _unpooled(sources: Sources) -> np.ndarray:
+    mesh = sources.template.coordinates.astype(np.float64)
+    for pairs in sources.template.unpooling:
+        mesh = np.concatenate([mesh, mesh[pairs].mean(axis=1)])
+    return mesh.astype(np.float32)
 
 
 def test_replay_is_the_network_to_the_bit(sources: Sources, coarse: Replay) -> None:
@@ -107,6 +110,15 @@ def test_path_of_a_planted_spike(sources: Sources, coarse: Replay) -> None:
     assert row["path"][0]["norm"] is None
     assert {each["tap"] for each in row["projections"]} == {"graph_proj_3_layer_31"}
     assert len(ticks) > len(names)
+
+
+def test_between_two_sets_of_weights_the_spike_itself_is_named(
+    sources: Sources, refine: Replay
+) -> None:
+    other = Replay(sources.refine(_unpooled(sources)), seeded_weights("refine", 3), refine.vertices)
+    run, reference = (Taken(each, each.run(), {}, []) for each in (refine, other))
+    tap = "graph_drb_blk1_layer_2.localgconv_2"
+    assert row_behind(run, reference, tap, 400) == 400
 
 
 def test_pixel_and_cells_are_the_networks_own(sources: Sources, coarse: Replay) -> None:
