@@ -110,10 +110,14 @@ def _findings(comparison: Comparison, entry: TapResult) -> list[str]:
     elif entry.max_abs is not None:
         share = wording.share(entry.mismatched, entry.size)
         place = f" at {wording.index(entry.at)}" if entry.at else ""
+        # Without a limit nobody counts what lies beyond it.
+        counted = entry.limit is not None or entry.mismatched
+        count = f"mismatched {entry.mismatched} of {entry.size} ({share}), " if counted else ""
         lines.append(
-            f"mismatched {entry.mismatched} of {entry.size} ({share}), greatest |Δ| "
-            f"{wording.difference(entry.max_abs)}{place}: {_both(comparison, entry)}"
+            f"{count}greatest |Δ| {wording.difference(entry.max_abs)}{place}: "
+            f"{_both(comparison, entry)}"
         )
+        lines += _roundings(entry)
         if entry.max_rel is not None and math.isfinite(entry.max_rel) and entry.limit is not None:
             lines.append(
                 f"that is {wording.difference(entry.max_rel)} of the reference's greatest "
@@ -129,6 +133,23 @@ def _findings(comparison: Comparison, entry: TapResult) -> list[str]:
     if entry.note:
         lines.append(wording.printable(entry.note))
     return lines
+
+
+def _roundings(entry: TapResult) -> list[str]:
+    """What the layer's own error is, where the verdict measured it."""
+    numbers = {
+        name: (getattr(entry, field), getattr(entry, f"{field}_reference"))
+        for name, field in (("own precision", "local_roundings"), ("float64", "truth_roundings"))
+    }
+    found = [
+        f"{wording.quantity(candidate)} in {name} (the reference's {wording.quantity(reference)})"
+        for name, (candidate, reference) in numbers.items()
+        if candidate is not None
+    ]
+    if not found:
+        return []
+    admitted = wording.quantity(entry.roundings_limit)
+    return [f"the layer's own error in roundings: {', '.join(found)}; {admitted} are admitted"]
 
 
 def _both(comparison: Comparison, entry: TapResult) -> str:

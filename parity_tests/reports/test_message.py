@@ -168,3 +168,18 @@ def test_a_difference_without_a_place_gives_its_cause(planted: Planted) -> None:
         planted("agree"), verdict=Verdict.DIFFER, notes=("the candidate ran in float16",)
     )
     assert sentence(comparison).startswith("coarse: differ, the candidate ran in float16 (")
+
+
+def test_a_verdict_in_roundings_says_so(planted: Planted) -> None:
+    comparison = planted("differ")
+    taps = list(comparison.taps)
+    taps[21] = replace(
+        taps[21], limit=None, mismatched=0, local_roundings=5e4, local_roundings_reference=0.5,
+        truth_roundings=1e12, truth_roundings_reference=0.25, roundings_limit=9.18,
+    )  # fmt: skip
+    lines = message(replace(comparison, taps=tuple(taps)), taps[21]).splitlines()
+    assert lines[1].startswith("  greatest |Δ| 3.10e-03 at [88, 17]: torch 0.4120, tf 0.4089")
+    assert lines[2] == (
+        "  the layer's own error in roundings: 50000 in own precision (the reference's 0.5), "
+        "1e+12 in float64 (the reference's 0.25); 9.18 are admitted"
+    )

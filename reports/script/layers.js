@@ -17,7 +17,7 @@ const layers = (() => {
     ["inherited_max_abs", "greatest |Δ| handed down"],
     ["candidate_to_truth", "candidate to truth"], ["reference_to_truth", "reference to truth"],
     ["truth_max_abs", "greatest |Δ| of the float64 runs"], ["amplification", "amplification"],
-    ["decisions", "pixel decisions"], ["origin", "inherits from"],
+    ["decisions", "decisions taken otherwise"], ["origin", "inherits from"],
   ];
   const ELSEWHERE = new Set(["tap", "order", "note", "label", "short", "message", "parents", "tensor",
     "module", "sources"]);
@@ -44,6 +44,8 @@ const layers = (() => {
     for (const name of names) {
       const value = entry[name];
       if (value === undefined || value === null || words(value) === "") continue;
+      // Without a limit nobody counted what lies beyond it.
+      if (name === "mismatched" && entry.limit === null) continue;
       list.append(element("div", {}, element("dt", { text: known.get(name) ?? name }),
         element("dd", { text: words(value), "data-field": name })));
     }
