@@ -87,6 +87,8 @@ def run(
         start = time.perf_counter()
         try:
             found = _checked(job) if job.stage == PIPELINE else _judged(job, judge, reference)
+        except ImportError:
+            raise  # something is not installed or broken: nothing could be judged after it either
         except Exception as error:
             # One candidate that cannot be run must not cost the others' results; it is reported,
             # and counts as neither found nor let pass.

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from commands.faults import JOURNAL, _Journal
 from parity.faults.judge import default_judge
 from parity_tests.commands.cli import assert_trouble, p2m
+from weight_conversion.errors import InputError
 
 ONE = "drop.relu.coarse.conv2d_1"
 """A fault in the first layer, which is judged at once."""
@@ -77,7 +79,6 @@ def test_the_list_is_printed_without_judging(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("--only", "absent"), ("--only", "absent", "faults --list")),
-        (("--only", ONE, "--resume"), ("judged.jsonl", "no such file")),
         (("--only", ONE, "--out", "a-file"), ("a-file", "a folder")),
     ],
 )
@@ -90,7 +91,13 @@ def test_wrong_arguments(
     assert (tmp_path / "a-file").read_text() == "kept"
 
 
+def test_there_must_be_a_run_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"judged\.jsonl: no such file"):
+        _Journal(tmp_path, resume=True)
+
+
 def test_a_journal_of_another_judge_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "judged.jsonl").write_text('{"judge": "another"}\n')
-    done = p2m("faults", "--only", ONE, "--out", tmp_path, "--resume")
-    assert_trouble(done, "judged.jsonl", "another")
+    (tmp_path / JOURNAL).write_text('{"judge": "another"}\n')
+    with pytest.raises(InputError, match=r"was judged by .*another"):
+        _Journal(tmp_path, resume=True)
+    assert (tmp_path / JOURNAL).read_text() == '{"judge": "another"}\n'
