@@ -30,7 +30,7 @@ class Camera:
         unit_distance: cameras moved to distance 1.
         first_position: every view taken from the first one's place.
         first_rotation: every view turned as the first one.
-        normalised: whether axes are divided by their lengths.
+        long: which axes (right, up, backwards) are not divided by their lengths.
         back: how the first view's frame is left: by the rotation's inverse, not at all, or by the
             rotation applied once more.
         world: the type that points in the world pass through.
@@ -48,7 +48,7 @@ class Camera:
     unit_distance: bool = False
     first_position: bool = False
     first_rotation: bool = False
-    normalised: bool = True
+    long: tuple[int, ...] = ()
     back: str = "inverse"
     world: str = ""
     focal: tuple[float, float] = (FOCAL, FOCAL)
@@ -97,8 +97,7 @@ class Camera:
             up[0] * position[1] - up[1] * position[0],
         ]
         rows = [right, up, position]
-        if self.normalised:
-            rows = [_unit(each) for each in rows]
+        rows = [row if axis in self.long else _unit(row) for axis, row in enumerate(rows)]
         return (_unit(position) if self.unit_distance else position), rows
 
     def _world(self, v: Vector, position: Vector, rows: list[Vector], u: float) -> Vector:
@@ -163,7 +162,9 @@ def other_cameras() -> Iterator[tuple[str, str, Camera]]:
         replace(base, first_position=True),
     )
     yield "camera", "every view turned as the first one", replace(base, first_rotation=True)
-    yield "camera", "axes not of unit length", replace(base, normalised=False)
+    for long in ((0, 1, 2), (0, 1), (0,), (1,), (2,)):
+        names = " and ".join(("right", "up", "backwards")[axis] for axis in long)
+        yield "camera", f"{names} not of unit length", replace(base, long=long)
     yield "camera", "azimuth and elevation swapped", replace(base, columns=(1, 0, 3))
     yield "camera", "azimuth of the other sign", replace(base, signs=(-1.0, 1.0))
     yield "camera", "elevation of the other sign", replace(base, signs=(1.0, -1.0))

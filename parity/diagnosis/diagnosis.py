@@ -8,7 +8,7 @@ from the official layer in that operand alone, putting the official one back rem
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from parity.layers.evaluate import Local, local_error
 from parity.layers.rounding import spread
 from weight_conversion.taps import TapRow
 
-WORST, SPREAD = 24, 24
+WORST, SPREAD = 8, 8
 """Rows that variants are first tried on: those with the greatest errors, and others."""
 CHUNK = 12_000
 """Rows of a tap evaluated together, for memory's sake."""
@@ -92,6 +92,9 @@ def diagnose(
         local = _official(question, parents)
         if local is not None and local.worst <= 1.0:
             return None
+        if local is not None:
+            share = local.share().reshape(len(question.observed), -1)
+            question = replace(question, wrong=share.max(axis=1) > 1.0)
         matches = list(_matching(question, local))
         if matches:
             return _named(question, matches)

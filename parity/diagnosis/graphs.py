@@ -17,6 +17,7 @@ from parity.diagnosis.variant import (
     narrowed,
     narrowed_result,
     same_order,
+    telling_channels,
 )
 from parity.layers.rounding import Evaluated
 from weight_conversion.weights import WEIGHTS
@@ -206,7 +207,7 @@ def _fitted(question: Question, layer: GraphLayer) -> Iterator[Variant]:
     if observed.shape != whole:
         return
     rows = np.arange(min(len(observed), 64)) if layer.x.ndim == 3 else None
-    columns = np.argsort(-np.abs(layer.bias), kind="stable")[:4]
+    columns = telling_channels(observed, layer.bias)
     part = Part(rows, columns)
     seen = part.of(observed)
     on = seen > 0 if layer.slope == 0.0 else np.isfinite(seen)
@@ -224,8 +225,8 @@ def _fitted(question: Question, layer: GraphLayer) -> Iterator[Variant]:
             change = f"the products times {a:.4g} and {b:.4g}, the bias times {c:.4g}" + (
                 f" and {d:.4g} of the second matrix's product without a support" if d else ""
             )
-            yield Variant(operand, change,
-                          partial(replace(layer, factors=(a, b, d, c)), question))  # fmt: skip
+            changed = replace(layer, factors=(a, b, d, c))
+            yield Variant(operand, change, partial(changed, question), True)
 
 
 def _operand(a: float, b: float, d: float) -> str:

@@ -17,6 +17,7 @@ from parity.diagnosis.variant import (
     narrowed,
     narrowed_result,
     same_order,
+    telling_channels,
 )
 from parity.layers.rounding import Evaluated
 from weight_conversion.taps import IMAGES
@@ -225,14 +226,13 @@ def _scaled(question: Question, layer: Convolution) -> Iterator[Variant]:
         found = fitted([products[on], bias[on]], observed[on])
         return None if found is None else (float(found[0]), float(found[1]))
 
-    channels = np.argsort(-np.abs(layer.bias), kind="stable")[:4]
-    factors = fit(channels)
+    factors = fit(telling_channels(question.observed, layer.bias))
     if factors is None or factors == (1.0, 1.0):
         return
     a, c = factors
     operand = "bias" if a == 1.0 else "constant"
     change = f"the products times {a:.4g} and the bias times {c:.4g}"
-    yield Variant(operand, change, partial(replace(layer, factors=factors), question))
+    yield Variant(operand, change, partial(replace(layer, factors=factors), question), True)
 
 
 def _other_layers(

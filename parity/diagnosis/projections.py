@@ -1,6 +1,7 @@
 """Counterfactuals of the two projections: camera, pixels, maps, statistics, their order."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 
@@ -93,6 +94,12 @@ def variants(question: Question) -> Iterator[Variant]:
         yield variant(operand, change, camera=camera)
     readers = coarse_readers() if question.row.stage == "coarse" else refine_readers()
     for operand, change, reader in readers:
+        sampler = operand == "border pixels" and change.startswith("grid_sample")
+        if sampler and _inside(question):
+            # A sampler is another one at integers and at the border: what is wrong inside the
+            # image does not come from the border.
+            yield variant("integer pixels", change, reader=reader)
+            continue
         yield variant(operand, change, reader=reader)
     for operand, change, function in statistics():
         yield variant(operand, change, reader=with_statistics(base, function))
@@ -114,7 +121,21 @@ def variants(question: Question) -> Iterator[Variant]:
         yield variant("precision", f"the result rounded to {kind}", narrow=kind)
         yield variant("precision", f"maps and result in {kind}", maps=maps, narrow=kind)
     for name, camera in _constants(question):
-        yield variant("constant", name, camera=camera)
+        yield replace(variant("constant", name, camera=camera), last_resort=True)
+
+
+def _inside(question: Question) -> bool:
+    """Whether a wrong row has no coordinate at the border of the image."""
+    points = question.inputs[0].reshape(-1, 3)
+    if len(question.wrong) != len(points):
+        return False
+    at = (
+        Camera()
+        .pixels(points[question.wrong], question.context.cameras, question.unit_roundoff)
+        .value
+    )
+    # From 220 on the coarsest map's next pixel lies outside.
+    return bool(((at > 0.0) & (at < 220.0)).all(axis=(0, 2)).any())
 
 
 def bordered(question: Question) -> list[np.ndarray]:

@@ -44,6 +44,8 @@ class Question:
         observed: the tap, float64, as recorded.
         dtype: the precision that the run was asked for.
         others: other taps of the run, as far as they are at hand.
+        wrong: which rows (the first axis) are beyond the official layer's rounding; empty where
+            that is not known.
     """
 
     row: TapRow
@@ -52,6 +54,7 @@ class Question:
     observed: np.ndarray
     dtype: str
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    wrong: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def unit_roundoff(self) -> float:
@@ -124,7 +127,9 @@ def excess(observed: np.ndarray, found: Evaluated, question: Question) -> float:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         alike = (observed == found.value) | (np.isnan(observed) & np.isnan(found.value))
         share = np.abs(observed - found.value) / limit
-    share = np.where(alike, 0.0, np.where(np.isnan(share), np.inf, share))
+    # Where the variant has no bound it gives nothing, so that nothing is confirmed by it.
+    unknown = np.isnan(share) | np.isinf(limit)
+    share = np.where(alike, 0.0, np.where(unknown, np.inf, share))
     return float(share.max(initial=0.0))
 
 
@@ -150,6 +155,14 @@ def fitted(parts: Sequence[np.ndarray], target: np.ndarray) -> np.ndarray | None
     found = np.where(np.abs(factors - near) <= NEAR * np.abs(near), near, factors)
     # What adds nothing that float32 can tell has no factor.
     return np.where(sizes <= NEAR * sizes.max(), 0.0, found)
+
+
+def telling_channels(observed: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Four channels with much bias that the ReLU leaves to be seen."""
+    on = (observed.reshape(-1, observed.shape[-1]) > 0).mean(axis=0)
+    if len(on) != len(bias):
+        return np.arange(min(4, len(bias)))
+    return np.argsort(-np.abs(bias) * on, kind="stable")[:4]
 
 
 def short(number: float, digits: int = 4) -> float:

@@ -11,7 +11,8 @@ Array = np.ndarray
 
 
 def half(x: Array) -> Array:
-    return x.astype(np.float16).astype(np.float64)
+    # By way of float32, as torch does it.
+    return x.astype(np.float32).astype(np.float16).astype(np.float64)
 
 
 def summed(x: Array, s: Array, w0: Array, w1: Array, b: Array, relu: bool = True) -> Array:
