@@ -167,7 +167,7 @@ def _part(question: Question, local: Local | None, axis: str) -> Part:
     if local is None:
         count = min(len(question.observed), WORST)
         return Part(rows=np.arange(count)) if axis == "rows" else Part()
-    share = local.share().reshape(question.observed.shape)
+    share: np.ndarray = local.share().reshape(question.observed.shape)
     if axis == "columns":
         by_channel = share.reshape(-1, share.shape[-1]).max(axis=0)
         worst = np.argsort(-by_channel, kind="stable")[:2]

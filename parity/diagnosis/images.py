@@ -260,11 +260,13 @@ def _other_image(question: Question, layer: Convolution, part: Part) -> Evaluate
     observed = question.observed
     if observed.shape != question.row.shape:
         return _nothing()
-    image = _solved(layer, observed)
-    return replace(layer, x=image)(question, part)
+    # Each view by itself: only those that are asked for.
+    views = replace(layer, x=part.of_rows(layer.x))
+    image = _solved(views, part.of_rows(observed))
+    return replace(layer, x=image)(question, Part(columns=part.columns))
 
 
-STEPS = 400
+STEPS = 250
 """Of conjugate gradients, at most."""
 
 
