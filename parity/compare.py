@@ -82,10 +82,12 @@ class _Comparing:
         }
         entries = [entry for group in GROUPS for entry in results[group]]
         divergences = [entry.tap for entry in entries if entry.status is Status.DIFFER]
+        first = divergences[0] if divergences else None
+        diagnoses = () if self.truth is None else self.truth.diagnoses
         return Comparison(
             stage=self.stage,
             verdict=_verdict(entries),
-            first_divergence=divergences[0] if divergences else None,
+            first_divergence=first,
             taps=results["taps"],
             losses=results["losses"],
             gradients=results["gradients"],
@@ -98,7 +100,8 @@ class _Comparing:
             reference=self.reference.side,
             candidate=self.candidate.side,
             basis="limit" if self.truth is None else "truth",
-            diagnosis=None if self.truth is None else self.truth.diagnosis,
+            diagnosis=next((d for d in diagnoses if d.tap == first), None),
+            diagnoses=diagnoses,
             coverage=None if self.truth is None else self.truth.coverage(results),
         )
 

@@ -67,6 +67,7 @@ class Judged:
             reference's float64 run.
         amplification: RMS of the inherited part relative to the output, over that of the inputs.
         decisions: how many ReLUs or pixels were decided otherwise, and how many of them are ties.
+        mismatched: elements whose local errors differ by more than rounding.
     """
 
     status: Status
@@ -84,6 +85,7 @@ class Judged:
     reference_to_truth: float | None = None
     amplification: float | None = None
     decisions: Mapping[str, int] = field(default_factory=dict)
+    mismatched: int = 0
     note: str = ""
 
     def numbers(self) -> dict[str, Any]:
@@ -148,6 +150,7 @@ class TapJudge:
             roundings_limit=self._spread,
             amplification=amplification,
             decisions=dict(found.decisions),
+            mismatched=found.beyond_true if cause == "function" else found.beyond_own,
             note="; ".join(notes),
             **found.top,
         )
@@ -157,7 +160,9 @@ class TapJudge:
 
         It is looked for at those vertices where the candidate is farthest from the layer.
         """
-        from parity.diagnosis import diagnose  # which reads the layers, as this module does
+        from parity.diagnosis.diagnosis import (
+            diagnose,
+        )  # which reads the layers, as this module does
 
         true = cause == "function"
         dtype = "float64" if true else "float32"
@@ -186,6 +191,9 @@ class TapJudge:
             second = local_error(row, parents[1], self._context, candidate, "float64")
         share = share_of(second.error - first.error, second.limit + first.limit)
         found.function = max(found.function, share)
+        if share > 1:
+            within = np.abs(second.error - first.error) <= second.limit + first.limit
+            found.beyond_true += int(within.size - within.sum())
         found.open_rows += second.open_rows
         found.raise_to("truth_roundings", second.worst * self._spread)
         found.raise_to("truth_roundings_reference", first.worst * self._spread)
@@ -206,6 +214,7 @@ class TapJudge:
         inherited, difference = _difference(second.value, first.value), _difference(c, r)
         found.bits = max(found.bits[0], bits_of(r)), max(found.bits[1], bits_of(c))
         found.precision = max(found.precision, share_of(local, limit))
+        found.beyond_own += int(np.count_nonzero(~(np.abs(local) <= limit)))
         found.flipped += _otherwise(first, second)
         found.identical = found.identical and not np.any(difference)
         found.beyond = found.beyond or not bool((np.abs(difference) <= limit).all())
@@ -229,6 +238,8 @@ class _Found:
     precision: float = 0.0
     flipped: int = 0
     open_rows: int = 0
+    beyond_true: int = 0
+    beyond_own: int = 0
     bits: tuple[int, int] = (0, 0)
     identical: bool = True
     beyond: bool = False

@@ -155,6 +155,8 @@ class Comparison:
     """What was really exercised: see ``parity.coverage``."""
     diagnosis: Any = None
     """What the first divergence points to: see ``parity.diagnosis``."""
+    diagnoses: tuple[Any, ...] = ()
+    """The same for the first divergence of each kind of layer, in order."""
     steps: tuple[TapResult, ...] = ()
     step_summaries: tuple[Any, ...] = ()
     """Training steps, where they were compared: see ``parity.steps``."""
@@ -191,6 +193,7 @@ class Comparison:
             "gradient_precision": self.gradient_precision and self.gradient_precision.to_json(),
             "coverage": self.coverage,
             "diagnosis": self.diagnosis and vars(self.diagnosis),
+            "diagnoses": [vars(each) for each in self.diagnoses],
             "flip_count": self.flip_count,
             "flips": [{**vars(flip), "tie": flip.tie} for flip in self.flips],
             "notes": self.notes,

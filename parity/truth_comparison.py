@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.coverage import coverage
 from parity.judgement import TapJudge
+from parity.layers.evaluate import layer_of
 from parity.result import Status, TapResult
 from parity.trace import TraceReader
 from parity.truth import TraceRun, has_truth
@@ -27,7 +28,7 @@ class TruthComparison:
         self._judge = TapJudge(self._context, *self._runs)
         self._rows = {row.name: row for row in TAPS[reference.header.stage]}
         self._yardsticks: dict[str, Yardstick] = {}
-        self.diagnosis: Any = None
+        self._diagnoses: dict[str, Any] = {}
 
     @classmethod
     def of(cls, reference: TraceReader, candidate: TraceReader) -> "TruthComparison | None":
@@ -57,9 +58,17 @@ class TruthComparison:
             note=judged.note,
             **judged.numbers(),
         )
-        if judged.status is Status.DIFFER and self.diagnosis is None:
-            self.diagnosis = self._judge.diagnose(row, judged.cause)
+        if judged.status is Status.DIFFER:
+            # What is wrong with the first convolution is likely wrong with the others too.
+            kind = getattr(layer_of(row), "__name__", "projection")
+            if kind not in self._diagnoses:
+                self._diagnoses[kind] = self._judge.diagnose(row, judged.cause)
         return result
+
+    @property
+    def diagnoses(self) -> tuple[Any, ...]:
+        """Of the first tap that differs of each kind of layer, what it points to."""
+        return tuple(each for each in self._diagnoses.values() if each is not None)
 
     def coverage(self, results: Mapping[str, tuple[TapResult, ...]]) -> dict[str, Any] | None:
         """What was exercised; None where the reference's trace does not hold all of its run."""

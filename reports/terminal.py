@@ -12,6 +12,7 @@ from parity.result import Comparison, Side, Status, TapResult
 from reports import wording
 from reports.message import basis, find, label, message, sentence
 from reports.palette import LOOKS, VERDICT_STYLES
+from reports.told import diagnosis_lines
 
 __all__ = ["message", "show"]
 
@@ -70,6 +71,8 @@ def show(comparison: Comparison, console: Console) -> None:
                 console.print(_text(console, line), soft_wrap=True)
             else:
                 _prose(console, line, hanging="    ")
+        for line in diagnosis_lines(comparison):
+            _prose(console, line, hanging="    ")
     console.print()
     _prose(console, sentence(comparison), style)
 

@@ -50,17 +50,23 @@ def coverage_of(comparison: Comparison) -> Coverage:
 
 
 def diagnosis_lines(comparison: Comparison) -> list[str]:
-    """The explanation of the first divergence, and what speaks for it."""
-    found = comparison.to_json().get("diagnosis")
-    if not isinstance(found, dict):
-        return []
+    """What the first divergence of each kind of layer points to, and what speaks for it."""
+    plain = comparison.to_json()
+    first = plain.get("diagnosis")
+    others = [each for each in plain.get("diagnoses") or () if each != first]
+    lines = _told(first) if isinstance(first, dict) else []
+    for other in others:
+        lines += [f"at {other['tap']} too. {line}" for line in _told(other)]
+    return [wording.printable(line) for line in lines]
+
+
+def _told(found: dict[str, Any]) -> list[str]:
     lines = []
     if found.get("explanation"):
         certain = "Confirmed" if found.get("confirmed") else "Suspected"
         operand = f" ({found['operand']})" if found.get("operand") else ""
         lines.append(f"{certain}{operand}: {found['explanation']}")
-    lines += [_evidence(line) for line in found.get("evidence") or ()]
-    return [wording.printable(line) for line in lines]
+    return lines + [_evidence(line) for line in found.get("evidence") or ()]
 
 
 def _evidence(line: Any) -> str:

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from parity.backends import Factory
 from parity.faults import elsewhere, graphs, optimiser, reasoning, variations, views
-from parity.faults.injection import Injection, Mutant, replacing
+from parity.faults.injection import Injection, Mutant
 from parity.faults.variations import every_convolution, every_graph_convolution
-from torch_impl import projection
-from torch_impl.projection import VARIANCE_FLOOR, camera_frames
+from torch_impl.projection import VARIANCE_FLOOR
 
 BOTH = ("coarse", "refine")
 
@@ -59,17 +58,6 @@ def _injected(injection: Injection) -> Factory:
 
 def _torch(name: str, description: str, kind: str, injection: Injection, **more: Any) -> Harmless:
     return Harmless(name, description, kind, _injected(injection), **more)
-
-
-def _solved(points: Tensor, cameras: Tensor) -> Tensor:
-    """Pixels with the first view's rotation undone by its transpose: it is orthonormal."""
-    at, turn = camera_frames(cameras)
-    world = points @ turn[0] + at[0]
-    seen = torch.einsum("kvc,krc->kvr", world - at[:, None], turn)
-    x, y, z = seen.unbind(dim=2)
-    h = y / z * -projection.FOCAL + projection.CENTRE
-    w = -x / z * projection.FOCAL + projection.CENTRE
-    return torch.stack([h, w], dim=2).clamp(0.0, projection.LAST_PIXEL)
 
 
 def _turned_views(x: Tensor) -> list[Tensor]:
@@ -138,8 +126,6 @@ SUMS: tuple[Harmless, ...] = (
           injection=every_graph_convolution(variations.compressed_supports)),
     _SUMS("gcn.shuffled", "sparse values stored in another order", stages=("coarse",),
           injection=variations.supports_shuffled()),
-    _SUMS("camera.transpose", "the rotation undone by its transpose",
-          injection=replacing("projection.pixels", lambda _: _solved)),
     _SUMS("statistics.order", "views averaged in another order",
           injection=views.statistics(_turned_views)),
     _SUMS("statistics.library", "statistics by torch.max and torch.var",

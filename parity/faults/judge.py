@@ -112,4 +112,6 @@ def _equal(expected: np.ndarray, value: np.ndarray, limit: float) -> bool:
 
 def default_judge() -> Judge:
     """The judge that ``p2m-parity faults`` measures."""
-    return PlainJudge()
+    from parity.faults.truth_judge import TruthJudge  # which builds on this module
+
+    return TruthJudge()

@@ -19,10 +19,11 @@ from parity.faults.catalogue import (
     PROJECTION,
 )
 from parity.faults.fault import PIPELINE, Fault
-from parity.faults.injection import Injection, constant
+from parity.faults.injection import Injection, constant, replacing
 from parity.faults.views import CameraModel
+from torch_impl import projection
 from torch_impl.coarse import layer_name
-from torch_impl.projection import VARIANCE_FLOOR
+from torch_impl.projection import VARIANCE_FLOOR, camera_frames
 
 _BLOCK = "graph_drb_blk1_layer_2"
 _HIGHEST, _MEAN, _DEVIATION = 0, 1, 2
@@ -62,7 +63,25 @@ def _turned(rows: np.ndarray) -> np.ndarray:
     return rows[:, [1, 0, 2, 3, 4]]
 
 
+def _transposed(points: Tensor, cameras: Tensor) -> Tensor:
+    """Pixels with the first view's rotation undone by its transpose.
+
+    It is not quite its inverse: the graph's π is a float32, so that "up" is off the plane of the
+    camera's position by 4e-15. This was held to be harmless until the verdict found it out.
+    """
+    at, turn = camera_frames(cameras)
+    world = points @ turn[0] + at[0]
+    seen = torch.einsum("kvc,krc->kvr", world - at[:, None], turn)
+    x, y, z = seen.unbind(dim=2)
+    h = y / z * -projection.FOCAL + projection.CENTRE
+    w = -x / z * projection.FOCAL + projection.CENTRE
+    return torch.stack([h, w], dim=2).clamp(0.0, projection.LAST_PIXEL)
+
+
 CAMERAS: tuple[Fault, ...] = (
+    _camera("transpose.inverse", "the first view's rotation undone by its transpose",
+            operand="camera", expected=_projection(*_BOTH),
+            injection=replacing("projection.pixels", lambda _: _transposed)),
     _camera("sign.rows", "rows counted upwards", operand="camera",
             expected=_projection("coarse"),
             injection=views.camera(CameraModel(downwards=1.0))),

@@ -60,7 +60,7 @@ def view_statistics(features: Bounded) -> Bounded:
     views = len(features.value)
     u = features.u
     parts = [Bounded(features.value[k], features.error[k], u) for k in range(views)]
-    count = Bounded.exact(np.float64(views), u)
+    count = Bounded.exact(np.asarray(float(views)), u)
 
     def mean(of: list[Bounded]) -> Bounded:
         total = of[0]
@@ -71,7 +71,7 @@ def view_statistics(features: Bounded) -> Bounded:
     middle = mean(parts)
     away = [part - middle for part in parts]
     variance = mean([each * each for each in away])
-    deviation = (variance + Bounded.exact(np.float64(VARIANCE_FLOOR), u)).sqrt()
+    deviation = (variance + Bounded.exact(np.asarray(VARIANCE_FLOOR), u)).sqrt()
     # The maximum rounds nothing and is off by no more than one of its operands.
     top = Bounded(features.value.max(axis=0), features.error.max(axis=0), u)
     return Bounded(
@@ -190,8 +190,10 @@ def _best(
     options: list[list[tuple[int, int, Choice]]] = []
     for view, axis in product(range(inside.shape[0]), range(2)):
         value, radius = float(at.value[view, index, axis]), float(at.error[view, index, axis])
-        edges = (float(np.clip(edge, *reader.clamp)) for edge in (value - radius, value + radius))
-        found = reader.choices(*edges, reader.clamp) if np.isfinite(value) else ()
+        low, high = (
+            float(np.clip(edge, *reader.clamp)) for edge in (value - radius, value + radius)
+        )
+        found = reader.choices(low, high, reader.clamp) if np.isfinite(value) else ()
         if len(found) > 1:
             options.append([(view, axis, choice) for choice in found])
     alternatives = list(_limited(product(*options)))

@@ -1,4 +1,4 @@
-"""Single layers in float64 NumPy, held against the two implementations and against planted faults."""
+"""Single layers in float64 NumPy, held against both implementations and planted faults."""
 
 from collections.abc import Callable
 
