@@ -13,6 +13,9 @@ from weight_conversion.errors import InputError
 
 STUDY_SCHEMA = "p2m-parity-spike-study/1"
 
+FACTORIAL_RUNS = 16
+"""Runs of a whole factorial: a part of it is not balanced, and is not summed up."""
+
 RESPONSES = ("irregular_spikes", "strength", "chamfer")
 
 
@@ -112,7 +115,7 @@ def effects_of(rows: Sequence[dict[str, Any]]) -> list[Effect]:
         for factor in FACTORS
         if 0 < sum(factor in row["switched_on"] for row in rows) < len(rows)
     ]
-    if not factors or len(rows) < len(factors) + 1:
+    if not factors or len(rows) < FACTORIAL_RUNS:
         return []
     signs = np.array(
         [[1.0 if factor in row["switched_on"] else -1.0 for factor in factors] for row in rows]
