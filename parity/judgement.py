@@ -98,14 +98,20 @@ class TapJudge:
     """Judges the taps of two runs one after the other, in the order of computation."""
 
     def __init__(
-        self, context: Context, reference: Run, candidate: Run, own_precision: bool = True
+        self,
+        context: Context,
+        reference: Run,
+        candidate: Run,
+        own_precision: bool = True,
+        known: dict[str, Local] | None = None,
     ) -> None:
         """Judge ``candidate`` by ``reference``; ``context`` holds the reference's weights.
 
-        Without ``own_precision`` the float64 runs alone are judged.
+        Without ``own_precision`` the float64 runs alone are judged. ``known`` keeps what was found
+        of the reference's float64 taps, for the next candidate of the same small run.
         """
         self._context, self._reference, self._candidate = context, reference, candidate
-        self._own = own_precision
+        self._own, self._known = own_precision, known
         self._spread = spread(context.stage)
         self._origins: dict[str, str] = {}
         self._relative: dict[str, float] = {}
@@ -182,7 +188,11 @@ class TapJudge:
         candidate = self._candidate.truth(row.name, part)
         sides = (self._reference, self._candidate)
         parents = [{name: run.truth(name, part) for name in row.parents} for run in sides]
-        first = local_error(row, parents[0], self._context, reference, "float64")
+        first = self._known.get(row.name) if self._known is not None else None
+        if first is None:
+            first = local_error(row, parents[0], self._context, reference, "float64")
+        if self._known is not None:
+            self._known[row.name] = first
         same = _identical(reference, candidate) and all(
             _identical(parents[0][name], parents[1][name]) for name in row.parents
         )

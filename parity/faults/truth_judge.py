@@ -73,14 +73,21 @@ class TruthJudge:
     def _forward(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
         context = self._once(reference, probe, "context", lambda: context_of(probe))
         expected = self._run(reference, probe, "float64")
-        ours = MemoryRun(context, probe.dtype, true=expected)
+        ours: MemoryRun = self._once(
+            reference,
+            probe,
+            f"run in {probe.dtype}",
+            lambda: MemoryRun(context, probe.dtype, true=expected),
+        )
+        known: dict[str, Local] = self._once(reference, probe, "known", dict)
         theirs = MemoryRun(context, probe.dtype)
-        found = self._walk(TapJudge(context, ours, theirs, False), ours, theirs, candidate, probe)
+        judge = TapJudge(context, ours, theirs, False, known)
+        found = self._walk(judge, ours, theirs, candidate, probe)
         if found.verdict != "agree" or probe.dtype == "float64":
             return found
         ours.taps = self._run(reference, probe, probe.dtype)
         theirs.taps = answers(candidate(probe.stage, probe.dtype, "cpu"), probe)
-        judge = TapJudge(context, ours, theirs)
+        judge = TapJudge(context, ours, theirs, known=known)
         for row in _rows(probe):
             if row.name not in theirs.taps:
                 return Found("invalid", row.name)
