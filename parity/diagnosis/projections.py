@@ -116,7 +116,8 @@ def variants(question: Question) -> Iterator[Variant]:
         rows = np.arange(len(question.observed)).reshape(-1, count).T.ravel()
         yield variant("index order", "hypotheses before vertices", rows=rows)
     for kind in NARROWER:
-        maps = partial(_narrow_maps, question, kind)
+        narrow = _narrow_maps(question, kind)
+        maps = partial(list, narrow)
         yield variant("precision", f"maps rounded to {kind}", maps=maps)
         yield variant("precision", f"the result rounded to {kind}", narrow=kind)
         yield variant("precision", f"maps and result in {kind}", maps=maps, narrow=kind)

@@ -11,7 +11,7 @@ from torch import Tensor
 from parity.diagnosis.diagnosis import diagnose
 from torch_impl import projection as network
 
-VERTICES = {"coarse": 40, "refine": 2}
+VERTICES = {"coarse": 12, "refine": 1}
 SHAPES = {
     "coarse": ((56, 64), (28, 128), (14, 256), (7, 512)),
     "refine": ((224, 16), (112, 32), (56, 64)),
