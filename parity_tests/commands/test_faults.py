@@ -101,3 +101,15 @@ def test_a_journal_of_another_judge_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"was judged by .*another"):
         _Journal(tmp_path, resume=True)
     assert (tmp_path / JOURNAL).read_text() == '{"judge": "another"}\n'
+
+
+def test_the_small_form_finds_all_and_nothing_else(tmp_path: Path) -> None:
+    """The marked faults and variations with the verdict itself as the judge."""
+    done = p2m("faults", "--small", "--out", tmp_path / "report", "--json")
+    value = json.loads(done.stdout)
+    assert value["recall"] == 1.0
+    assert value["false_alarms"] == 0
+    assert value["localised_exactly"] >= 0.95
+    named = [fault for fault in value["faults"] if fault["operand"]]
+    assert len(named) >= 0.6 * len(value["faults"])
+    assert done.status == 0
