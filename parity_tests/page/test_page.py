@@ -54,12 +54,14 @@ def test_opens_on_the_first_divergence(fresh: Browser) -> None:
     assert fresh.text("a.node.selected").startswith(BROKEN)
 
 
-def test_opens_in_under_two_seconds(fresh: Browser) -> None:
-    timing = fresh.run(
-        "const n = performance.getEntriesByType('navigation')[0]; return n.domContentLoadedEventEnd"
-    )
-    # Twice the two seconds that it has: tests run beside other tests.
-    assert timing < 4000
+def test_opens_in_under_two_seconds(browser: Browser, planted_report: Path) -> None:
+    # The main thread's own time, which other work on the machine does not stretch.
+    browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+    browser.open(planted_report / "report.html")
+    metrics = browser.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    browser.driver.execute_cdp_cmd("Performance.disable", {})
+    spent = {found["name"]: found["value"] for found in metrics}
+    assert 0 < spent["TaskDuration"] < 2
 
 
 @pytest.mark.parametrize("tap", [BROKEN, "cnn.conv2d_12", "graph_conv_blk1_5_layer_5.residual"])
