@@ -180,11 +180,6 @@ def other_cameras() -> Iterator[tuple[str, str, Camera]]:
     yield "not a number", "the centre for coordinates that are none", replace(base, finite=CENTRE)
 
 
-def plain_pixels(camera: Camera, points: np.ndarray, cameras: np.ndarray) -> np.ndarray:
-    """Pixels (views, N, 2) without a bound, for looking for constants."""
-    return camera.pixels(points, cameras, 2.0**-53).value
-
-
 Change = Callable[[float], Camera]
 
 

@@ -34,7 +34,6 @@ class Interpolation:
         corners: which of the four count.
         swapped: row weights on columns and the other way round.
         nearest: the nearest pixel alone.
-        views: which view's map each view reads.
     """
 
     plus_one: bool = False
