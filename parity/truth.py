@@ -21,6 +21,7 @@ from parity.parts import Part, cut, parts_of, rows_in
 from parity.trace import TraceReader, TraceWriter
 from weight_conversion.errors import InputError
 from weight_conversion.taps import MESH, TAPS, TapRow
+from weight_conversion.weights import WEIGHTS
 
 if TYPE_CHECKING:
     from parity.record import RunInputs
@@ -151,11 +152,15 @@ class TraceRun:
             key: trace.read("weights", key, trace.dataset("weights", key), ())
             for key in trace.names("weights")
         }
+        for row in WEIGHTS[trace.header.stage]:
+            found = weights[row.key].shape if row.key in weights else "nothing"
+            if found != row.shape:
+                raise InputError(trace.path, f"/weights/{row.key} has {found}", f"{row.shape}")
         try:
             return Context.of(trace.header.stage, arrays, weights)
         except (KeyError, ValueError, IndexError) as error:
-            found = f"inputs that do not fit a {trace.header.stage} run ({error})"
-            raise InputError(trace.path, found, "those that --truth records") from error
+            what = f"inputs that do not fit a {trace.header.stage} run ({error})"
+            raise InputError(trace.path, what, "those that --truth records") from error
 
     def _values(self, group: str, name: str, part: Part) -> np.ndarray:
         if name.startswith(INPUTS):

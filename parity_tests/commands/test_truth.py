@@ -1,0 +1,124 @@
+"""``--truth`` from the command line: recorded, judged offline, refused where it is broken."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from inputs.demo import demo_item_path
+from parity_tests.commands.cli import assert_trouble, p2m
+from weight_conversion.taps import TAPS
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain trace and one with truth of the same coarse run."""
+    folder = tmp_path_factory.mktemp("truth")
+    assert p2m("seed", "coarse", "w.npz", cwd=folder).status == 0
+    for name, options in (("plain.h5", ()), ("truth.h5", ("--truth",))):
+        done = p2m(
+            "trace", "coarse", "--backend", "torch", "--weights", "w.npz",
+            "--item", demo_item_path("sofa"), "--out", name, *options, cwd=folder,
+        )  # fmt: skip
+        assert done.status == 0, done.stderr
+    return folder
+
+
+def changed(traces: Path, folder: Path, change: Callable[[h5py.File], None]) -> Path:
+    path = folder / "changed.h5"
+    shutil.copy(traces / "truth.h5", path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+def report(traces: Path, candidate: Path, *options: str) -> tuple[int, dict]:
+    done = p2m("compare", traces / "truth.h5", candidate, "--json", *options)
+    assert done.status in (0, 1, 2)
+    return done.status, json.loads(done.stdout)
+
+
+def test_recording_the_truth_changes_no_bit(traces: Path) -> None:
+    with h5py.File(traces / "plain.h5") as plain, h5py.File(traces / "truth.h5") as full:
+        assert set(plain["taps"]) == set(full["taps"])
+        for name in plain["taps"]:
+            np.testing.assert_array_equal(plain["taps"][name], full["taps"][name], name)
+
+
+def test_the_trace_holds_what_the_contract_says(traces: Path) -> None:
+    with h5py.File(traces / "truth.h5") as file:
+        for row in TAPS["coarse"]:
+            for group, dtype in (("truth", "f8"), ("isolated", "f8"), ("bound", "f4")):
+                dataset = file[group][row.name]
+                assert dataset.shape == row.shape
+                assert dataset.dtype == dtype
+
+
+def test_a_trace_agrees_with_itself_on_the_truth(traces: Path) -> None:
+    status, found = report(traces, traces / "truth.h5")
+    assert (status, found["verdict"], found["basis"]) == (0, "agree", "truth")
+    assert found["coverage"]["compared"]["taps"] == 86
+
+
+def test_without_truth_on_one_side_it_rests_on_a_limit(traces: Path) -> None:
+    status, found = report(traces, traces / "plain.h5")
+    assert (status, found["basis"]) == (0, "limit")
+
+
+def test_a_tap_in_half_precision_differs_by_precision(traces: Path, tmp_path: Path) -> None:
+    tap = "graph_conv_blk2_5_layer_21"
+
+    def narrow(file: h5py.File) -> None:
+        values = file["taps"][tap][()]
+        file["taps"][tap][...] = values.astype(np.float16).astype(np.float32)
+
+    status, found = report(traces, changed(traces, tmp_path, narrow))
+    assert status == 1
+    assert found["first_divergence"] == tap
+    (entry,) = (each for each in found["taps"] if each["tap"] == tap)
+    assert entry["cause"] == "precision"
+    assert "float16" in entry["note"]
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-9, 1.01])
+def test_a_float64_element_off_differs_by_function(
+    factor: float, traces: Path, tmp_path: Path
+) -> None:
+    tap = "graph_conv_blk2_5_layer_21"
+
+    def shift(file: h5py.File) -> None:
+        values = file["truth"][tap][()]
+        values[np.unravel_index(values.argmax(), values.shape)] *= factor
+        file["truth"][tap][...] = values
+
+    status, found = report(traces, changed(traces, tmp_path, shift))
+    assert (status, found["first_divergence"]) == (1, tap)
+    assert found["diagnosis"] is None or not found["diagnosis"]["confirmed"]
+
+
+@pytest.mark.parametrize("group", ["truth", "isolated", "bound"])
+def test_what_was_not_recorded_makes_the_verdict_invalid(
+    group: str, traces: Path, tmp_path: Path
+) -> None:
+    def drop(file: h5py.File) -> None:
+        del file[group]["cnn.conv2d_4"]
+
+    status, found = report(traces, changed(traces, tmp_path, drop))
+    assert (status, found["verdict"]) == (2, "invalid")
+    (entry,) = (each for each in found["taps"] if each["tap"] == "cnn.conv2d_4")
+    assert entry["status"] == "invalid"
+    assert f"/{group}/cnn.conv2d_4" in entry["note"]
+
+
+def test_weights_that_are_missing_are_told(traces: Path, tmp_path: Path) -> None:
+    def drop(file: h5py.File) -> None:
+        del file["weights/meshnetmvp2m/cnn/conv2d_1/W:0"]
+
+    broken = changed(traces, tmp_path, drop)
+    assert_trouble(
+        p2m("compare", broken, traces / "truth.h5"), "conv2d_1/W:0", "(3, 3, 3, 16)", str(broken)
+    )
