@@ -147,3 +147,16 @@ def dot(a: list[Bounded], b: list[Bounded]) -> Bounded:
     n_u = (len(products) - 1) * products[0].u
     rounding = np.where(some > 1, n_u / (1 - n_u) * magnitude, 0.0)
     return Bounded(value, error + rounding, products[0].u)
+
+
+def average(parts: list[Bounded]) -> Bounded:
+    """Their mean, bounded for every order of summation and for a division by multiplying.
+
+    What is exact in one order need not be in another, so only zeros are free here.
+    """
+    count, u = len(parts), parts[0].u
+    value = sum((part.value for part in parts), np.zeros(())) / count
+    error = sum((part.error for part in parts), np.zeros(())) / count
+    magnitude = sum((np.abs(part.value) for part in parts), np.zeros(())) / count + error
+    # One rounding for each addition, two for a reciprocal and a product.
+    return Bounded(value, error + (count + 1) * u * magnitude, u)

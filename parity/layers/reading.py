@@ -14,7 +14,7 @@ import numpy as np
 from parity.layers.context import Context
 from parity.layers.rounding import UNIT_ROUNDOFF, Evaluated
 from parity.pixels import bounded_pixels
-from parity.rounding import Bounded
+from parity.rounding import Bounded, average
 from weight_conversion.taps import TapRow
 
 LAST = 223.0
@@ -60,17 +60,9 @@ def view_statistics(features: Bounded) -> Bounded:
     views = len(features.value)
     u = features.u
     parts = [Bounded(features.value[k], features.error[k], u) for k in range(views)]
-    count = Bounded.exact(np.asarray(float(views)), u)
-
-    def mean(of: list[Bounded]) -> Bounded:
-        total = of[0]
-        for each in of[1:]:
-            total = total + each
-        return total / count
-
-    middle = mean(parts)
+    middle = average(parts)
     away = [part - middle for part in parts]
-    variance = mean([each * each for each in away])
+    variance = average([each * each for each in away])
     deviation = (variance + Bounded.exact(np.asarray(VARIANCE_FLOOR), u)).sqrt()
     # The maximum rounds nothing and is off by no more than one of its operands.
     top = Bounded(features.value.max(axis=0), features.error.max(axis=0), u)
