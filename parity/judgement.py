@@ -12,7 +12,7 @@ fault here: it is counted where it arose.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from parity.measure import bits_of
 from parity.parts import Part, parts_of
 from parity.result import Status
 from parity.verdict import narrower
-from weight_conversion.taps import TapRow
+from weight_conversion.taps import TAPS, TapRow
 
 
 class Run(Protocol):
@@ -172,16 +172,18 @@ class TapJudge:
 
         true = cause == "function"
         dtype = "float64" if true else "float32"
-        worst, chosen = -1.0, None
+        worst, chosen, where = -1.0, None, None
         for part in parts_of(row, self._candidate.vertices):
             read = self._candidate.truth if true else self._candidate.tap
             parents = {name: read(name, part) for name in row.parents}
             observed = read(row.name, part)
             share = local_error(row, parents, self._context, observed, dtype).worst
             if share > worst:
-                worst, chosen = share, (parents, observed)
+                worst, chosen, where = share, (parents, observed), part
         assert chosen is not None
-        return diagnose(row, chosen[0], self._context, chosen[1], dtype)
+        before = [other.name for other in TAPS[row.stage] if other.order < row.order]
+        others = _Others(read, before, where)
+        return diagnose(row, chosen[0], self._context, chosen[1], dtype, others=others)
 
     def _in_float64(self, row: TapRow, part: Part, found: "_Found") -> None:
         reference = self._reference.truth(row.name, part)
@@ -238,6 +240,26 @@ class TapJudge:
         found.raise_to("inherited_max_abs", _greatest(inherited))
         found.raise_to("candidate_to_truth", _greatest(_difference(c, truth)))
         found.raise_to("reference_to_truth", _greatest(_difference(r, truth)))
+
+
+class _Others(Mapping[str, np.ndarray]):
+    """The taps before the one in question, each read when somebody asks for it."""
+
+    def __init__(
+        self, read: Callable[[str, Part], np.ndarray], names: list[str], part: Part
+    ) -> None:
+        self._read, self._names, self._part = read, names, part
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name, self._part)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 @dataclass(eq=False)
