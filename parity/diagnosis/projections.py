@@ -180,14 +180,22 @@ def _other_maps(question: Question) -> Iterator[tuple[str, str, Maps]]:
     for away in range(-5, 6):
         if away and min(places) + away >= 0 and max(places) + away < len(LAST_OF_LEVELS):
             others.append([LAST_OF_LEVELS[place + away] for place in places])
-    known = dict(zip(question.row.parents, question.inputs, strict=True)) | dict(question.others)
+    read = dict(zip(question.row.parents, question.inputs, strict=True))
+
+    def of(name: str) -> np.ndarray | None:
+        return read[name] if name in read else question.others.get(name)
+
     for found in others:
         names = [f"cnn.conv2d_{number}" for number in found]
-        if all(name in known for name in names):
+        maps = [of(name) for name in names]
+        # A map of fewer channels than are read cannot have been read.
+        wide = [each for each, count in zip(maps, channels, strict=True)
+                if each is not None and each.shape[-1] >= count]  # fmt: skip
+        if len(wide) == len(names):
             yield ("map levels", f"the maps of {', '.join(names)}",
-                   lambda names=names: [  # type: ignore[misc]
-                       np.asarray(known[name], np.float64)[..., :count]
-                       for name, count in zip(names, channels, strict=True)])  # fmt: skip
+                   lambda wide=wide: [  # type: ignore[misc]
+                       np.asarray(each, np.float64)[..., :count]
+                       for each, count in zip(wide, channels, strict=True)])  # fmt: skip
 
 
 def _column_orders(question: Question) -> Iterator[tuple[str, str, np.ndarray]]:
