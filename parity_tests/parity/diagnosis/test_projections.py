@@ -41,16 +41,13 @@ def project(
     return torch.cat([points, parts.statistics(features)], dim=1)
 
 
-def moved(by: float) -> Callable[[Tensor, Tensor], Tensor]:
+def constant(name: str, value: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """The camera with another constant, before its coordinates are clamped."""
+
     def pixels(points: Tensor, cameras: Tensor) -> Tensor:
-        return (network.pixels(points, cameras) + by).clamp(0.0, 223.0)
-
-    return pixels
-
-
-def scaled(by: float) -> Callable[[Tensor, Tensor], Tensor]:
-    def pixels(points: Tensor, cameras: Tensor) -> Tensor:
-        return ((network.pixels(points, cameras) - 112.0) * by + 112.0).clamp(0.0, 223.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(network, name, value)
+            return network.pixels(points, cameras)
 
     return pixels
 
@@ -73,10 +70,10 @@ def channels_first(maps: list[Tensor]) -> list[Tensor]:
 
 
 FAULTS: dict[str, tuple[str, Parts]] = {
-    "centre": ("constant", Parts(pixels=moved(-0.5))),
-    "focal": ("constant", Parts(pixels=scaled(251.5 / 248.0))),
+    "centre": ("constant", Parts(pixels=constant("CENTRE", 111.5))),
+    "focal": ("constant", Parts(pixels=constant("FOCAL", 251.5))),
     "rows and columns": ("index order", Parts(pixels=lambda p, c: network.pixels(p, c).flip(2))),
-    "mirrored": ("camera", Parts(pixels=scaled(-1.0))),
+    "mirrored": ("camera", Parts(pixels=constant("FOCAL", -248.0))),
     "cameras": ("view order", Parts(pixels=lambda p, c: network.pixels(p, c[[1, 0, 2]]))),
     "elevation": (
         "camera",
@@ -89,7 +86,11 @@ FAULTS: dict[str, tuple[str, Parts]] = {
     ),
     "unbiased": (
         "pooling statistic",
-        Parts(statistics=statistics(lambda s, f: [*s[:2], (f.var(dim=0) + 1e-6).sqrt()])),
+        Parts(
+            statistics=statistics(
+                lambda s, f: [*s[:2], (f.var(dim=0) + network.VARIANCE_FLOOR).sqrt()]
+            )
+        ),
     ),
     "order": ("channel order", Parts(statistics=statistics(lambda s, _: [s[1], s[0], s[2]]))),
     "floor": ("epsilon", Parts(statistics=other_floor)),
