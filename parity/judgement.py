@@ -136,6 +136,9 @@ class TapJudge:
         if self._own:
             lowest = narrower(found.bits[1], found.bits[0], self._candidate.dtype)
         status, cause = _status(found, origin, bool(lowest))
+        if found.open_rows and status is not Status.DIFFER:
+            # Rows without a bound pass whatever they hold: nobody has compared them.
+            status = Status.INVALID
         if status in (Status.DIFFER, Status.FLIP):
             self._origins[row.name] = row.name
         elif origin is not None:
@@ -226,6 +229,8 @@ class TapJudge:
         inherited, difference = _difference(second.value, first.value), _difference(c, r)
         found.bits = max(found.bits[0], bits_of(r)), max(found.bits[1], bits_of(c))
         found.precision = max(found.precision, share_of(local, limit))
+        unbounded = np.isinf(limit).any(axis=-1) & ~np.isnan(r).any(axis=-1)
+        found.open_rows = max(found.open_rows, int(unbounded.sum()))
         found.beyond_own += int(np.count_nonzero(~(np.abs(local) <= limit)))
         found.flipped += _otherwise(first, second)
         found.identical = found.identical and not np.any(difference)

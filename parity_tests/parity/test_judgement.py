@@ -148,3 +148,17 @@ def test_one_weight_element_is_enough(factor: float, context: Context, run: Run)
     judge = TapJudge(context, ours, theirs, own_precision=False)
     first = next(name for name, row in ROWS.items() if judge.judge(row).status is Status.DIFFER)
     assert first == "graph_conv_blk2_1_layer_17"
+
+
+def test_rows_without_a_bound_are_not_said_to_agree(context: Context, run: Run) -> None:
+    """A vertex in a camera's plane may lie on any pixel: what is not judged must not pass."""
+    ours = MemoryRun(context, "float32", run("float32"), run("float64"))
+    theirs = MemoryRun(context, "float32", run("float32"), run("float64"))
+    row = ROWS["graph_proj_1_layer_0"]
+    local = ours.alone(row, None)
+    limit = local.limit.copy()
+    limit[3] = np.inf
+    ours._alone[row.name] = theirs._alone[row.name] = replace(local, limit=limit)
+    found = TapJudge(context, ours, theirs).judge(row)
+    assert found.status is Status.INVALID
+    assert "1 rows lie in a camera's plane and were not judged" in found.note
