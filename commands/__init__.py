@@ -11,3 +11,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # OpenBLAS's threads, NumPy's, know no other way to wait than to spin: a product of 0.05 s took 16 s
 # on two busy cores. One thread does 75 GFLOP a second in float64, all that is needed of NumPy.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from commands.allocator import keep_freed_memory
+
+keep_freed_memory()

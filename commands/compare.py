@@ -9,6 +9,7 @@ from commands.options import PATH
 from commands.reporting import show, write
 from commands.staging import staging
 from parity.compare import compare
+from parity.probe import probe
 
 
 @click.command("compare")
@@ -28,6 +29,7 @@ def command(
 ) -> int:
     """Compare the traces REFERENCE and CANDIDATE."""
     with steps() as progress, progress.task("comparing"):
+        probe(reference, candidate, *([pinned] if pinned else []))
         comparison = compare(reference, candidate, taps=taps, pinned=pinned)
         if out is not None:
             with staging(out) as folder:

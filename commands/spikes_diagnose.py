@@ -10,6 +10,7 @@ from commands.console import Steps, print_json, steps
 from commands.options import PATH, STAGES, Sources, load_sources
 from commands.staging import staging
 from inputs.files import Float64, Int64
+from parity.probe import probe
 from parity.record import RunInputs
 from parity.spikes.diagnose import Neighbourhood, diagnose, worst_vertices
 from parity.spikes.replay import Replay
@@ -65,6 +66,7 @@ def diagnose_command(
         raise InputError(weights, f"weights of the {loaded.stage} stage", f"the {stage} stage")
     if out is None and self_check is None:
         raise InputError("--out", "not given", "a folder for the diagnosis")
+    probe(*(path for path in (recorded, reference) if path is not None and is_trace(path)))
     sources = load_sources(item, views, template, hypotheses, mesh, stages=(loaded.stage,))
     inputs = sources.of(loaded.stage)
     with steps() as progress:

@@ -19,6 +19,7 @@ from commands.options import (
     run_options,
     weights_option,
 )
+from parity.probe import probe
 from parity.record import read_decisions, record
 from weight_conversion.taps import TAPS
 
@@ -51,6 +52,7 @@ def command(
     loaded = load_stages(weights, (stage,))[stage]
     inputs = load_sources(**sources, stages=(stage,)).of(stage)
     if pin is not None:
+        probe(pin)
         inputs = replace(inputs, pinned=read_decisions(pin))
     choice = backend_choice(backend, stage, by_stage("--metagraph", metagraph))
     with steps() as progress, progress.task(f"{stage} on {backend}", len(TAPS[stage])) as task:

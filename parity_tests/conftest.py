@@ -6,6 +6,9 @@ import pytest
 
 import commands  # noqa: F401 - before torch: settles how its threads wait
 
+SHARING = ("network", "tf_reference", "torch_impl", "page")
+"""Suites whose tests share what takes long to make: under xdist each stays in one process."""
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
@@ -23,3 +26,12 @@ def official() -> Path:
 def shared(official: Path) -> Path:
     """The folder that holds ``official``, ``taps.csv`` and the variable tables."""
     return official.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests belong in one process (``-n 2 --dist loadgroup``)."""
+    suites = Path(__file__).resolve().parent
+    for item in items:
+        path = item.path.relative_to(suites)
+        group = path.parts[0] if path.parts[0] in SHARING else str(path)
+        item.add_marker(pytest.mark.xdist_group(group))

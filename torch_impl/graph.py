@@ -92,4 +92,5 @@ def unpool(x: Tensor, pairs: Tensor) -> Tensor:
 
     The parents come first, then the mean of each edge's ends in the order of ``pairs``.
     """
-    return torch.cat([x, 0.5 * x[pairs].sum(dim=1)], dim=0)
+    first, second = pairs.unbind(dim=1)
+    return torch.cat([x, 0.5 * (x[first] + x[second])], dim=0)

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from commands.compare import command
 from parity import probe as module
 from parity.probe import probe
 from parity_tests.parity.conftest import Build
@@ -44,6 +45,16 @@ def test_trace_that_never_ends_is_refused(build: Build, monkeypatch: pytest.Monk
         f"{path}: cannot be read (the HDF5 library does not come to an end); "
         "expected an undamaged trace"
     )
+
+
+def test_compare_refuses_it_instead_of_hanging(
+    build: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 3.0)
+    paths = [str(build("reference")), str(endless(build("candidate")))]
+    with pytest.raises(InputError, match="does not come to an end"):
+        command.main([*paths, "--out", str(tmp_path / "report")], standalone_mode=False)
+    assert not (tmp_path / "report").exists()
 
 
 def test_process_that_ends_in_any_other_way_is_a_refusal(
