@@ -39,15 +39,16 @@ class LocalGraphConvolution(GraphConvolution):
 
     def forward(self, x: Tensor, support: Support, relu: bool = True) -> Tensor:
         """Map features (V, 43, C_in) to (V, 43, C_out)."""
-        weights = torch.cat([self.weights_0, self.weights_1], dim=1)
         matrix = support[1]
         assert matrix is not None, "hypotheses that are joined to nothing"
 
         def convolve(x: Tensor) -> Tensor:
-            products = (x.flatten(0, 1) @ weights).unflatten(0, x.shape[:2])
-            first, second = products.chunk(2, dim=2)
-            # Sum and product in one pass: what goes to memory between them costs as much.
-            mixed = torch.baddbmm(mix(support[0], first), matrix.expand(len(x), -1, -1), second)
+            first, second = (
+                (x.flatten(0, 1) @ weights).unflatten(0, x.shape[:2])
+                for weights in (self.weights_0, self.weights_1)
+            )
+            # Sum and product in one pass and in place: what goes to memory costs as much.
+            mixed = mix(support[0], first).baddbmm_(matrix.expand(len(x), -1, -1), second)
             result = mixed.add_(self.bias)
             return result.relu_() if relu else result
 
