@@ -1,7 +1,8 @@
 """Pictures of the two output meshes side by side, and of the difference between them.
 
-VTK draws them in a process of its own, because on a machine without OpenGL it can end the process
-that uses it. Whatever happens there, the caller gets pictures or the reason why there are none.
+Each is a PNG that VTK rendered, and a PDF of polygons (``reports.vector``). VTK draws in a process
+of its own, because on a machine without OpenGL it can end the process that uses it. Whatever
+happens there, the caller gets pictures or the reason why there are none.
 """
 
 import os
@@ -9,13 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -26,6 +28,7 @@ from reports import wording
 from reports.figures import image
 from reports.meshes import Meshes
 from reports.scene import VIEW_0, Camera, drawable, oblique_camera, unseen, vertex_distance
+from reports.vector import draw_panel
 
 # The child gets this process's search path as it is, and looks for modules nowhere else.
 _BOOT = (
@@ -34,6 +37,8 @@ _BOOT = (
 )
 SIZE = 540  # pixels of a panel's side
 _GREY = (178, 186, 196)
+Fill = Callable[[Axes, str], None]
+"""Draws the panel of a name into axes."""
 DIFFERENCES = LinearSegmentedColormap.from_list(
     "difference", ["#e9e6dc", "#f2b56b", "#d9593d", "#8b1a56", "#1d0c3a"]
 )
@@ -41,11 +46,12 @@ DIFFERENCES = LinearSegmentedColormap.from_list(
 
 @dataclass(frozen=True)
 class Rendering:
-    """A finished picture: ``name`` is the file's stem."""
+    """A finished picture: ``name`` is the file's stem, ``pdf`` the same as a vector drawing."""
 
     name: str
     png: bytes
     caption: str
+    pdf: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class NotDrawnError(Exception):
 
 
 def render(
-    meshes: Meshes, *, timeout: float = 60.0, command: Sequence[str] | None = None
+    meshes: Meshes, *, timeout: float = 180.0, command: Sequence[str] | None = None
 ) -> Renderings:
     """Both meshes from view 0 and obliquely, and their difference as colour.
 
@@ -83,12 +89,12 @@ def render(
     return Renderings(
         (
             _side_by_side(
-                "meshes_view0", "view 0 (the network's camera)", meshes, VIEW_0, pictures
+                "meshes_view0", "view 0 (the network's camera)", meshes, VIEW_0, pictures, request
             ),
             _side_by_side(
-                "meshes_oblique", "an oblique view", meshes, cameras["oblique"], pictures
+                "meshes_oblique", "an oblique view", meshes, cameras["oblique"], pictures, request
             ),
-            _difference("vertex_difference", distance, unit, pictures),
+            _difference("vertex_difference", distance, unit, pictures, request),
         )
     )
 
@@ -151,7 +157,7 @@ def _drawing_command() -> list[str]:
 
 
 def draw(
-    request: dict[str, Any], timeout: float = 60.0, command: Sequence[str] | None = None
+    request: dict[str, Any], timeout: float = 180.0, command: Sequence[str] | None = None
 ) -> dict[str, NDArray[np.uint8]]:
     """Every panel of ``request``, (SIZE, SIZE, 3), drawn in another process.
 
@@ -202,18 +208,27 @@ def _died(status: int, stderr: bytes) -> str:
 
 
 def _side_by_side(
-    name: str, view: str, meshes: Meshes, camera: Camera, pictures: dict[str, NDArray[np.uint8]]
+    name: str,
+    view: str,
+    meshes: Meshes,
+    camera: Camera,
+    pictures: dict[str, NDArray[np.uint8]],
+    request: dict[str, Any],
 ) -> Rendering:
     place = name.removeprefix("meshes_")
-    figure = Figure(figsize=(8, 4.25), layout="compressed")
-    FigureCanvasAgg(figure)
+
+    def figure(fill: Fill) -> Figure:
+        made = Figure(figsize=(8, 4.25), layout="compressed")
+        FigureCanvasAgg(made)
+        for column, side in enumerate(("reference", "candidate")):
+            _panel(made, 2, column + 1, fill, f"{place}_{side}", side)
+        return made
+
     remarks = []
-    for column, side in enumerate(("reference", "candidate")):
-        _panel(figure, 2, column + 1, pictures[f"{place}_{side}"], side)
-        vertices = getattr(meshes, side)
-        remarks += unseen(side, vertices, camera)
+    for side in ("reference", "candidate"):
+        remarks += unseen(side, getattr(meshes, side), camera)
     caption = f"Reference and candidate from {view}, both from the same camera."
-    return Rendering(name, image(figure, "png"), " ".join([caption, *remarks]))
+    return _both_forms(name, figure, pictures, request, " ".join([caption, *remarks]))
 
 
 def difference_norm(distance: NDArray[np.float64]) -> Normalize:
@@ -224,26 +239,31 @@ def difference_norm(distance: NDArray[np.float64]) -> Normalize:
 
 
 def _difference(
-    name: str, distance: NDArray[np.float64], unit: str, pictures: dict[str, NDArray[np.uint8]]
+    name: str,
+    distance: NDArray[np.float64],
+    unit: str,
+    pictures: dict[str, NDArray[np.uint8]],
+    request: dict[str, Any],
 ) -> Rendering:
-    figure = Figure(figsize=(8, 2.75), layout="compressed")
-    FigureCanvasAgg(figure)
     views = (("view0", "view 0"), ("oblique", "oblique"), ("opposite", "from the other side"))
-    axes = [
-        _panel(figure, 3, place, pictures[f"{view}_difference"], title)
-        for place, (view, title) in enumerate(views, start=1)
-    ]
     finite = distance[np.isfinite(distance)]
+    moved = bool(finite.size and finite.max() > 0)
+
+    def figure(fill: Fill) -> Figure:
+        made = Figure(figsize=(8, 2.75), layout="compressed")
+        FigureCanvasAgg(made)
+        axes = [
+            _panel(made, 3, place, fill, f"{view}_difference", title)
+            for place, (view, title) in enumerate(views, start=1)
+        ]
+        if moved:
+            colours = ScalarMappable(difference_norm(distance), DIFFERENCES)
+            bar = made.colorbar(colours, ax=axes, shrink=0.9, aspect=25, pad=0.02)
+            bar.set_label(unit, parse_math=False)
+        return made
+
     sentences = []
-    if finite.size and finite.max() > 0:
-        bar = figure.colorbar(
-            ScalarMappable(difference_norm(distance), DIFFERENCES),
-            ax=axes,
-            shrink=0.9,
-            aspect=25,
-            pad=0.02,
-        )
-        bar.set_label(unit, parse_math=False)
+    if moved:
         sentences.append(
             "How far each vertex moved between the sides, drawn on the reference: at most "
             f"{float(finite.max()):.3g}, "
@@ -260,12 +280,31 @@ def _difference(
             f"{lost} of {len(distance)} vertices are not finite on one side; their triangles are "
             "left out."
         )
-    return Rendering(name, image(figure, "png"), " ".join(sentences))
+    return _both_forms(name, figure, pictures, request, " ".join(sentences))
 
 
-def _panel(figure: Figure, columns: int, place: int, picture: NDArray[np.uint8], title: str) -> Any:
+def _both_forms(
+    name: str,
+    figure: Callable[[Fill], Figure],
+    pictures: dict[str, NDArray[np.uint8]],
+    request: dict[str, Any],
+    caption: str,
+) -> Rendering:
+    """The figure with VTK's pixels as PNG, and with polygons as PDF."""
+
+    def pixels(axes: Axes, panel: str) -> None:
+        axes.imshow(pictures[panel], interpolation="none")
+
+    def shapes(axes: Axes, panel: str) -> None:
+        draw_panel(axes, request, panel)
+
+    png, pdf = image(figure(pixels), "png"), image(figure(shapes), "pdf")
+    return Rendering(name, png, caption, pdf)
+
+
+def _panel(figure: Figure, columns: int, place: int, fill: Fill, panel: str, title: str) -> Axes:
     axes = figure.add_subplot(1, columns, place)
-    axes.imshow(picture, interpolation="none")
+    fill(axes, panel)
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])

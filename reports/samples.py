@@ -6,7 +6,7 @@ be missed by sampling; what is kept of it is a few kilobytes a tap.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from parity.result import TapResult, jsonable
 from parity.trace import TraceReader
 from reports.encoding import magnitudes, packed, shades
 from reports.patterns import Sums, channel_meaning, describe
+from reports.ulps import UlpCounts
 
 SLAB = 2**17
 WORST = 10
@@ -47,6 +48,7 @@ class _Scan:
     alien: int
     band: int
     sums: Sums
+    ulps: UlpCounts = field(default_factory=UlpCounts)
 
 
 def tap_sample(
@@ -80,6 +82,7 @@ def tap_sample(
             for found in _worst(reference, candidate, name, shape, order[:WORST])
         ],
         "histogram": _histogram(scan, entry.scale),
+        "ulps": scan.ulps.to_json(),
         "overview": _overview(scan, shape),
         "slices": _slices(reference, candidate, name, shape, order),
     }
@@ -112,6 +115,8 @@ def _scan(
     )
     start = 0
     for r, c in _sides(reference, candidate, name, channels):
+        found.ulps.add(r, c)
+        r, c = _wide(r), _wide(c)
         found.sums.add(start, r, c)
         delta = _distance(r, c)
         stop = start + len(delta)
@@ -144,12 +149,12 @@ def _count(found: _Scan, delta: NDArray[Any]) -> None:
 def _sides(
     reference: TraceReader, candidate: TraceReader, name: str, channels: int
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Both sides as (rows, channels), a slab at a time."""
+    """Both sides as (rows, channels), a slab at a time, in the traces' own types."""
     most = SLAB - SLAB % channels
     for first, second in zip(
         reference.slabs("taps", name, most), candidate.slabs("taps", name, most), strict=True
     ):
-        yield _wide(first).reshape(-1, channels), _wide(second).reshape(-1, channels)
+        yield first.reshape(-1, channels), second.reshape(-1, channels)
 
 
 def _wide(values: NDArray[Any]) -> NDArray[Any]:

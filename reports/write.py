@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.result import Comparison, Verdict
+from reports import flips_figure, ulps_figure
 from reports.figures import difference_figure, image
 from reports.html import Picture
 from reports.meshes import Meshes, obj_text
@@ -19,7 +20,10 @@ from reports.tables import csv_text, json_text, markdown_text
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 
-_FIGURES = ("difference_by_tap", "difference_by_gradient", "roundings_by_tap")
+_FIGURES = (
+    "difference_by_tap", "difference_by_gradient", "roundings_by_tap", "ulps_by_tap",
+    "decisions_by_tap",
+)  # fmt: skip
 _RENDERINGS = ("meshes_view0", "meshes_oblique", "vertex_difference")
 _SAMPLES = "samples.json"
 _ROOM = 7_500_000
@@ -33,7 +37,7 @@ _OURS = (
     "report.md",
     "report.html",
     *(f"figures/{name}.{form}" for name in _FIGURES for form in ("png", "pdf")),
-    *(f"figures/{name}.png" for name in _RENDERINGS),
+    *(f"figures/{name}.{form}" for name in _RENDERINGS for form in ("png", "pdf")),
     "meshes/reference.obj",
     "meshes/candidate.obj",
     _SAMPLES,
@@ -61,20 +65,21 @@ def write_report(
             nothing is changed then.
     """
     files: dict[str, bytes] = {}
-    figures, links = _figures(comparison, files)
+    data = payload(comparison, meshes=meshes, traces=traces)
+    figures, links = _figures(comparison, data["samples"], files)
     drawn = render(meshes) if meshes is not None else Renderings()
     if meshes is not None:
         files["meshes/reference.obj"] = obj_text(meshes.reference, meshes.faces).encode()
         files["meshes/candidate.obj"] = obj_text(meshes.candidate, meshes.faces).encode()
     for picture in drawn.pictures:
         files[f"figures/{picture.name}.png"] = picture.png
+        files[f"figures/{picture.name}.pdf"] = picture.pdf
         links.append((f"figures/{picture.name}.png", picture.caption))
     remarks = _remarks(meshes, drawn)
     files["taps.csv"] = csv_text(comparison).encode("utf-8", "backslashreplace")
     files["report.md"] = markdown_text(
         comparison, pictures=links, remarks=remarks, commands=commands
     ).encode()
-    data = payload(comparison, meshes=meshes, traces=traces)
     pictures = PartPictures(
         figures,
         [Picture(shown.png, "png", shown.caption) for shown in drawn.pictures],
@@ -129,7 +134,7 @@ def write_summary(
 
 
 def _figures(
-    comparison: Comparison, files: dict[str, bytes]
+    comparison: Comparison, samples: Sequence[Any], files: dict[str, bytes]
 ) -> tuple[list[Picture], list[tuple[str, str]]]:
     """Draw the figures into ``files``; return them for the page and as links with captions."""
     pictures, links = [], []
@@ -142,6 +147,13 @@ def _figures(
     ]
     if has_roundings(comparison):
         drawn.append((_FIGURES[2], roundings_figure(comparison), _ROUNDINGS))
+    counts = ulps_figure.ulp_counts(samples)
+    if counts is not None:
+        figure = ulps_figure.ulps_figure(comparison, counts)
+        drawn.append((_FIGURES[3], figure, ulps_figure.CAPTION))
+    if flips_figure.decision_counts(comparison):
+        figure = flips_figure.flips_figure(comparison)
+        drawn.append((_FIGURES[4], figure, flips_figure.CAPTION))
     for name, figure, caption in drawn:
         for form in ("png", "pdf"):
             files[f"figures/{name}.{form}"] = image(figure, form)
