@@ -11,17 +11,21 @@ from commands.options import PATH, load_sources
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from parity.record import RunInputs
 from parity.spikes.study import OnStep, run_plan
-from parity.spikes.study_design import DESIGNS, plans
-from parity.spikes.study_results import study_result
+from parity.spikes.study_design import DESIGNS, Plan, plans, published_plans
+from parity.spikes.study_results import plan_key, read_study, run_key, study_result
 from reports.spikes_study import study_lines, write_study
 from weight_conversion.errors import InputError
+
+PUBLISHED = "published"
 
 
 @click.command("sweep")
 @click.option("--out", type=PATH, required=True, help="Folder of the study: a folder a run in it.")
-@click.option("--design", "designs", type=click.Choice(DESIGNS), multiple=True,
+@click.option("--design", "designs", type=click.Choice((*DESIGNS, PUBLISHED)), multiple=True,
               default=("interventions", "factorial"), show_default=True,
-              help="Which runs; may be given again.")  # fmt: skip
+              help="Which runs; may be given again. 'published': all that docs/spikes.md tells of, "
+              "with blocks, steps and seeds of their own; its item 'shapenet' has to be given.",
+              )  # fmt: skip
 @click.option("--item", "items", multiple=True, metavar="[NAME=]FOLDER",
               help="Items; the project's plane and sofa by default.")  # fmt: skip
 @click.option("--ground-truth", "truths", multiple=True, metavar="[NAME=]FILE",
@@ -36,6 +40,8 @@ from weight_conversion.errors import InputError
 @click.option("--frozen-cnn", is_flag=True,
               help="Freeze the image encoder in every run, which saves time.")  # fmt: skip
 @click.option("--keep-weights", is_flag=True, help="Keep each run's last weights (80 MB).")
+@click.option("--with", "earlier", type=PATH, multiple=True, metavar="STUDY.json",
+              help="Earlier studies: their runs are summed up too and not made again.")  # fmt: skip
 @click.option("--summary", is_flag=True, help="Run nothing: sum up what is finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 def command(
@@ -50,6 +56,7 @@ def command(
     blocks: int,
     frozen_cnn: bool,
     keep_weights: bool,
+    earlier: tuple[Path, ...],
     summary: bool,
     as_json: bool,
 ) -> None:
@@ -60,14 +67,20 @@ def command(
     """
     if not summary:
         inputs = _inputs(items, truths, template)
-        todo = plans(designs, list(inputs), seeds, count, learning_rate, blocks, frozen_cnn)
+        todo: list[Plan] = []
+        if PUBLISHED in designs:
+            todo += published_plans(inputs, learning_rate)
+        named = [design for design in designs if design != PUBLISHED]
+        todo += plans(named, list(inputs), seeds, count, learning_rate, blocks, frozen_cnn)
+        made = {run_key(row) for path in earlier for row in read_study(path)}
+        todo = [plan for plan in todo if plan_key(plan, inputs[plan.item]) not in made]
         with steps() as progress, progress.task("runs", len(todo)) as whole:
             for plan in todo:
                 with progress.task(plan.name, plan.steps) as task:
                     shown = _shown(task, plan.name)
                     run_plan(plan, inputs[plan.item], out / plan.name, shown, keep_weights)
                 whole.advance()
-    result = study_result(out)
+    result = study_result(out, earlier)
     write_study(result, out)
     if as_json:
         print_json(result)

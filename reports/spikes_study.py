@@ -10,16 +10,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from parity.result import jsonable
-from reports.figures import image
+from parity.spikes.study_design import NAMED_RUNS
+from reports.figures import STYLE, image
+from reports.spikes_effects import (
+    DIFFERENCE_HEADING,
+    EFFECT_HEADING,
+    LAYER_HEADING,
+    blocks_words,
+    difference_rows,
+    effect_rows,
+    effects_figure,
+    layer_rows,
+)
 from reports.tables import markdown, markdown_table
 from weight_conversion.atomic import replacing
 
 _HEADING = ("run", "blocks", "spikes", "of irregular", "strength", "chamfer", "rows levelled after")
-_WORDS = {
-    "irregular_spikes": "spikes at irregular vertices",
-    "strength": "strength of the √degree mode",
-    "chamfer": "chamfer of the last block, ×3000",
-}
+_LAYERS_OF = ("official", "port")
+"""Runs whose layers are told one by one: those that are levelled have nothing to take away."""
 
 
 def run_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -38,39 +46,38 @@ def run_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def effect_rows(factorial: dict[str, Any]) -> list[tuple[str, ...]]:
-    """A row a factor and response."""
-    rows: list[tuple[str, ...]] = []
-    for effect in factorial["effects"]:
-        interval = "no scatter to judge by"
-        if effect["low"] is not None:
-            interval = f"{effect['low']:+.2f} to {effect['high']:+.2f}"
-        rows.append(
-            (
-                effect["factor"],
-                _WORDS[effect["response"]],
-                f"{effect['estimate']:+.2f}",
-                interval,
-            )
-        )
-    return rows
-
-
 def study_lines(result: dict[str, Any]) -> list[str]:
-    """The runs and the effects, for a terminal."""
-    lines = _aligned([_HEADING, *run_rows(result)])
+    """The runs and what they differ by, for a terminal."""
+    lines = []
+    for title, heading, rows in _tables(result):
+        lines += ["", title, *_aligned([heading, *rows])]
+    return lines[1:]
+
+
+_Row = tuple[str, ...]
+
+
+def _tables(result: dict[str, Any]) -> list[tuple[str, _Row, list[_Row]]]:
+    """Title, heading and rows of each table."""
+    found: list[tuple[str, _Row, list[_Row]]] = [("runs", _HEADING, run_rows(result))]
     for factorial in result["factorials"]:
-        lines.append("")
-        lines.append(_title(factorial))
-        lines += _aligned(effect_rows(factorial))
-    return lines
+        found.append((_title(factorial), EFFECT_HEADING, effect_rows(factorial)))
+    if result["differences"]:
+        title = "differences between arms, paired by item and seed (Student; exact sign flips)"
+        found.append((title, DIFFERENCE_HEADING, difference_rows(result)))
+    for run in result["runs"]:
+        if run["name"].split(".")[0] in _LAYERS_OF and run.get("by_layer"):
+            title = f"{run['name']}: the mode's strength, rows of some layers levelled afterwards"
+            found.append((title, LAYER_HEADING, layer_rows(run)))
+    return found
 
 
 def _title(factorial: dict[str, Any]) -> str:
     return (
-        f"effects on {factorial['item']}, seed {factorial['seed']}, {factorial['blocks']} blocks, "
-        f"{factorial['runs']} runs of {factorial['steps']} steps: mean with minus mean without, "
-        "95 % interval"
+        f"effects on {factorial['item']}, seed {factorial['seed']}, "
+        f"{blocks_words(factorial['blocks'])}, "
+        f"{factorial['runs']} runs of {factorial['steps']} steps: mean with minus mean without; "
+        f"{factorial['margins']}'s margins of error"
     )
 
 
@@ -85,20 +92,24 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def write_study(result: dict[str, Any], folder: Path) -> None:
-    """``study.json``, ``study.md`` and ``study.png`` in the study's folder."""
+    """``study.json``, ``study.md``, ``study.png`` and a figure a factorial in the folder."""
     text = json.dumps(jsonable(result), indent=1, ensure_ascii=False, allow_nan=False)
-    parts = ["# Study of spikes", markdown_table(_HEADING, run_rows(result))]
-    for factorial in result["factorials"]:
-        parts.append(markdown(_title(factorial)))
-        heading = ("factor", "response", "effect", "95 % interval")
-        parts.append(markdown_table(heading, effect_rows(factorial)))
-    parts.append("![study.png](study.png)")
+    parts = ["# Study of spikes"]
+    for title, heading, rows in _tables(result):
+        parts += [f"## {markdown(title)}", markdown_table(heading, rows)]
     files = {
-        "study.json": (text + "\n").encode(),
-        "study.md": ("\n\n".join(parts) + "\n").encode(),
         "study.png": history_figure(
             [run for run in result["runs"] if run["design"] != "factorial"] or result["runs"]
         ),
+    }
+    for factorial in result["factorials"]:
+        about = "-".join(str(factorial[name]) for name in ("item", "seed", "blocks", "steps"))
+        about = about.replace(" ", "-")
+        files[f"effects-{about}.png"] = effects_figure(factorial)
+    parts += [f"![{name}]({name})" for name in files]
+    files |= {
+        "study.json": (text + "\n").encode(),
+        "study.md": ("\n\n".join(parts) + "\n").encode(),
     }
     for name, content in files.items():
         with replacing(folder / name) as temporary:
@@ -106,21 +117,50 @@ def write_study(result: dict[str, Any], folder: Path) -> None:
 
 
 def history_figure(runs: Sequence[dict[str, Any]]) -> bytes:
-    """A PNG: spikes and the mode's strength along each run's training."""
-    with style.context(["default", {"font.size": 9, "axes.spines.top": False,
-                                    "axes.spines.right": False}]):  # fmt: skip
-        figure = Figure(figsize=(9, 4 + 0.09 * len(runs)), layout="constrained")
+    """A PNG: spike rate and the mode's strength along the training, a row an item and blocks.
+
+    Runs that differ in their seed alone have one colour and one line in the legend.
+    """
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for run in sorted(runs, key=lambda run: -run["blocks"]):
+        trained = "frozen_cnn" not in run["switched_on"]
+        groups.setdefault((run["item"], run["blocks"], trained), []).append(run)
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(10, 2.3 * len(groups)), layout="constrained")
         FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2)
-        for place, run in enumerate(runs):
-            at = [row["step"] for row in run["history"]]
-            line = {"color": f"C{place % 10}", "linestyle": ("-", "--", ":")[place // 10 % 3]}
-            spikes = [row["irregular_spikes"] for row in run["history"]]
-            left.plot(at, spikes, label=f"{run['name']}, {run['blocks']} blocks", **line)
-            right.plot(at, [row["strength"] for row in run["history"]], **line)
-        left.set_ylabel("spikes among the irregular vertices")
-        right.set_ylabel("strength of the √degree mode")
-        for axes in (left, right):
+        table = figure.subplots(len(groups), 2, squeeze=False)
+        # An arm has one look in all panels.
+        every = list(dict.fromkeys(arm_name(run) for members in groups.values() for run in members))
+        for (item, blocks, trained), (left, right) in zip(groups, table, strict=True):
+            for run in groups[item, blocks, trained]:
+                place = every.index(arm_name(run))
+                look = {"color": f"C{place % 10}", "linestyle": ("-", "--")[place // 10 % 2]}
+                look |= {"label": every[place]}
+                at = [row["step"] for row in run["history"]]
+                rate = [row["irregular_spikes"] / run["irregular"] for row in run["history"]]
+                left.plot(at, rate, lw=1.2, **look)
+                right.plot(at, [row["strength"] for row in run["history"]], lw=1.2, **look)
+            left.set_ylabel("spike rate, irregular")
+            left.set_ylim(-0.03, 1.03)
+            right.set_ylabel("strength of the mode")
+            right.axhline(0.0, color="#bbbbbb", lw=0.8, zorder=0)
+            cnn = ", CNN trained" if trained else ""
+            left.set_title(f"{item}, {blocks_words(blocks)}{cnn}", loc="left", fontsize=9)
+            lines = {line.get_label(): line for line in right.get_lines()[:-1]}
+            right.legend(
+                list(lines.values()), list(lines), loc="center left", bbox_to_anchor=(1.01, 0.5),
+                frameon=False, fontsize=7, ncols=1 + len(lines) // 12,
+            )  # fmt: skip
+        for axes in table[-1]:
             axes.set_xlabel("step")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7)
         return image(figure, "png")
+
+
+def arm_name(run: dict[str, Any]) -> str:
+    """What a run switches on, beside a frozen encoder, under the name that its design gives it."""
+    switched_on = frozenset(run["switched_on"]) - {"frozen_cnn"}
+    for names in NAMED_RUNS.values():
+        for name, combination in names.items():
+            if combination - {"frozen_cnn"} == switched_on:
+                return name
+    return "+".join(sorted(switched_on))

@@ -142,6 +142,7 @@ def summary(found: Residuals, topology: Topology) -> dict[str, Any]:
     irregular = topology.degrees != REGULAR
     old = topology.levels == 0
     mode = degree_mode_of(found, topology)
+    free, _ = free_degree_mode_of(found, topology)
 
     def median(where: np.ndarray) -> float:
         return float(np.median(found.lengths[where])) if where.any() else float("nan")
@@ -155,5 +156,8 @@ def summary(found: Residuals, topology: Topology) -> dict[str, Any]:
         "median_regular_level_0": median(old & ~irregular),
         "strength": mode.strength,
         "strength_r2": mode.r2,
+        "free_strength": free.strength,
+        "free_r2": free.r2,
+        "fixed_point": None if free.fixed_point is None else list(free.fixed_point),
         "by_level": by_level(found, topology),
     }

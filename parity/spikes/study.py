@@ -20,7 +20,7 @@ from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, save_weights
 
-RUN_SCHEMA = "p2m-parity-spike-run/1"
+RUN_SCHEMA = "p2m-parity-spike-run/2"
 RESULT, STATE = "result.json", "state.npz"
 MEASURE_EVERY = 20
 SAVE_EVERY = 100
@@ -57,7 +57,8 @@ def run_plan(
 
     Returns:
         What ``result.json`` holds: the plan, ``history`` with a row every 20 steps (``step``,
-        ``losses`` and the mesh's ``summary``), and ``afterwards``.
+        ``losses``, the mesh's ``summary``, and the loss terms' ``slopes`` after the step),
+        ``afterwards``, and ``by_layer``.
 
     Raises:
         InputError: the folder holds another run, or its state is damaged.
@@ -77,7 +78,8 @@ def run_plan(
         number = trainer.taken
         if number % MEASURE_EVERY == 0 or number in (1, plan.steps):
             measured = _measured(trainer, topology)
-            history.append({"step": number, "losses": losses, **measured})
+            slopes = trainer.slopes()
+            history.append({"step": number, "losses": losses, "slopes": slopes, **measured})
         if number % SAVE_EVERY == 0 and number < plan.steps:
             _save(trainer, folder, identity, history)
         if on_step is not None:
@@ -89,6 +91,7 @@ def run_plan(
         "afterwards": {
             name: _measured(trainer, topology, *changes) for name, changes in AFTERWARDS.items()
         },
+        "by_layer": _by_layer(trainer, topology),
     }
     with replacing(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(jsonable(result), indent=1))
@@ -132,9 +135,33 @@ def _measured(
     topology: Topology,
     extra: frozenset[str] = frozenset(),
     without: frozenset[str] = frozenset(),
+    levelled: frozenset[str] | None = None,
 ) -> dict[str, Any]:
-    mesh = trainer.meshes(extra, without)[-1]
+    mesh = trainer.meshes(extra, without, levelled)[-1]
     return summary(residuals_of(mesh, topology), topology)
+
+
+def _by_layer(trainer: StudyTrainer, topology: Topology) -> list[dict[str, Any]]:
+    """What levelling takes away layer by layer, in the finished network, nothing trained again.
+
+    A row a graph convolution of the blocks that are run: the mode's strength and the irregular
+    spikes where it ``alone`` is levelled, where all ``others`` are, and where it and all layers
+    before it are (``up_to``).
+    """
+    layers = trainer.layers()
+    rows = []
+    for place, name in enumerate(layers):
+        sets = {
+            "alone": {name},
+            "others": set(layers) - {name},
+            "up_to": set(layers[: place + 1]),
+        }
+        row: dict[str, Any] = {"layer": name}
+        for key, chosen in sets.items():
+            found = _measured(trainer, topology, without=_ROWS, levelled=frozenset(chosen))
+            row[key] = {each: found[each] for each in ("strength", "irregular_spikes")}
+        rows.append(row)
+    return rows
 
 
 def _save(

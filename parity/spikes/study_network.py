@@ -16,33 +16,51 @@ from torch_impl.cnn import CONVOLUTIONS, PerceptualCNN
 from torch_impl.coarse import Coarse, CoarseGraph
 from torch_impl.graph import GraphConvolution
 
-HIDDEN, COORDINATES = "hidden", "coordinates"
-"""The two kinds of graph convolution: those that give features, those that give positions."""
+
+def graph_convolutions(network: Coarse) -> dict[str, GraphConvolution]:
+    """The graph convolutions by their official names, in the order of the layers."""
+    return {
+        name: layer
+        for name, layer in network.named_modules()
+        if isinstance(layer, GraphConvolution)
+    }
 
 
-def coordinate_layers(network: Coarse) -> list[GraphConvolution]:
+def coordinate_layers(network: Coarse) -> dict[str, GraphConvolution]:
     """The last graph convolution of each block, whose output is absolute coordinates."""
-    return [
-        layer
-        for layer in network.modules()
-        if isinstance(layer, GraphConvolution) and layer.bias.shape == (3,)
-    ]
+    return {
+        name: layer
+        for name, layer in graph_convolutions(network).items()
+        if layer.bias.shape == (3,)
+    }
 
 
 def remove_biases(network: Coarse) -> None:
     """No graph convolution adds a bias: all are zero, and stay so."""
-    for layer in network.modules():
-        if isinstance(layer, GraphConvolution):
-            with torch.no_grad():
-                layer.bias.zero_()
-            layer.bias.requires_grad_(False)
+    for layer in graph_convolutions(network).values():
+        with torch.no_grad():
+            layer.bias.zero_()
+        layer.bias.requires_grad_(False)
 
 
 def start_at_centre(network: Coarse, mesh: Tensor) -> None:
     """The coordinate layers' biases begin at the middle of the initial mesh (V, 3), not at 0."""
-    for layer in coordinate_layers(network):
+    for layer in coordinate_layers(network).values():
         with torch.no_grad():
             layer.bias.copy_(mesh.mean(dim=0))
+
+
+def start_smooth(network: Coarse) -> None:
+    """Graph convolutions begin as W₀ − W₁ and 0 in place of W₀ and W₁.
+
+    On a regular mesh a constant passes through S₁ as its negative, so that features which do not
+    vary come out of X W₀ + S₁ X W₁ as before; but nothing in the layer knows a degree to begin
+    with. The function is the official one.
+    """
+    for layer in graph_convolutions(network).values():
+        with torch.no_grad():
+            layer.weights_0.sub_(layer.weights_1)
+            layer.weights_1.zero_()
 
 
 def pad_symmetrically(cnn: PerceptualCNN) -> None:
@@ -81,18 +99,15 @@ def rows_levelled(support: Tensor) -> Tensor:
 
 @contextmanager
 def convolving(change: Callable[[str, Tensor], Tensor], network: Coarse) -> Iterator[None]:
-    """Pass the second support of every graph convolution through ``change(kind, support)``."""
+    """Pass the second support of every graph convolution through ``change(layer, support)``."""
     handles = []
-    for layer in network.modules():
-        if not isinstance(layer, GraphConvolution):
-            continue
-        kind = COORDINATES if layer.bias.shape == (3,) else HIDDEN
+    for name, layer in graph_convolutions(network).items():
 
         def before(
-            _: Any, arguments: tuple[Any, ...], options: dict[str, Any], kind: str = kind
+            _: Any, arguments: tuple[Any, ...], options: dict[str, Any], name: str = name
         ) -> tuple[tuple[Any, ...], dict[str, Any]]:
             x, (first, second) = arguments
-            return (x, (first, change(kind, second))), options
+            return (x, (first, change(name, second))), options
 
         handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
     try:
@@ -102,15 +117,15 @@ def convolving(change: Callable[[str, Tensor], Tensor], network: Coarse) -> Iter
             handle.remove()
 
 
-class LevelledOnce:
-    """Levels each support once and keeps it, for layers of one kind or of both."""
+class Levelled:
+    """Levels the rows of the support of some layers; each support once, and keeps it."""
 
-    def __init__(self, kinds: tuple[str, ...]) -> None:
-        self._kinds = kinds
+    def __init__(self, layers: frozenset[str]) -> None:
+        self._layers = layers
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, kind: str, support: Tensor) -> Tensor:
-        if kind not in self._kinds:
+    def __call__(self, layer: str, support: Tensor) -> Tensor:
+        if layer not in self._layers:
             return support
         if id(support) not in self._known:
             # The original is kept too, so that its id stays its own.

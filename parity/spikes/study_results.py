@@ -1,67 +1,120 @@
 """What the study's finished runs come to: a row a run, and each factor's effect."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from parity.record import RunInputs
 from parity.spikes.study import read_result
-from parity.spikes.study_training import FACTORS
+from parity.spikes.study_design import FACTORIAL_RUNS, Plan, factorial
+from parity.spikes.study_effects import Effect, differences, effects_of, pooled_effects
 from weight_conversion.errors import InputError
 
-STUDY_SCHEMA = "p2m-parity-spike-study/1"
+STUDY_SCHEMA = "p2m-parity-spike-study/2"
+READABLE = (STUDY_SCHEMA, "p2m-parity-spike-study/1")
+"""The first had neither slopes nor layers."""
 
-FACTORIAL_RUNS = 16
-"""Runs of a whole factorial: a part of it is not balanced, and is not summed up."""
-
-RESPONSES = ("irregular_spikes", "strength", "chamfer")
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What switching a factor on changes.
-
-    ``estimate`` is the mean with it minus the mean without it, over all runs of the design; ``low``
-    and ``high`` the 95 % interval from the scatter that the main effects leave; None where the
-    design leaves none.
-    """
-
-    factor: str
-    response: str
-    estimate: float
-    low: float | None
-    high: float | None
+_SET = ("item", "seed", "blocks", "steps")
 
 
-def study_result(folder: Path) -> dict[str, Any]:
+def study_result(folder: Path, earlier: Sequence[Path] = ()) -> dict[str, Any]:
     """All finished runs of a study, and the effects of its factorial designs.
 
+    Args:
+        folder: that ``sweep`` wrote.
+        earlier: ``study.json`` files; where a run is in the folder too, the folder's counts.
+
     Raises:
-        InputError: no such folder, no finished run in it, or a damaged one.
+        InputError: no such folder and nothing earlier, no finished run at all, or a damaged one.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and not earlier:
         raise InputError(folder, "no such folder", "a folder that sweep wrote")
     found = [(path.parent.name, read_result(path.parent)) for path in folder.glob("*/result.json")]
-    runs = [run_row(result) for _, result in sorted(found) if result is not None]
+    made = [run_row(result) for _, result in sorted(found) if result is not None]
+    by_key = {run_key(row): row for path in earlier for row in read_study(path)}
+    by_key |= {run_key(row): row for row in made}
+    runs = sorted(by_key.values(), key=lambda row: (-row["blocks"], row["item"], row["name"]))
     if not runs:
         raise InputError(folder, "no finished run", "a folder that sweep wrote")
+    return {
+        "schema": STUDY_SCHEMA,
+        "runs": runs,
+        "factorials": _factorials(runs),
+        "differences": differences(runs),
+    }
+
+
+def _factorials(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each whole factorial of one item and seed, with its effects.
+
+    Its runs are known by what is switched on: the official settings, for one, are run by others.
+    """
     designed: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in runs:
-        if row["design"] == "factorial":
-            designed.setdefault((row["item"], row["seed"], row["blocks"], row["steps"]), []).append(
-                row
-            )
-    effects = []
-    for (item, seed, blocks, steps), rows in designed.items():
-        found_effects = [vars(each) for each in effects_of(rows)]
-        if found_effects:
-            effects.append(
-                {"item": item, "seed": seed, "blocks": blocks, "steps": steps, "runs": len(rows),
-                 "effects": found_effects}
-            )  # fmt: skip
-    return {"schema": STUDY_SCHEMA, "runs": runs, "factorials": effects}
+        frozen = "frozen_cnn" in row["switched_on"]
+        for frozen_in_all in (True, False):
+            always = {"frozen_cnn"} if frozen_in_all else set()
+            if (frozen or not frozen_in_all) and frozenset(row["switched_on"]) in {
+                combination | always for combination in factorial(frozen_in_all)
+            }:
+                key = tuple(row[name] for name in (*_SET, "learning_rate", "template"))
+                designed.setdefault((frozen_in_all, *key), []).append(row)
+    found: list[dict[str, Any]] = []
+    alike: dict[tuple[Any, ...], list[tuple[dict[str, Any], list[Effect]]]] = {}
+    for (frozen_in_all, *_), rows in designed.items():
+        effects = effects_of(rows)
+        if effects:
+            about = {name: rows[0][name] for name in _SET}
+            found.append(_factorial(about, len(rows), effects))
+            key = (frozen_in_all, *(rows[0][name] for name in _SET[2:]))
+            alike.setdefault(key, []).append((about, effects))
+    for sets in alike.values():
+        pooled = pooled_effects([effects for _, effects in sets])
+        if pooled:
+            items = " and ".join(sorted({str(about["item"]) for about, _ in sets}))
+            seeds = " and ".join(sorted({str(about["seed"]) for about, _ in sets}))
+            about = {**sets[0][0], "item": items, "seed": seeds}
+            found.append(_factorial(about, FACTORIAL_RUNS * len(sets), pooled))
+    return found
+
+
+def _factorial(about: dict[str, Any], runs: int, effects: Sequence[Effect]) -> dict[str, Any]:
+    """One factorial, or several together; ``margins`` says whose intervals they are."""
+    listed = [{**asdict(each), "main": each.main} for each in effects]
+    margins = "Lenth" if runs == FACTORIAL_RUNS else "Student"
+    return {**about, "runs": runs, "margins": margins, "effects": listed}
+
+
+def read_study(path: Path) -> list[dict[str, Any]]:
+    """The runs of a ``study.json``, a row each as ``run_row`` makes them.
+
+    Raises:
+        InputError: no such file, damaged, or something else.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(path, "cannot be read", "a study.json that sweep wrote") from error
+    if not isinstance(found, dict) or found.get("schema") not in READABLE:
+        raise InputError(path, "no study of spikes", f"schema {STUDY_SCHEMA}")
+    rows: list[dict[str, Any]] = found["runs"]
+    return rows
+
+
+def run_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes a run the same run, whatever it is called."""
+    names = ("item", "template", "seed", "blocks", "steps", "learning_rate")
+    return (*(row[name] for name in names), *sorted(row["switched_on"]))
+
+
+def plan_key(plan: Plan, inputs: RunInputs) -> tuple[Any, ...]:
+    """The same of a run to make."""
+    settings = asdict(plan.settings)
+    return run_key(
+        {**settings, "item": plan.item, "template": inputs.template.name, "steps": plan.steps}
+    )
 
 
 def run_row(result: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +138,8 @@ def run_row(result: dict[str, Any]) -> dict[str, Any]:
         "spike_rate": final["spike_rate"],
         "strength": final["strength"],
         "strength_r2": final["strength_r2"],
+        "free_strength": final.get("free_strength"),
+        "fixed_point": final.get("fixed_point"),
         "chamfer": last["losses"][f"chamfer_{block}"],
         "by_level": final["by_level"],
         "afterwards": {
@@ -99,55 +154,9 @@ def run_row(result: dict[str, Any]) -> dict[str, Any]:
                 "strength": row["strength"],
                 "median_irregular": row["median_irregular"],
                 "chamfer": row["losses"][f"chamfer_{block}"],
+                "slopes": row["slopes"],
             }
             for row in result["history"]
         ],
+        "by_layer": result["by_layer"],
     }
-
-
-def effects_of(rows: Sequence[dict[str, Any]]) -> list[Effect]:
-    """The main effects of a designed set of runs, by least squares with the factors at ±1.
-
-    Factors that do not vary in the set are left out; empty where a full set is not finished.
-    """
-    factors = [
-        factor
-        for factor in FACTORS
-        if 0 < sum(factor in row["switched_on"] for row in rows) < len(rows)
-    ]
-    if not factors or len(rows) < FACTORIAL_RUNS:
-        return []
-    signs = np.array(
-        [[1.0 if factor in row["switched_on"] else -1.0 for factor in factors] for row in rows]
-    )
-    design = np.concatenate([np.ones((len(rows), 1)), signs], axis=1)
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        return []
-    found = []
-    for response in RESPONSES:
-        values = np.array([float(row[response]) for row in rows])
-        answer = np.linalg.lstsq(design, values, rcond=None)[0]
-        free = len(rows) - design.shape[1]
-        half = _half_width(design, values - design @ answer, free) if free else None
-        for place, factor in enumerate(factors, start=1):
-            effect = 2.0 * float(answer[place])
-            spread = None if half is None else 2.0 * float(half[place])
-            found.append(
-                Effect(
-                    factor,
-                    response,
-                    effect,
-                    None if spread is None else effect - spread,
-                    None if spread is None else effect + spread,
-                )
-            )
-    return found
-
-
-def _half_width(design: np.ndarray, left: np.ndarray, free: int) -> np.ndarray:
-    """Half of each coefficient's 95 % interval (Student's t)."""
-    from scipy.stats import t
-
-    variance = float(left @ left) / free
-    spread = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
-    return np.asarray(t.ppf(0.975, free) * spread)

@@ -13,17 +13,18 @@ from torch import Tensor
 from inputs.initial import initial_weights
 from inputs.sampling import choose_faces, step_draws
 from parity.record import RunInputs
+from parity.spikes.study_losses import LOSS_CHANGES, irregular_terms, scaled, slope
 from parity.spikes.study_network import (
-    COORDINATES,
-    HIDDEN,
-    LevelledOnce,
+    Levelled,
     autocast_cnn,
     convolving,
     coordinate_layers,
+    graph_convolutions,
     half_camera,
     pad_symmetrically,
     remove_biases,
     start_at_centre,
+    start_smooth,
 )
 from torch_impl.backend import as_array, factory, full_precision, load_network
 from torch_impl.coarse import BlockMeshes, Coarse
@@ -35,7 +36,7 @@ from torch_impl.evaluation import (
     truth_of,
 )
 from torch_impl.graph import unpool
-from torch_impl.losses import LossWeights, stage_losses
+from torch_impl.losses import LossWeights, Surface, stage_losses
 from torch_impl.training import Adam
 from weight_conversion.errors import InputError
 
@@ -56,6 +57,8 @@ INTERVENTIONS = (
     "level_rows_coordinates",
     "level_rows_hidden",
     "bias_at_centre",
+    "smooth_start",
+    *LOSS_CHANGES,
 )
 """Changes that no port has, made to find out what brings and what removes spikes."""
 
@@ -114,19 +117,18 @@ class StudyTrainer:
         self._surfaces = block_surfaces("coarse", inputs.template, self._backend.tensor)
         self._truth = truth_of(inputs.ground_truth, self._backend.tensor)
         edge = 359.0 if "edge_359" in self._on else 350.0
-        self._factors = LossWeights(edge=edge)
+        self._factors = scaled(LossWeights(edge=edge), self._on)
         self._variables: dict[str, Tensor] = {
             name: each for name, each in network.named_parameters() if each.requires_grad
         }
         self._adam = Adam(list(self._variables.values()), settings.learning_rate)
         self._maps: list[Tensor] | None = None
+        layers = frozenset(graph_convolutions(network))
+        last = frozenset(coordinate_layers(network))
         self._levelled = {
-            name: LevelledOnce(kinds)
-            for name, kinds in (
-                ("level_rows", (HIDDEN, COORDINATES)),
-                ("level_rows_coordinates", (COORDINATES,)),
-                ("level_rows_hidden", (HIDDEN,)),
-            )
+            "level_rows": Levelled(layers),
+            "level_rows_coordinates": Levelled(last),
+            "level_rows_hidden": Levelled(layers - last),
         }
 
     def _change_network(self) -> None:
@@ -134,6 +136,8 @@ class StudyTrainer:
             remove_biases(self.network)
         if "bias_at_centre" in self._on:
             start_at_centre(self.network, self._mesh)
+        if "smooth_start" in self._on:
+            start_smooth(self.network)
         if "symmetric_pad" in self._on:
             pad_symmetrically(self.network.cnn)
         if "frozen_cnn" in self._on:
@@ -141,9 +145,15 @@ class StudyTrainer:
 
     @contextmanager
     def _deviating(
-        self, extra: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+        self,
+        extra: frozenset[str] = frozenset(),
+        without: frozenset[str] = frozenset(),
+        levelled: frozenset[str] | None = None,
     ) -> Iterator[None]:
-        """The run's changes of the forward pass in force, ``extra`` ones too, others not."""
+        """The run's changes of the forward pass in force, ``extra`` ones too, others not.
+
+        ``levelled``: layers whose rows are levelled besides.
+        """
         on = (self._on | extra) - without
         with ExitStack() as stack:
             stack.enter_context(full_precision())
@@ -155,6 +165,8 @@ class StudyTrainer:
             for name, change in self._levelled.items():
                 if name in on:
                     stack.enter_context(convolving(change, self.network))
+            if levelled is not None:
+                stack.enter_context(convolving(Levelled(levelled), self.network))
             yield
 
     def _blocks(self) -> list[BlockMeshes]:
@@ -176,7 +188,9 @@ class StudyTrainer:
                 raise _DoneError
             before.append(unpool(after, self._graph.unpooling[len(found) - 1]))
 
-        handles = [layer.register_forward_hook(take) for layer in coordinate_layers(self.network)]
+        handles = [
+            layer.register_forward_hook(take) for layer in coordinate_layers(self.network).values()
+        ]
         try:
             self.network(*given, maps=maps)
         except _DoneError:
@@ -194,19 +208,7 @@ class StudyTrainer:
         """
         number = self.taken + 1
         with self._deviating():
-            blocks = self._blocks()
-            draws = step_draws("coarse", self.settings.seed, number)
-            samples: dict[str, np.ndarray] = {}
-            for block, numbers in enumerate(draws[: len(blocks)], start=1):
-                mesh = as_array(blocks[block - 1].after)
-                face = choose_faces(mesh, self._template.faces[block - 1], numbers.place)
-                samples |= {f"face_{block}": face, f"r1_{block}": numbers.r1}
-                samples[f"r2_{block}"] = numbers.r2
-            drawn = block_samples(samples, self._backend.tensor)
-            surfaces = self._surfaces[: len(blocks)]
-            terms = stage_losses(
-                self.network, blocks, surfaces, drawn, self._truth, self._factors
-            ).terms
+            terms = self._terms(self._blocks(), number)
             total = self._total(terms)
             if not math.isfinite(total.item()):
                 raise InputError(f"step {number}", "the loss is not finite", "a finite one")
@@ -223,21 +225,67 @@ class StudyTrainer:
         losses["total"] = total.item()
         return losses
 
+    def _terms(self, blocks: list[BlockMeshes], number: int) -> dict[str, Tensor]:
+        """All loss terms of step ``number``, weighted as in the official total."""
+        draws = step_draws("coarse", self.settings.seed, number)
+        samples: dict[str, np.ndarray] = {}
+        for block, numbers in enumerate(draws[: len(blocks)], start=1):
+            mesh = as_array(blocks[block - 1].after)
+            face = choose_faces(mesh, self._template.faces[block - 1], numbers.place)
+            samples |= {f"face_{block}": face, f"r1_{block}": numbers.r1}
+            samples[f"r2_{block}"] = numbers.r2
+        drawn = block_samples(samples, self._backend.tensor)
+        surfaces: list[Surface] = list(self._surfaces[: len(blocks)])
+        terms = stage_losses(
+            self.network, blocks, surfaces, drawn, self._truth, self._factors
+        ).terms
+        if "irregular_mean" in self._on:
+            terms |= irregular_terms(blocks, surfaces, self._factors)
+        return terms
+
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
         if "block1_unregularised" in self._on:
             terms["laplace_1"] = terms["laplace_1"] * BLOCK1_LAPLACE
             terms["move_1"] = terms["move_1"] * 0.0
-        elif "coupled_l2" not in self._on:
+        elif not self._on & {"coupled_l2", "irregular_mean"}:
             return terms["total"]
         left_out = {"total"} | ({"decay"} if "coupled_l2" in self._on else set())
         return torch.stack([term for name, term in terms.items() if name not in left_out]).sum()
 
     def meshes(
-        self, extra: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()
+        self,
+        extra: frozenset[str] = frozenset(),
+        without: frozenset[str] = frozenset(),
+        levelled: frozenset[str] | None = None,
     ) -> list[np.ndarray]:
-        """The output mesh of each block as the network is now, some changes added or left out."""
-        with torch.no_grad(), self._deviating(extra, without):
+        """The output mesh of each block as the network is now, some changes added or left out.
+
+        ``levelled`` names layers whose rows are levelled besides.
+        """
+        with torch.no_grad(), self._deviating(extra, without, levelled):
             return [as_array(block.after) for block in self._blocks()]
+
+    def layers(self) -> list[str]:
+        """The graph convolutions of the blocks that are run, in order."""
+        ends = list(coordinate_layers(self.network))
+        names = list(graph_convolutions(self.network))
+        return names[: names.index(ends[self.settings.blocks - 1]) + 1]
+
+    def slopes(self) -> dict[str, float]:
+        """Each loss term's slope along the mode, in the block's own output; see ``slope``.
+
+        Those of the next step's draws, weighted as in the run's total.
+        """
+        with torch.no_grad(), self._deviating():
+            given = self._blocks()
+        blocks = [
+            BlockMeshes(block.before, block.after.detach().clone().requires_grad_())
+            for block in given
+        ]
+        with full_precision(), reproducible(self._backend.device):
+            terms = self._terms(blocks, self.taken + 1)
+            self._total(terms)  # weighs block 1's terms as the run does
+            return slope(terms, blocks, self._surfaces[: len(blocks)])
 
     def weights(self) -> dict[str, np.ndarray]:
         """All variables by checkpoint key, in the checkpoint's layout."""

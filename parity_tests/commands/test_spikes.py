@@ -153,8 +153,8 @@ def test_diagnose_names_the_row_of_a_corrupted_trace(tmp_path: Path) -> None:
 def test_sweep_resumes_and_sums_up(tmp_path: Path) -> None:
     arguments = ("sweep", "--out", tmp_path / "study", "--design", "small", "--blocks", "1",
                  "--steps", "2", "--frozen-cnn", "--item", f"plane={PLANE}")  # fmt: skip
-    assert "official.plane.seed0" in told(*arguments)
-    result = tmp_path / "study/official.plane.seed0/result.json"
+    assert "official.plane.seed0.blocks1.steps2" in told(*arguments)
+    result = tmp_path / "study/official.plane.seed0.blocks1.steps2/result.json"
     written = result.stat().st_mtime_ns
     again = json.loads(told(*arguments, "--json"))
     assert result.stat().st_mtime_ns == written
@@ -162,3 +162,9 @@ def test_sweep_resumes_and_sums_up(tmp_path: Path) -> None:
     assert (tmp_path / "study/study.png").exists()
     with pytest.raises(InputError, match="holds another run"):
         told(*arguments, "--learning-rate", "1e-3")
+    # In another folder the runs that an earlier study holds are not made again.
+    other = tmp_path / "other"
+    merged = json.loads(told("sweep", "--out", other, *arguments[3:], "--json",
+                             "--with", tmp_path / "study/study.json"))  # fmt: skip
+    assert merged["runs"] == again["runs"]
+    assert {path.name for path in other.iterdir()} == {"study.json", "study.md", "study.png"}
