@@ -82,7 +82,7 @@ def test_every_setting_changes_the_run(
     elif times == "5":
         assert losses[f"{term}_1"] == pytest.approx(5.0 * official[0][f"{term}_1"], rel=0.25)
     elif name == "irregular_mean":
-        # The 36 irregular vertices have more of the fault than all 156; the total is of the changed terms.
+        # Irregular vertices have more of the fault than all; the total is of the changed terms.
         assert losses["laplace_1"] > 1.1 * official[0]["laplace_1"]
         terms = [value for each, value in losses.items() if each != "total"]
         assert losses["total"] == pytest.approx(sum(terms), rel=1e-5)
