@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from parity.result import Comparison, Status, TapResult
 from reports import wording
+from reports.entries import MOST_STEPS, short_entry, shown_entries
 from reports.html import Picture, render
 from reports.layers import layer_graph
 from reports.message import basis, find, label, message, sentence
@@ -121,12 +122,12 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
     """What the templates read of one comparison."""
     comparison = part.comparison
     first = find(comparison, comparison.first_divergence)
-    # The entries of steps, thousands in all, are rows of nothing: a step has one.
-    entries = comparison.taps + comparison.losses + comparison.gradients
+    entries = shown_entries(comparison)
     present = {entry.status for entry in entries}
     columns = _columns(comparison)
     indexed = list(enumerate(entries))
     taps, losses = len(comparison.taps), len(comparison.losses)
+    gradients = taps + losses + len(comparison.gradients)
 
     def rows(some: Sequence[tuple[int, TapResult]]) -> list[dict[str, Any]]:
         return [_row(comparison, index, entry, first, columns) for index, entry in some]
@@ -159,8 +160,18 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
         "heading": ("#", "", "status", *(heading for heading, _ in columns)),
         "taps": rows(indexed[:taps]),
         "losses": rows(indexed[taps : taps + losses]),
-        "gradients": rows(indexed[taps + losses :]),
+        "gradients": rows(indexed[taps + losses : gradients]),
         "steps": step_rows(comparison),
+        "step_entries": rows(indexed[gradients:]),
+        "step_entries_summary": _steps_shown(comparison),
+        "chips": [
+            (title, [_chip(comparison, index, entry, first) for index, entry in some])
+            for title, some in (
+                ("losses", indexed[taps : taps + losses]),
+                ("gradients", indexed[taps + losses : gradients]),
+            )
+            if some
+        ],
         "step_heading": STEP_HEADING,
         "step_words": STEP_WORDS,
         "flips": [flip_row(flip) for flip in flips_shown(comparison.flips)],
@@ -172,6 +183,29 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
         "coverage_words": coverage_words(comparison),
         "payload": shown.data if shown.data is not None else payload(comparison),
     }
+
+
+def _chip(
+    comparison: Comparison, index: int, entry: TapResult, first: TapResult | None
+) -> dict[str, Any]:
+    """A loss or gradient as it stands under the layer graph."""
+    return {
+        "index": index,
+        "name": wording.printable(label(comparison, entry)),
+        "short": wording.shortened(wording.printable(short_entry(entry.tap)), 40),
+        "status": entry.status,
+        "first": entry is first,
+    }
+
+
+def _steps_shown(comparison: Comparison) -> str:
+    """How many entries of training steps are left to ``report.json``; "" where none are."""
+    if len(comparison.steps) <= MOST_STEPS:
+        return ""
+    return (
+        f"The {MOST_STEPS} of {len(comparison.steps):,} entries that say most; report.json has "
+        "them all."
+    )
 
 
 def _columns(comparison: Comparison) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from parity.result import Comparison, TapResult, jsonable
 from parity.trace import TraceReader, open_trace
 from reports import wording
 from reports.encoding import packed
+from reports.entries import layer_of, shown_entries
 from reports.layers import short_name
 from reports.meshes import Meshes, mean_edge_length
 from reports.message import find, label, message
@@ -43,7 +44,7 @@ def payload(
         InputError: a trace cannot be read.
     """
     first = find(comparison, comparison.first_divergence)
-    entries = comparison.taps + comparison.losses + comparison.gradients
+    entries = shown_entries(comparison)
     value: dict[str, Any] = jsonable(
         {
             "stage": wording.printable(comparison.stage),
@@ -87,23 +88,27 @@ def _entry(comparison: Comparison, entry: TapResult) -> dict[str, Any]:
         "short": short_name(entry.tap),
         "message": message(comparison, entry),
         "parents": list(row.parents) if row else [],
+        "layer": "" if row else layer_of(comparison.stage, entry.tap),
         "tensor": row.metagraph_tensor if row else "",
         "module": row.module if row else "",
     }
 
 
 def _add_sources(value: dict[str, Any], comparison: Comparison) -> None:
-    """Each function's lines once, and for each tap and side the keys of its functions."""
+    """Each function's lines once, and for each entry and side the keys of its functions: those of
+    a tap, or of the layer that a gradient or step is about.
+    """  # noqa: D205 - one sentence
     backends = comparison.reference.backend, comparison.candidate.backend
-    for entry, shown in zip(comparison.taps, value["entries"], strict=False):
-        shown["sources"] = []
-        for backend in backends:
-            keys = []
-            for excerpt in excerpts(backend, entry.tap):
-                key = f"{excerpt.file}:{excerpt.first}"
-                keys.append(key)
-                value["sources"][key] = jsonable(vars(excerpt))
-            shown["sources"].append(keys)
+    known: dict[str, list[list[str]]] = {}
+    for entry, shown in zip(shown_entries(comparison), value["entries"], strict=True):
+        tap = shown["layer"] or (entry.tap if shown["parents"] else "")
+        if tap and tap not in known:
+            known[tap] = []
+            for backend in backends:
+                found = {f"{each.file}:{each.first}": each for each in excerpts(backend, tap)}
+                known[tap].append(list(found))
+                value["sources"].update((key, jsonable(vars(each))) for key, each in found.items())
+        shown["sources"] = known.get(tap, [])
 
 
 def _drawable(meshes: Meshes) -> bool:

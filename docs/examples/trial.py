@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ from parity.backends import BackendChoice
 from parity.compare import compare
 from parity.faults.fault import Fault
 from parity.faults.faults import FAULTS
+from parity.faults.injection import Mutant
 from parity.record import RunInputs, read_samples, record
 from parity.steps import Training, add_steps
+from torch_impl.training import TrainingSettings
 from weight_conversion.formats import WeightSet, load_weights
 
 STAGE = "coarse"
@@ -47,11 +49,29 @@ def code(fault: Fault) -> str:
     return "case_" + hashlib.sha256(fault.id.encode()).hexdigest()[:6]
 
 
-def __getattr__(name: str) -> Callable[..., Any]:
+class Port:
+    """The faulty implementation with the training steps that a port of one's own offers."""
+
+    def __init__(self, backend: Mutant) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def steps(
+        self, inputs: Any, weights: Any, _samples: Any, learning_rate: float
+    ) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
+        """See ``parity.learners.OwnStepper``; ``inputs`` hold the samples of all steps."""
+        settings = TrainingSettings(learning_rate=learning_rate)
+        for step, state in self._backend.steps(inputs, weights, STEPS, settings=settings):
+            yield step.losses, vars(state)
+
+
+def __getattr__(name: str) -> Callable[..., Port]:
     """``trial:case_NNNNNN`` is a backend factory, as any port's is."""
     for fault in FAULTS:
         if code(fault) == name:
-            return fault.backend
+            return lambda stage, dtype, device: Port(fault.backend(stage, dtype, device))
     raise AttributeError(name)
 
 
@@ -84,7 +104,8 @@ def main(out: Path, seed: int, only: tuple[str, ...], weights: Path | None) -> N
     sources = load_sources(item=item, ground_truth=item / "model_normal.xyz", stages=(STAGE,))
     given = load_weights(weights) if weights else WeightSet(STAGE, seeded_weights(STAGE), 0, "seed")
     reference, inputs = out / "reference.h5", sources.coarse()
-    record(BackendChoice("tf"), inputs, given, reference, gradients=True, truth=True)
+    if not reference.exists():  # else it is left from a run that was interrupted
+        record(BackendChoice("tf"), inputs, given, reference, gradients=True, truth=True)
     inputs = replace(inputs, samples=read_samples(reference))
     for number, fault in enumerate(order, 1):
         folder = out / str(number)

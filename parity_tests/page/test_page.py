@@ -99,9 +99,15 @@ def test_histogram_and_slices_are_drawn(page: Browser, planted_report: Path) -> 
         "return [...document.querySelectorAll('.detail .plot')].map("
         "(plot) => [plot.classList[1], plot.data.length, plot.querySelectorAll('svg').length > 0])"
     )
-    assert kinds == [["histogram", 1, True], ["slices", 3, True], ["overview", 1, True]]
+    assert kinds == [
+        ["histogram", 1, True],
+        ["ulps", 1, True],
+        ["slices", 3, True],
+        ["overview", 1, True],
+    ]
     counts = page.run("return document.querySelector('.histogram').data[0].y.flat()")
     assert sum(counts) == 156 * 192
+    assert sum(page.run("return document.querySelector('.ulps').data[0].y.flat()")) == 156 * 192
     # The difference's slice is white but where the fault was planted.
     picture = page.run("return document.querySelector('.slices').data[2].z.map((row) => [...row])")
     rows = page.run("return document.querySelector('.slices').data[2].y")

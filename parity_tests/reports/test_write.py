@@ -29,9 +29,11 @@ ALWAYS = {
 WITH_MESHES = {
     "meshes/reference.obj",
     "meshes/candidate.obj",
-    "figures/meshes_view0.png",
-    "figures/meshes_oblique.png",
-    "figures/vertex_difference.png",
+    *(
+        f"figures/{name}.{form}"
+        for name in ("meshes_view0", "meshes_oblique", "vertex_difference")
+        for form in ("png", "pdf")
+    ),
 }
 
 
@@ -47,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures without a renderer."""
     names = ("meshes_view0", "meshes_oblique", "vertex_difference")
-    pictures = tuple(Rendering(name, b"\x89PNG " + name.encode(), name) for name in names)
+    pictures = tuple(Rendering(name, b"\x89PNG " + name.encode(), name, b"%PDF") for name in names)
     monkeypatch.setattr(write, "render", lambda _: Renderings(pictures))
 
 
@@ -63,6 +65,8 @@ def test_everything_is_written_in_every_state(each: Comparison, tmp_path: Path) 
     extra = set()
     if each.losses:
         extra = {f"figures/difference_by_gradient.{form}" for form in ("png", "pdf")}
+    if each.flip_count:
+        extra |= {f"figures/decisions_by_tap.{form}" for form in ("png", "pdf")}
     assert files(folder) == ALWAYS | extra
     # All forms tell the same.
     assert json.loads((folder / "report.json").read_text()) == each.to_json()

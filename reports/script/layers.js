@@ -20,7 +20,7 @@ const layers = (() => {
     ["decisions", "decisions taken otherwise"], ["origin", "inherits from"],
   ];
   const ELSEWHERE = new Set(["tap", "order", "note", "label", "short", "message", "parents", "tensor",
-    "module", "sources"]);
+    "module", "sources", "layer"]);
   const COLOURS = {
     value: "Cividis",
     // Blue and orange keep apart for colour-blind readers.
@@ -69,8 +69,12 @@ const layers = (() => {
       }
       return found;
     };
+    const layer = entry.layer ? [named.get(entry.layer) ?? entry.layer] : [];
+    const variables = part.entries.flatMap(
+      (other, place) => (other.layer && other.layer === entry.tap && other.status !== "agree" && other.status !== "rounding" ? [place] : []));
     const origin = entry.origin ? [named.get(entry.origin) ?? entry.origin] : [];
-    return [line("computed from", parents), line("read by", children), line("inherits from", origin)];
+    return [line("computed from", parents), line("read by", children), line("inherits from", origin),
+      line("layer", layer), line("of its losses, gradients and steps not in agreement", variables.slice(0, 30))];
   }
 
   function worst(part, sample) {
@@ -97,6 +101,20 @@ const layers = (() => {
       height: 230,
       yaxis: { type: "log", title: { text: "elements" } },
       xaxis: { type: "category", automargin: true, nticks: 16, title: { standoff: 8, text: `|Δ| from this part of ${2 ** unit}, the power of two above the tap's magnitudes` } },
+    }, { displayModeBar: false });
+  }
+
+  // Classes of distances in units in the last place: 0, then from each power of two to the next.
+  function ulps(place, { counts, not_finite: alien }) {
+    const from = (k) => (k < 2 ? String(k) : k < 11 ? `${2 ** (k - 1)}` : `2^${k - 1}`);
+    const x = counts.map((_, k) => from(k));
+    const y = [...counts];
+    if (alien) { x.push("not finite"); y.push(alien); }
+    data.plot(place, [{ type: "bar", x, y, marker: { color: "#7a5c00" },
+      hovertemplate: "%{y} elements, from %{x} ULP on<extra></extra>" }], {
+      height: 210,
+      yaxis: { type: "log", title: { text: "elements" } },
+      xaxis: { type: "category", automargin: true, nticks: 16, title: { standoff: 8, text: "ULP apart, from" } },
     }, { displayModeBar: false });
   }
 
@@ -222,6 +240,9 @@ const layers = (() => {
         drawn.push(() => draw(place));
       };
       add("Histogram of |Δ|", "histogram", (place) => histogram(place, sample.histogram));
+      if (sample.ulps) {
+        add("Histogram of the distance in units in the last place", "ulps", (place) => ulps(place, sample.ulps));
+      }
       if (sample.slices.length) {
         add("Slices", "slices", (place) => slices(place, part, sample));
         const [tall, wide] = sample.slices[0].cell;
@@ -231,7 +252,7 @@ const layers = (() => {
         }
       }
       add("All of it: greatest |Δ|", "overview", (place) => overview(place, sample.overview));
-    } else if (entry.max_abs !== null) {
+    } else if (entry.max_abs !== null && entry.parents.length) {
       panel.append(element("p", { text: "Slices and histogram are in this run's own report, if its traces were at hand when it was written." }));
     }
     panel.append(...sources(part, entry));
@@ -243,7 +264,7 @@ const layers = (() => {
   function keys(number, nodes, event) {
     const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
     if (!step) return;
-    const place = nodes.indexOf(document.activeElement.closest("a.node")) + step;
+    const place = nodes.indexOf(document.activeElement.closest("a.node, a.chip")) + step;
     if (!nodes[place]) return;
     event.preventDefault();
     nodes[place].focus();
@@ -254,7 +275,7 @@ const layers = (() => {
     show,
     start(section) {
       const number = Number(section.dataset.part);
-      const nodes = [...section.querySelectorAll("a.node")];
+      const nodes = [...section.querySelectorAll("a.node, a.chip")];
       for (const node of nodes) {
         node.addEventListener("click", (event) => {
           event.preventDefault();

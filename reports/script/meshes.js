@@ -53,6 +53,29 @@ const meshes = (() => {
     return most + 1;
   }
 
+  // Where a vertex was when the mesh had ``points``: its own place, or on the edges that it was
+  // unpooled from, in the middle between the ends.
+  function placed(points, vertex, unpooling) {
+    if (3 * vertex < points.length) return [...points.subarray(3 * vertex, 3 * vertex + 3)];
+    for (const pairs of [...unpooling].reverse()) {
+      const before = base(pairs);
+      if (vertex < before) continue;
+      const ends = [0, 1].map((end) => pairs[2 * (vertex - before) + end]);
+      if (ends.some((v) => v === undefined || v >= vertex)) return null;
+      const [a, b] = ends.map((v) => placed(points, v, unpooling));
+      return a && b ? a.map((value, axis) => (value + b[axis]) / 2) : null;
+    }
+    return null;
+  }
+
+  // The way of a vertex through the layers that hold coordinates: [label, reference, candidate].
+  function places(part, open, vertex) {
+    return Object.entries(part.mesh.positions).flatMap(([index, sides]) => {
+      const [r, c] = sides.map((text) => placed(data.unpack(text, "<f4"), vertex, open.unpooling));
+      return r && c ? [[part.entries[index].label, r, c, Number(index)]] : [];
+    });
+  }
+
   function path(part, open, vertex) {
     return part.entries.flatMap((entry, index) => {
       const sample = part.samples[index];
@@ -91,15 +114,13 @@ const meshes = (() => {
       yaxis: { type: "log", exponentformat: "e" }, xaxis: { type: "category", tickangle: 60, tickfont: { size: 9 } } },
     { displayModeBar: false });
     chart.on("plotly_click", (event) => layers.show(number, steps[event.points[0].pointIndex].index, true));
-    const positions = Object.entries(part.mesh.positions).flatMap(([index, sides]) => {
-      const [r, c] = sides.map((text) => data.unpack(text, "<f4"));
-      return 3 * vertex < r.length ? [[part.entries[index].label, r, c]] : [];
-    });
-    const table = element("table", {}, element("tbody", {}, ...positions.map(([label, r, c]) => element("tr", {},
-      element("th", { scope: "row", class: "name", text: label }),
-      ...[r, c].map((side) => element("td", { class: "number", text: words([...side.subarray(3 * vertex, 3 * vertex + 3)]) }))))));
+    const positions = places(part, open, vertex);
+    const table = element("table", {}, element("tbody", {}, ...positions.map(([label, r, c, index], step) => element("tr", {},
+      element("th", { scope: "row", class: "name" },
+        element("button", { type: "button", text: `${step + 1}. ${label}`, on: () => layers.show(number, index, true) })),
+      ...[r, c].map((side) => element("td", { class: "number", text: words(side) }))))));
     if (positions.length) {
-      place.append(element("div", { class: "wide" }, element("h4", { text: "Where it was: reference, candidate" }), table));
+      place.append(element("div", { class: "wide" }, element("h4", { text: "Where it was, numbered as in the view: reference, candidate" }), table));
     }
   }
 
@@ -130,37 +151,104 @@ const meshes = (() => {
         hovertemplate: `%{text}<extra>${["reference", "candidate"][side]}</extra>` });
     });
     open.sides.forEach((points, side) => {
-      const spiky = open.spikes[side] ? ids.filter((v) => open.spikes[side][v]) : [];
-      traces.push(marks(points, spiky, scenes[side], "spike", "diamond", "#0b57a4", 4));
+      const marked = open.spikes[side] ? ids.filter((v) => open.spikes[side][v]) : [];
+      traces.push(marks(points, marked, scenes[side], "spike", "diamond", "#0b57a4", 4));
     });
     open.sides.forEach((points, side) => traces.push(marks(points, [], scenes[side], "chosen", "circle", "#000", 6)));
+    const ways = traces.length;
+    scenes.forEach((scene) => traces.push({ type: "scatter3d", mode: "lines+markers", scene, name: "way", x: [], y: [], z: [],
+      line: { color: "#0b57a4", width: 4 }, marker: { color: "#0b57a4", size: 3 }, hovertemplate: "step %{text} of its way<extra></extra>" }));
 
-    const place = element("div", { class: "plot scenes", role: "img",
-      "aria-label": "Reference and candidate mesh in 3D, coloured by their distance" });
+    const place = element("div", { class: "plot scenes", role: "application", tabindex: "0",
+      "aria-label": "Reference and candidate mesh in 3D, coloured by their distance: arrow keys turn them, plus and minus zoom, "
+        + "n and p go through the vertices from the farthest apart on, s through the spikes" });
+    place.addEventListener("keydown", (event) => {
+      const act = event.ctrlKey || event.altKey || event.metaKey ? undefined : KEYS[event.key];
+      if (!act) return;
+      event.preventDefault();
+      act();
+    });
     const trail = element("div", { class: "path", "aria-live": "polite" });
-    const pick = (vertex) => {
+    // Labels of a scene lie above everything in it: no part of the mesh can hide the vertex.
+    const note = ([x, y, z], text, strong) => ({ x, y, z, text, showarrow: true, arrowhead: strong ? 6 : 0, arrowsize: 1,
+      arrowwidth: strong ? 2 : 1, arrowcolor: strong ? "#000" : "#0b57a4", ax: strong ? 28 : 9, ay: strong ? -34 : -9,
+      font: { size: strong ? 12 : 10, color: strong ? "#000" : "#0b57a4" }, bgcolor: "rgba(255, 255, 255, 0.85)",
+      bordercolor: strong ? "#000" : "rgba(0, 0, 0, 0)", borderpad: 2 });
+    let chosen = null;
+    const pick = (vertex, turn) => {
+      chosen = vertex;
+      const way = places(part, open, vertex);
+      const labels = {};
       open.sides.forEach((points, side) => {
         const at = (a) => [[points[3 * vertex + a]]];
         Plotly.restyle(place, { x: at(0), y: at(1), z: at(2), customdata: [[vertex]], text: [[`vertex ${vertex}`]] }, [4 + side]);
+        const line = (a) => [way.map((step) => step[1 + side][a])];
+        Plotly.restyle(place, { x: line(0), y: line(1), z: line(2), text: [way.map((_, step) => step + 1)] }, [ways + side]);
+        const here = [...points.subarray(3 * vertex, 3 * vertex + 3)];
+        labels[`${scenes[side]}.annotations`] = here.every(Number.isFinite)
+          ? [...way.slice(0, -1).map((step, place) => note(step[1 + side], String(place + 1), false)), note(here, `vertex ${vertex}`, true)] : [];
       });
+      Plotly.relayout(place, labels);
+      if (turn) turnTo(vertex);
       input.value = vertex;
       showPath(number, trail, open, vertex);
+    };
+    // Look at a vertex from outside: along the line from the middle of the mesh to it.
+    const turnTo = (vertex) => {
+      const [points] = open.sides;
+      const middle = [0, 1, 2].map((axis) => {
+        const along = ids.map((v) => points[3 * v + axis]).filter(Number.isFinite);
+        return along.reduce((low, value) => Math.min(low, value), Infinity) / 2 + along.reduce((high, value) => Math.max(high, value), -Infinity) / 2;
+      });
+      const out = middle.map((value, axis) => points[3 * vertex + axis] - value);
+      const length = Math.hypot(...out);
+      if (!(length > 0)) return;
+      const [x, y, z] = out.map((value) => (1.7 * value) / length);
+      // Straight above there is no up.
+      view(Math.hypot(x, z) < 0.1 ? { x, y, z: z + 0.1 } : { x, y, z })();
     };
     const input = element("input", { type: "number", min: "0", max: String(ids.length - 1), step: "1" });
     const go = () => {
       const vertex = Number(input.value);
-      if (input.value !== "" && Number.isInteger(vertex) && vertex >= 0 && vertex < ids.length) pick(vertex);
+      if (input.value !== "" && Number.isInteger(vertex) && vertex >= 0 && vertex < ids.length) pick(vertex, true);
     };
     input.addEventListener("keydown", (event) => { if (event.key === "Enter") go(); });
     const view = (eye, up = { x: 0, y: 1, z: 0 }) => () => Plotly.relayout(place, Object.fromEntries(
       scenes.map((name) => [`${name}.camera`, { ...camera, eye, up }])));
-    const farthest = open.distance.indexOf(greatest);
+    const far = (v) => (Number.isNaN(open.distance[v]) ? Infinity : open.distance[v]);
+    const ranked = [...ids].sort((a, b) => far(b) - far(a) || a - b);
+    const spiky = ranked.filter((v) => open.spikes.some((found) => found && found[v]));
+    const among = (list, step) => () => {
+      if (!list.length) return;
+      const at = list.indexOf(chosen);
+      pick(list[at < 0 ? 0 : (at + step + list.length) % list.length], true);
+    };
+    const next = among(ranked, 1);
+    const turned = (about, up) => {
+      const { eye } = place._fullLayout.scene._scene.getCamera();
+      const radius = Math.hypot(eye.x, eye.y, eye.z);
+      const height = Math.max(-1.45, Math.min(1.45, Math.asin(eye.y / radius) + up));
+      const round = Math.atan2(eye.x, eye.z) + about;
+      view({ x: radius * Math.cos(height) * Math.sin(round), y: radius * Math.sin(height), z: radius * Math.cos(height) * Math.cos(round) })();
+    };
+    const zoomed = (factor) => {
+      const { eye, up } = place._fullLayout.scene._scene.getCamera();
+      view({ x: eye.x * factor, y: eye.y * factor, z: eye.z * factor }, up)();
+    };
+    const KEYS = { ArrowLeft: () => turned(-0.2, 0), ArrowRight: () => turned(0.2, 0), ArrowUp: () => turned(0, 0.2),
+      ArrowDown: () => turned(0, -0.2), "+": () => zoomed(0.87), "-": () => zoomed(1.15), n: next, p: among(ranked, -1), s: among(spiky, 1) };
     const colours = element("button", { type: "button", text: "Difference as colour", "aria-pressed": "true" });
     colours.addEventListener("click", () => {
       const on = colours.getAttribute("aria-pressed") !== "true";
       colours.setAttribute("aria-pressed", String(on));
       const intensity = on ? Array.from(open.distance) : ids.map(() => 0);
       Plotly.restyle(place, { intensity: [intensity, intensity] }, [0, 1]);
+    });
+    const seeThrough = element("button", { type: "button", class: "through", text: "See through", "aria-pressed": "false" });
+    seeThrough.addEventListener("click", () => {
+      const on = seeThrough.getAttribute("aria-pressed") !== "true";
+      seeThrough.setAttribute("aria-pressed", String(on));
+      Plotly.restyle(place, { opacity: on ? 0.35 : 1 }, [0, 1]);
     });
     holder.append(
       element("p", { text: `Reference (${part.sides[0]}) ${narrow ? "above" : "left"}, candidate (${part.sides[1]}) `
@@ -174,7 +262,12 @@ const meshes = (() => {
         colours,
         element("label", {}, "Vertex ", input),
         element("button", { type: "button", text: "Show", on: go }),
-        element("button", { type: "button", class: "farthest", text: "Farthest apart", on: () => pick(farthest) })),
+        element("button", { type: "button", class: "farthest", text: "Farthest apart", on: () => pick(ranked[0], true) }),
+        element("button", { type: "button", class: "next", text: "Next", on: next }),
+        ...(spiky.length ? [element("button", { type: "button", class: "spike", text: "Next spike", on: among(spiky, 1) })] : []),
+        seeThrough),
+      element("p", { class: "note", text: "With the view chosen by Tab: arrow keys turn it, + and − zoom, n and p go through the "
+        + "vertices from the farthest apart on, s through the spikes." }),
       place, trail);
     const layout = narrow
       ? { scene: scene({ x: [0, 1], y: [0.51, 1] }), scene2: scene({ x: [0, 1], y: [0, 0.49] }), height: 680 }
