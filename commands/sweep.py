@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from commands.console import Task, print_json, steps
 from commands.loss_sources import labelled
@@ -12,6 +13,7 @@ from inputs.demo import DEMO_ITEMS, demo_item_path
 from parity.record import RunInputs
 from parity.spikes.study import OnStep, run_plan
 from parity.spikes.study_design import DESIGNS, Plan, plans, published_plans
+from parity.spikes.study_design import PUBLISHED as PUBLISHED_PARTS
 from parity.spikes.study_results import plan_key, read_study, run_key, study_result
 from reports.spikes_study import study_lines, write_study
 from weight_conversion.errors import InputError
@@ -69,7 +71,13 @@ def command(
         inputs = _inputs(items, truths, template)
         todo: list[Plan] = []
         if PUBLISHED in designs:
+            _refuse_settings(designs)
             todo += published_plans(inputs, learning_rate)
+            missing = sorted(
+                {item for part in PUBLISHED_PARTS for item in part.items} - set(inputs)
+            )
+            if missing and not as_json:
+                click.echo(f"left out: {', '.join(missing)} (no --item {missing[0]}=FOLDER)")
         named = [design for design in designs if design != PUBLISHED]
         todo += plans(named, list(inputs), seeds, count, learning_rate, blocks, frozen_cnn)
         made = {run_key(row) for path in earlier for row in read_study(path)}
@@ -87,6 +95,20 @@ def command(
         return
     for line in study_lines(result):
         click.echo(line)
+
+
+def _refuse_settings(designs: Sequence[str]) -> None:
+    """What the published study has of its own is not to be given beside it alone."""
+    context = click.get_current_context()
+    given = {
+        name
+        for name in ("seeds", "count", "blocks", "frozen_cnn")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if given and set(designs) == {PUBLISHED}:
+        words = {"seeds": "--seed", "count": "--steps", "frozen_cnn": "--frozen-cnn"}
+        options = ", ".join(sorted(words.get(name, f"--{name}") for name in given))
+        raise InputError("--design published", f"{options} beside it", "the study's own settings")
 
 
 def _shown(task: Task, name: str) -> OnStep:

@@ -115,6 +115,8 @@ def test_repair_writes_the_mesh_and_says_what_moved(meshes: Path, tmp_path: Path
         (("spikes", "diagnose", "--item", "{0}", "--weights", "{0}/none.pt"), "none.pt"),
         (("sweep", "--out", "{0}/none", "--summary"), "none: no such folder"),
         (("sweep", "--out", "{0}/s", "--item", "{0}"), "is not an item"),
+        (("sweep", "--out", "{0}/s", "--design", "published", "--steps", "3"), "--steps beside it"),
+        (("sweep", "--out", "{0}/s", "--summary", "--with", "{0}/smooth.npy"), "cannot be read"),
         (("sweep", "--out", "{0}/s", "--ground-truth", "b={0}/smooth.npy"), "plane, sofa"),
     ],
 )  # fmt: skip
