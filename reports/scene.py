@@ -31,19 +31,23 @@ def drawable(vertices: NDArray[Any]) -> NDArray[np.bool_]:
         return np.asarray((np.abs(vertices) <= REACH).all(axis=1))
 
 
+# Items are seen from 25° to 30° above, so this is about an upright object's up in view 0's frame.
+_UP = np.array([0.0, np.cos(np.deg2rad(28.0)), np.sin(np.deg2rad(28.0))])
+
+
 def oblique_camera(reference: NDArray[Any], *, opposite: bool = False) -> Camera:
-    """From the side and above, or from the ``opposite`` side, framed on the reference."""
+    """From view 0's height, 50° around the object or 180° further, framed on the reference."""
     points = np.asarray(reference, np.float64)[drawable(reference)]
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     radius = float(np.linalg.norm(points - centre, axis=1).max()) or 1.0
-    turn, lift, angle = np.deg2rad([50.0, 28.0, 30.0])
-    sign = -1.0 if opposite else 1.0
-    direction = sign * np.array(
-        [np.sin(turn) * np.cos(lift), np.sin(lift), np.cos(turn) * np.cos(lift)]
-    )
+    turn, angle = np.deg2rad([130.0 if opposite else -50.0, 30.0])
+    # Rodrigues: the direction towards view 0, (0, 0, 1), turned about the object's up.
+    towards = np.array([0.0, 0.0, 1.0])
+    across, along = np.cross(_UP, towards), _UP * _UP[2]
+    direction = along + np.cos(turn) * (towards - along) + np.sin(turn) * across
     position = centre + direction * radius * 1.05 / np.sin(angle / 2)
     x, y, z = position.tolist()
-    return Camera((x, y, z), tuple(centre.tolist()), (0, 1, 0), float(angle))
+    return Camera((x, y, z), tuple(centre.tolist()), tuple(_UP.tolist()), float(angle))
 
 
 def vertex_distance(meshes: Meshes) -> tuple[NDArray[np.float64], str]:
