@@ -29,6 +29,10 @@ class Listen(Protocol):
 class Backend(Protocol):
     """One stage of the network, runnable.
 
+    Optional methods: ``losses(inputs, weights)``, ``gradients(inputs, weights)``, ``steps``, and
+    ``watched_gradients(inputs, weights, watch)``, which returns losses and gradients and tells
+    ``watch`` the value and the gradient at every tap (``torch_impl.tap_gradients.Watch``).
+
     Optional attribute: ``unmatched``, a mapping of taps that the backend does not have to the
     reason why. Where ``listen`` has the attributes ``wants(tap) -> bool`` and ``decide(tap,
     decisions)``, a backend may skip unwanted taps and report its pixel decisions.

@@ -45,8 +45,11 @@ TRUTH_GROUPS = (
     "weights",
     "truth_losses",
     "truth_gradients",
+    "tap_gradients",
+    "tap_values",
+    "measured",
 )
-"""What ``--truth`` adds; see ``parity.truth``."""
+"""What ``--truth`` adds; see ``parity.truth`` and ``parity.backward.traced``."""
 
 
 @dataclass(frozen=True)

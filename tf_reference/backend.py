@@ -15,6 +15,7 @@ from tf_reference.metagraph import Metagraph, load_metagraph
 from tf_reference.parameters import network_inputs, network_weights
 from tf_reference.refine import refine
 from tf_reference.runtime import device_name, tf, tf_dtype, versions
+from tf_reference.tap_gradients import Watch
 from tf_reference.training import Adam, AdamState, Samples, Trained, Training, steps
 from weight_conversion.errors import InputError
 from weight_conversion.weights import STAGES, WEIGHTS
@@ -98,9 +99,15 @@ class TensorFlowBackend:
         return self.losses_and_gradients(inputs, weights, term)[1]
 
     def losses_and_gradients(
-        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], term: str = "total"
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, Any],
+        term: str = "total",
+        watch: Watch | None = None,
     ) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
         """``losses`` and ``gradients`` of one and the same forward pass.
+
+        ``watch`` is told the value and the gradient at every tap.
 
         Raises:
             InputError: see there.
@@ -110,10 +117,20 @@ class TensorFlowBackend:
         with tf.device(self._device):
             prepared = network_inputs(self.stage, inputs, self._dtype)
             tensors = network_weights(self.stage, weights, self._dtype)
-            found = stage_gradients(self.stage, prepared, tensors, measured, pinned, term)
+            found = stage_gradients(self.stage, prepared, tensors, measured, pinned, term, watch)
         gradients = {row.key: found.gradients[row.torch_key].numpy() for row in WEIGHTS[self.stage]}
         gradients[MESH] = found.gradients[MESH].numpy()
         return {name: float(value) for name, value in found.terms.items()}, gradients
+
+    def watched_gradients(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], watch: Watch
+    ) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
+        """Losses and the total's gradients; ``watch`` is told value and gradient at every tap.
+
+        Raises:
+            InputError: see ``losses``.
+        """
+        return self.losses_and_gradients(inputs, weights, watch=watch)
 
     def steps(
         self,

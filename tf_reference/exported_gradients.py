@@ -22,6 +22,8 @@ from tf_reference.exported_graph import ExportedGraph, tensor
 from tf_reference.gradients import MESH
 from tf_reference.graph import chunks
 from tf_reference.runtime import tf
+from tf_reference.tap_gradients import Watch, tell_arrays
+from weight_conversion.taps import TAPS
 
 Run = Callable[[Any, Mapping[Any, NDArray[Any]]], Any]
 """Runs the graph: what is fetched, what is fed."""
@@ -43,6 +45,18 @@ def _derived(
     return [tf.convert_to_tensor(gradient) for gradient in found]
 
 
+def _tensors(names: Mapping[str, str]) -> "dict[str, tf.Tensor]":
+    return {tap: tensor(name) for tap, name in names.items()}
+
+
+def block_taps(block: int) -> list[str]:
+    """The taps within a block of the refine stage, its output left out."""
+    rows = [row for row in TAPS["refine"] if not row.name.startswith("cnn.")]
+    outputs = [place for place, row in enumerate(rows) if row.name in _SCOPES]
+    start = outputs[block - 1] + 1 if block else 0
+    return [row.name for row in rows[start : outputs[block]]]
+
+
 class CoarseGradients:
     """Gradients of one loss term of the coarse stage, in TensorFlow's current graph.
 
@@ -50,17 +64,29 @@ class CoarseGradients:
         graph: the exported graph.
         term: the loss term.
         variables: the tensor that stands for each variable's node.
+        taps: names of the tensors whose gradients are told to whoever watches, by tap.
     """
 
     def __init__(
-        self, graph: ExportedGraph, term: "tf.Tensor", variables: Mapping[str, "tf.Tensor"]
+        self,
+        graph: ExportedGraph,
+        term: "tf.Tensor",
+        variables: Mapping[str, "tf.Tensor"],
+        taps: Mapping[str, str] | None = None,
     ) -> None:
         sources = {key: variables[node] for key, node in graph.variables.items()}
         sources[MESH] = tensor(MESH_TENSOR)
-        self._gradients = dict(zip(sources, _derived(term, [*sources.values()]), strict=True))
+        self._taps = _tensors(taps or {})
+        derived = _derived(term, [*sources.values(), *self._taps.values()])
+        self._gradients = dict(zip(sources, derived, strict=False))
+        self._at_taps = derived[len(sources) :]
 
     def run(
-        self, run: Run, fed: Fed, pinned: Mapping[str, NDArray[np.int16]]
+        self,
+        run: Run,
+        fed: Fed,
+        pinned: Mapping[str, NDArray[np.int16]],
+        watch: Watch | None = None,
     ) -> dict[str, NDArray[Any]]:
         """The gradients by checkpoint key, and ``mesh``.
 
@@ -68,11 +94,17 @@ class CoarseGradients:
             run: runs the graph.
             fed: the item, the ground truth and the samples.
             pinned: decisions to take in place of the graph's own.
+            watch: told every tap and its gradient.
         """
         real = fed[MESH_TENSOR].dtype.type
         feeds = fed | pinned_feeds("coarse", pinned, real)
-        found: dict[str, NDArray[Any]] = run(self._gradients, feeds)
-        return found
+        if watch is None:
+            alone: dict[str, NDArray[Any]] = run(self._gradients, feeds)
+            return alone
+        found, values, at_taps = run((self._gradients, self._taps, self._at_taps), feeds)
+        tell_arrays(watch, values, at_taps)
+        gradients: dict[str, NDArray[Any]] = found
+        return gradients
 
 
 class RefineGradients:
@@ -82,11 +114,17 @@ class RefineGradients:
         graph: the exported graph.
         term: the loss term.
         variables: the tensor that stands for each variable's node.
+        taps: names of the tensors whose gradients are told to whoever watches, by tap.
     """
 
     def __init__(
-        self, graph: ExportedGraph, term: "tf.Tensor", variables: Mapping[str, "tf.Tensor"]
+        self,
+        graph: ExportedGraph,
+        term: "tf.Tensor",
+        variables: Mapping[str, "tf.Tensor"],
+        taps: Mapping[str, str] | None = None,
     ) -> None:
+        taps = taps or {}
         held = {key: variables[node] for key, node in graph.variables.items()}
         self._keys = list(held)
         self._mesh_names = [MESH_TENSOR, *(f"{scope}/{scope}/add_2:0" for scope in _SCOPES)]
@@ -96,18 +134,27 @@ class RefineGradients:
         self._direct = _derived(term, [*held.values(), *meshes], stop=meshes)
         self._upstream = tf.compat.v1.placeholder(term.dtype, (None, 3))
         self._block_keys = [[key for key in held if f"/{scope}/" in key] for scope in _SCOPES]
-        self._blocks = []
+        self._blocks, self._block_taps = [], []
         for number, keys in enumerate(self._block_keys):
             given = [meshes[number], *maps]
-            sources = [*given, *(held[key] for key in keys)]
+            own = {name: taps[name] for name in block_taps(number) if name in taps}
+            self._block_taps.append(_tensors(own))
+            sources = [*given, *(held[key] for key in keys), *self._block_taps[number].values()]
             self._blocks.append(_derived(meshes[number + 1], sources, [self._upstream], given))
         self._map_upstream = [tf.compat.v1.placeholder(term.dtype, each.shape) for each in maps]
         self._kernel_keys = [key for key in held if "/cnn/" in key]
         kernels = [held[key] for key in self._kernel_keys]
-        self._through_maps = _derived(maps, kernels, self._map_upstream)
+        images = {name: taps[name] for name in taps if name.startswith("cnn.")}
+        self._image_taps = _tensors(images)
+        sources = [*kernels, *self._image_taps.values()]
+        self._through_maps = _derived(maps, sources, self._map_upstream)
 
     def run(
-        self, run: Run, fed: Fed, pinned: Mapping[str, NDArray[np.int16]]
+        self,
+        run: Run,
+        fed: Fed,
+        pinned: Mapping[str, NDArray[np.int16]],
+        watch: Watch | None = None,
     ) -> dict[str, NDArray[Any]]:
         """The gradients by checkpoint key, and ``mesh``.
 
@@ -115,6 +162,7 @@ class RefineGradients:
             run: runs the graph.
             fed: the item, the ground truth and the samples.
             pinned: decisions to take in place of the graph's own.
+            watch: told every tap and its gradient.
         """
         real = fed[MESH_TENSOR].dtype.type
         projections = list(decision_shapes("refine"))
@@ -136,23 +184,33 @@ class RefineGradients:
             # A chunk must take the decisions that the whole takes.
             decisions = decisions_from("refine", taken[number])
             fixed = pinned_feeds("refine", {projections[number]: decisions}, real)
+            if watch is not None:
+                moved = {_SCOPES[number]: meshes[number + 1]}
+                tell_arrays(watch, moved, [by_mesh[number + 1]])
             for part in chunks(len(meshes[number]), _VERTICES_AT_ONCE):
                 rows = slice(part.start * _HYPOTHESES, part.stop * _HYPOTHESES)
                 here = {name: values[rows] for name, values in fixed.items()}
                 here[self._mesh_names[number]] = meshes[number][part]
                 here[self._upstream.name] = by_mesh[number + 1][part]
-                through = run(self._blocks[number], known | here)
+                wanted = self._block_taps[number]
+                through, values = run((self._blocks[number], wanted), known | here)
                 by_mesh[number][part] += through[0]
                 for total, found in zip(by_map, through[1:], strict=False):
                     total += found
                 own = through[1 + len(maps) :]
-                for key, found in zip(self._block_keys[number], own, strict=True):
+                for key, found in zip(self._block_keys[number], own, strict=False):
                     gradients[key] = gradients[key] + found
+                if watch is not None:
+                    at_taps = own[len(self._block_keys[number]) :]
+                    start, count = part.start, len(meshes[number][part])
+                    tell_arrays(watch, values, at_taps, slice(start, start + count))
         upstream = {
             placeholder.name: value
             for placeholder, value in zip(self._map_upstream, by_map, strict=True)
         }
-        through = run(self._through_maps, fed | upstream)
-        for key, found in zip(self._kernel_keys, through, strict=True):
+        through, values = run((self._through_maps, self._image_taps), fed | upstream)
+        for key, found in zip(self._kernel_keys, through, strict=False):
             gradients[key] = gradients[key] + found
+        if watch is not None:
+            tell_arrays(watch, values, through[len(self._kernel_keys) :])
         return {**gradients, MESH: by_mesh[0]}

@@ -19,6 +19,7 @@ from tf_reference.measured import Measured
 from tf_reference.parameters import NetworkInputs, Weights
 from tf_reference.refine import BLOCKS, Block, moved_mesh, projected_maps, refine
 from tf_reference.runtime import tf
+from tf_reference.tap_gradients import Watch, tell
 from weight_conversion.errors import InputError
 
 Pinned = Mapping[str, NDArray[np.int16]]
@@ -46,14 +47,20 @@ class LossAndGradients:
 
 @dataclass(frozen=True)
 class _Remembering:
-    """Taps that keep the pixel decisions alone, so that a second pass takes the same ones."""
+    """Taps that keep the pixel decisions, so that a second pass takes the same ones.
+
+    Where ``watched``, ``tensors`` has the taps too, to be differentiated by.
+    """
 
     given: Pinned
     taken: dict[str, NDArray[np.int16]] = field(default_factory=dict)
     decides: bool = True
+    watched: bool = False
+    tensors: dict[str, "tf.Tensor"] = field(default_factory=dict)
 
     def __call__(self, name: str, value: "tf.Tensor") -> None:
-        """Nobody listens to taps."""
+        if self.watched:
+            self.tensors[name] = value
 
     def decided(self, name: str, decisions: "tf.Tensor") -> None:
         self.taken[name] = as_int16(decisions.numpy())
@@ -95,8 +102,9 @@ def stage_gradients(
     measured: Measured,
     pinned: Pinned,
     term: str,
+    watch: Watch | None = None,
 ) -> LossAndGradients:
-    """All loss terms and the gradient of one of them.
+    """All loss terms and the gradient of one of them; ``watch`` is told every tap and its gradient.
 
     Raises:
         InputError: the stage has no such term.
@@ -105,7 +113,7 @@ def stage_gradients(
     if term not in names:
         raise InputError("term", repr(term), f"one of {', '.join(names)}")
     derive = {"coarse": _coarse_gradients, "refine": _refine_gradients}[stage]
-    return derive(inputs, weights, measured, pinned, term)
+    return derive(inputs, weights, measured, pinned, term, watch)
 
 
 def _differentiated(
@@ -119,29 +127,42 @@ def _differentiated(
 
 
 def _coarse_gradients(
-    inputs: NetworkInputs, weights: Weights, measured: Measured, pinned: Pinned, term: str
+    inputs: NetworkInputs,
+    weights: Weights,
+    measured: Measured,
+    pinned: Pinned,
+    term: str,
+    watch: Watch | None,
 ) -> LossAndGradients:
     sources = [*weights.values(), inputs.mesh]
+    taps = _Remembering(pinned, watched=watch is not None)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
-        meshes = coarse(inputs, weights, _Remembering(pinned))
+        meshes = coarse(inputs, weights, taps)
         befores = meshes_before("coarse", inputs, meshes)
         terms = loss_terms("coarse", befores, meshes, measured, weights)
-    gradients = _differentiated(tape, terms[term], sources)
-    return LossAndGradients(terms, dict(zip((*weights, MESH), gradients, strict=True)))
+    gradients = _differentiated(tape, terms[term], [*sources, *taps.tensors.values()])
+    if watch is not None:
+        tell(watch, taps.tensors, gradients[len(sources) :])
+    return LossAndGradients(terms, dict(zip((*weights, MESH), gradients, strict=False)))
 
 
 def _refine_gradients(
-    inputs: NetworkInputs, weights: Weights, measured: Measured, pinned: Pinned, term: str
+    inputs: NetworkInputs,
+    weights: Weights,
+    measured: Measured,
+    pinned: Pinned,
+    term: str,
+    watch: Watch | None,
 ) -> LossAndGradients:
-    taps = _Remembering(pinned)
+    taps = _Remembering(pinned, watched=watch is not None)
     kernels = {name: value for name, value in weights.items() if name.startswith("cnn.")}
     with tf.GradientTape(watch_accessed_variables=False) as image_tape:
         image_tape.watch(list(kernels.values()))
         maps = projected_maps(inputs, weights, taps)
-    meshes = [inputs.mesh]
+    meshes, forward = [inputs.mesh], _Remembering(pinned, taps.taken)
     for block in BLOCKS:
-        meshes.append(moved_mesh(meshes[-1], maps, block, inputs, weights, taps))
+        meshes.append(moved_mesh(meshes[-1], maps, block, inputs, weights, forward))
 
     with tf.GradientTape(watch_accessed_variables=False) as loss_tape:
         loss_tape.watch([*weights.values(), *meshes])
@@ -152,38 +173,46 @@ def _refine_gradients(
 
     by_map = [tf.zeros_like(each) for each in maps]
     for number in reversed(range(len(BLOCKS))):
+        if watch is not None:
+            moved = {BLOCKS[number].reasoning: meshes[number + 1]}
+            tell(watch, moved, [by_mesh[number + 1]])
         back = _block_backward(
             meshes[number],
             maps,
             by_mesh[number + 1],
-            _Chunked(BLOCKS[number], inputs, weights, taps.taken),
+            _Chunked(BLOCKS[number], inputs, weights, taps.taken, watch),
         )
         by_mesh[number] += back.mesh
         by_map = [sum_ + part for sum_, part in zip(by_map, back.maps, strict=True)]
         for name, gradient in back.weights.items():
             gradients[name] += gradient
 
-    through_maps = _differentiated(image_tape, maps, list(kernels.values()), by_map)
-    for name, gradient in zip(kernels, through_maps, strict=True):
+    sources = [*kernels.values(), *taps.tensors.values()]
+    through_maps = _differentiated(image_tape, maps, sources, by_map)
+    for name, gradient in zip(kernels, through_maps, strict=False):
         gradients[name] += gradient
+    if watch is not None:
+        tell(watch, taps.tensors, through_maps[len(kernels) :])
     return LossAndGradients(terms, {**gradients, MESH: by_mesh[0]})
 
 
 @dataclass(frozen=True)
 class _Chunked:
-    """A refine block, and the decisions that it took."""
+    """A refine block, the decisions that it took, and who watches its gradients."""
 
     block: Block
     inputs: NetworkInputs
     weights: Weights
     decisions: Pinned
+    watch: Watch | None = None
 
     def taps(self, part: slice) -> _Remembering:
         """The decisions of a chunk of vertices, for its hypotheses."""
         hypotheses = self.inputs.offsets.shape[0]
         rows = slice(part.start * hypotheses, part.stop * hypotheses)
         name = self.block.projection
-        return _Remembering({name: self.decisions[name][:, rows]}, decides=False)
+        decisions = {name: self.decisions[name][:, rows]}
+        return _Remembering(decisions, decides=False, watched=self.watch is not None)
 
     def own_weights(self) -> dict[str, "tf.Tensor"]:
         scope = f"{self.block.reasoning}."
@@ -213,8 +242,12 @@ def _block_backward(
             tape.watch(sources)
             block, taps = chunked.block, chunked.taps(part)
             moved = moved_mesh(vertices, maps, block, chunked.inputs, chunked.weights, taps)
-        *found, last = _differentiated(tape, moved, sources, upstream[part])
-        by_mesh.append(last)
-        sums = [total + gradient for total, gradient in zip(sums, found, strict=True)]
+        wanted = [*sources, *taps.tensors.values()]
+        found = _differentiated(tape, moved, wanted, upstream[part])
+        by_mesh.append(found[len(sources) - 1])
+        sums = [total + gradient for total, gradient in zip(sums, found, strict=False)]
+        if chunked.watch is not None:
+            rows = slice(part.start, part.start + vertices.shape[0])
+            tell(chunked.watch, taps.tensors, found[len(sources) :], rows)
     weights = dict(zip(own, sums[len(maps) :], strict=True))
     return _Backward(tf.concat(by_mesh, axis=0), sums[: len(maps)], weights)

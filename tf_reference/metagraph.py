@@ -24,6 +24,7 @@ from tf_reference.losses import term_names
 from tf_reference.measured import checked_measured
 from tf_reference.parameters import checked_arrays, checked_weights
 from tf_reference.runtime import device_name, tf, tf_dtype
+from tf_reference.tap_gradients import Watch
 from weight_conversion.errors import InputError
 from weight_conversion.taps import IMAGES, MESH, TAPS, TapRow
 from weight_conversion.weights import WEIGHTS
@@ -78,7 +79,7 @@ class Metagraph:
         self._assign: list[Any] = []
         self._values: dict[str, Any] = {}
         self._terms: dict[str, Any] = {}
-        self._gradients: dict[str, CoarseGradients | RefineGradients] = {}
+        self._gradients: dict[tuple[str, bool], CoarseGradients | RefineGradients] = {}
         self._loaded: dict[str, NDArray[Any]] | None = None
         try:
             self._session = self._import(graph, dtype, self._device)
@@ -248,16 +249,34 @@ class Metagraph:
         Raises:
             InputError: inputs or weights are missing or of another shape, or no such term.
         """
+        return self._derived(inputs, weights, term, None)
+
+    def watched_gradients(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], watch: Watch
+    ) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
+        """Losses and the total's gradients; ``watch`` is told value and gradient at every tap.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape.
+        """
+        gradients = self._derived(inputs, weights, "total", watch)
+        return self.losses(inputs, weights), gradients
+
+    def _derived(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], term: str, watch: Watch | None
+    ) -> dict[str, NDArray[Any]]:
         fed = self._loss_feeds(inputs, weights)
         names = self._names(inputs)
         if term not in names:
             raise InputError("term", repr(term), f"one of {', '.join(names)}")
-        if term not in self._gradients:
+        key = term, watch is not None
+        if key not in self._gradients:
             kind: Callable[..., CoarseGradients | RefineGradients]
             kind = CoarseGradients if self.stage == "coarse" else RefineGradients
+            taps = {row.name: self._tensors[row.name] for row in self._rows} if watch else None
             with self._tf_graph.as_default(), tf.device(self._device):
-                self._gradients[term] = kind(self._graph, self._terms[term], self._held)
-        return self._gradients[term].run(self._session.run, fed, self._pinned(inputs))
+                self._gradients[key] = kind(self._graph, self._terms[term], self._held, taps)
+        return self._gradients[key].run(self._session.run, fed, self._pinned(inputs), watch)
 
     def _names(self, inputs: Mapping[str, Any]) -> list[str]:
         """The terms that the ground truth lets be computed."""

@@ -25,6 +25,7 @@ from torch_impl.graph import Support
 from torch_impl.losses import LossWeights, stage_losses
 from torch_impl.pinning import rectifying
 from torch_impl.refine import Refine
+from torch_impl.tap_gradients import TapGradients, Watch, watching
 from weight_conversion.convert import to_state_dict
 from weight_conversion.errors import InputError
 
@@ -102,6 +103,13 @@ class TorchBackend:
         """The gradient of a loss term; arguments and errors as ``evaluate``."""
         return self.evaluate(inputs, weights, term=term, **options).gradients
 
+    def watched_gradients(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], watch: Watch
+    ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Losses and the total's gradients; ``watch`` is told value and gradient at every tap."""
+        found = self.evaluate(inputs, weights, term="total", watch=watch)
+        return found.losses, found.gradients
+
     def evaluate(
         self,
         inputs: Mapping[str, Any],
@@ -111,6 +119,7 @@ class TorchBackend:
         loss_weights: LossWeights | None = None,
         pins: Mapping[str, np.ndarray] | None = None,
         record: bool = False,
+        watch: Watch | None = None,
     ) -> Evaluation:
         """Losses, and the gradient of one of them.
 
@@ -123,6 +132,7 @@ class TorchBackend:
             pins: decisions of ReLUs and of nearest neighbours to use in place of the run's own,
                 as ``Evaluation.rectified`` and ``Evaluation.nearest`` name them.
             record: whether to return the ReLUs' masks.
+            watch: told the value and the gradient at every tap.
 
         Raises:
             InputError: no such term, ground truth without normals, or a mesh without area.
@@ -136,8 +146,9 @@ class TorchBackend:
             reproducible(self.device),
             torch.set_grad_enabled(term is not None),
             rectifying(network, fixed, record) as rectifiers,
+            watching(network, watch) as taps,
         ):
-            blocks = self.forward(network, inputs, mesh=mesh)
+            blocks = self.forward(network, inputs, taps, mesh)
             samples = inputs.get("samples")
             if samples is None:
                 draws = step_draws(self.stage, inputs.get("sampling_seed", 0), 0)
@@ -189,7 +200,7 @@ class TorchBackend:
         self,
         network: Coarse | Refine,
         inputs: Mapping[str, Any],
-        listen: "_ToNumPy | None" = None,
+        listen: "_ToNumPy | TapGradients | None" = None,
         mesh: Tensor | None = None,
         maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:

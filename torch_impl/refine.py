@@ -144,9 +144,9 @@ class Refine(nn.Module):
 
         def move(part: slice) -> Tensor:
             read = _read(maps, at[part], corners[part])
-            features = torch.cat([hypotheses[part], read], dim=2)
-            tell(listen, projection, features.flatten(0, 1))
-            score = reasoning(features, support, listen)
+            features = torch.cat([hypotheses[part], read], dim=2).flatten(0, 1)
+            tell(listen, projection, features)
+            score = reasoning(features.unflatten(0, (-1, OFFSETS)), support, listen)
             return (score * offsets).sum(dim=1) + mesh[part]
 
         # A slice passes through the whole block while it is in the cache; a listener is told whole

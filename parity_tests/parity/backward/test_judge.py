@@ -1,0 +1,156 @@
+"""Wrong ways back planted into the torch implementation, each named; what is harmless passes."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from parity.backward.judge import BackwardJudge, Gradient
+from parity.backward.memory import MemoryBackward
+from parity.backward.variants import diagnose
+from parity.faults import terms
+from parity.faults.injection import Injection, Mutant
+from parity.faults.probes import probe
+from parity.layers.context import Context
+from parity.result import Status
+from parity_tests.parity.backward import faults
+from weight_conversion.taps import MESH
+
+Run = Callable[[str, Injection | None], MemoryBackward]
+
+
+@pytest.fixture(scope="module")
+def run(contexts: dict[str, Context]) -> Run:
+    kept: dict[str, MemoryBackward] = {}
+
+    def differentiated(stage: str, injection: Injection | None) -> MemoryBackward:
+        if injection is None and stage in kept:
+            return kept[stage]
+        asked = probe("plane", stage, "gradient")
+        backend = Mutant(injection or Injection(), stage, "float64", "cpu")
+        found = MemoryBackward.of(backend, asked.inputs, asked.weights.arrays, contexts[stage])
+        if injection is None:
+            kept[stage] = found
+        return found
+
+    return differentiated
+
+
+def judged(run: Run, contexts: dict, stage: str, candidate: MemoryBackward) -> dict[str, Gradient]:
+    return BackwardJudge(contexts[stage], run(stage, None), candidate).judge()
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault, where it shows first, whose way back is named, and by which operand.
+
+    ``sure``: whether a counterfactual is expected to confirm it.
+    """
+
+    id: str
+    stage: str
+    make: Callable[[], Injection]
+    first: str
+    layer: str
+    operand: str
+    sure: bool = True
+
+
+COARSE, REFINE = "coarse", "refine"
+PLANTED = (
+    Planted("detached", COARSE, partial(faults.detached, "graph_conv_blk2_5_layer_21"),
+            "graph_conv_blk2_4_layer_20", "graph_conv_blk2_5_layer_21", "gradient stop"),
+    Planted("scaled", COARSE, partial(faults.scaled, "graph_conv_blk3_4_layer_36", 1 + 1e-9),
+            "graph_conv_blk3_3_layer_35.residual", "graph_conv_blk3_4_layer_36", "constant"),
+    Planted("no-mask", COARSE, partial(
+                faults.rectified_otherwise, "graph_conv_blk1_4_layer_4", lambda g, _: g == g),
+            "meshnetmvp2m/pixel2mesh/graph_conv_blk1_4_layer_4_vars/weights_0:0",
+            "graph_conv_blk1_4_layer_4", "ReLU mask"),
+    Planted("conv-detached", COARSE, partial(faults.detached, "cnn.conv2d_9"),
+            "cnn.conv2d_8", "cnn.conv2d_9", "gradient stop"),
+    Planted("maximum-to-all", COARSE, faults.maximum_to_all,
+            "cnn.conv2d_18", "graph_proj_1_layer_0", "view statistics"),
+    Planted("new-vertices-detached", COARSE, partial(faults.new_vertices_detached, 3075),
+            "graph_proj_3_layer_31.concat", "graph_pool_2to3_layer_32", "unpooling"),
+    Planted("input-detached", COARSE, terms.before_detached,
+            "graph_conv_blk2_14_layer_30", "the losses", "missing term"),
+    Planted("no-decay", COARSE, partial(terms.decay, kernels=False),
+            "meshnetmvp2m/cnn/conv2d_18/W:0", "cnn.conv2d_18", "decay term"),
+    Planted("detached", REFINE, partial(
+                faults.detached, "graph_drb_blk2_layer_5.localgconv_10"),
+            "graph_drb_blk2_layer_5.residual_1",
+            "graph_drb_blk2_layer_5.localgconv_10", "gradient stop"),
+    Planted("other-sign", REFINE, partial(
+                faults.rectified_otherwise, "graph_drb_blk1_layer_2.localgconv_3",
+                lambda _, y: y <= 0),
+            "meshnet/pixel2mesh/graph_drb_blk1_layer_2/localgconv_3_vars/weights_0:0",
+            "graph_drb_blk1_layer_2.localgconv_3", "ReLU mask"),
+    Planted("pixels-detached", REFINE, faults.pixels_detached,
+            "graph_sample_hypothesis_2_layer_3", "graph_localproj_2_layer_4", "gradient stop"),
+    Planted("maximum-to-first", REFINE, faults.maximum_to_first,
+            "cnn.conv2d_8", "graph_localproj_1_layer_1", "view statistics"),
+)  # fmt: skip
+SMALL = {"coarse-detached", "coarse-no-decay"}
+
+
+def marked() -> list[Any]:
+    found = []
+    for each in PLANTED:
+        name = f"{each.stage}-{each.id}"
+        marks = () if name in SMALL else (pytest.mark.slow,)
+        found.append(pytest.param(each, id=name, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize("planted", marked())
+def test_a_wrong_way_back_is_named(planted: Planted, run: Run, contexts: dict) -> None:
+    candidate = run(planted.stage, planted.make())
+    found = judged(run, contexts, planted.stage, candidate)
+    wrong = [each for each in found.values() if each.status is Status.DIFFER]
+    assert wrong
+    assert wrong[0].name == planted.first
+    assert planted.layer in wrong[0].layers
+    told = diagnose(contexts[planted.stage], candidate, wrong[0], f"gradients/{planted.first}")
+    assert told.operand == planted.operand, told
+    assert told.confirmed is planted.sure
+    if planted.layer != "the losses":
+        assert planted.layer in told.explanation
+    # What follows from it is inherited, and says what from.
+    inherited = [each for each in found.values() if each.status is Status.INHERITED]
+    assert all(each.origin in {f"gradients/{w.name}" for w in wrong} for each in inherited)
+
+
+@pytest.mark.parametrize(
+    "stage", [COARSE, pytest.param(REFINE, marks=pytest.mark.slow)]
+)  # fmt: skip
+def test_another_order_of_sums_only_rounds(stage: str, run: Run, contexts: dict) -> None:
+    def flipped(old: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda features: old(features.flip(0))
+
+    harmless = faults.replacing("projection.view_statistics", flipped)
+    with ExitStack() as stack:
+        threads = torch.get_num_threads()
+        stack.callback(torch.set_num_threads, threads)
+        torch.set_num_threads(1 + threads % 2)
+        candidate = run(stage, harmless)
+    found = judged(run, contexts, stage, candidate)
+    allowed = {Status.AGREE, Status.ROUNDING, Status.FLIP, Status.INHERITED}
+    assert {each.status for each in found.values()} <= allowed
+    assert any(each.difference for each in found.values())
+    # The image of views that look alike may be the greatest one here and another there.
+    assert all(
+        each.name.startswith("cnn.") for each in found.values() if each.status is Status.FLIP
+    )
+
+
+def test_a_run_agrees_with_itself(run: Run, contexts: dict) -> None:
+    found = judged(run, contexts, COARSE, run(COARSE, None))
+    assert {each.status for each in found.values()} == {Status.AGREE}
+    assert len(found) == 86 + 165 + 1
+    assert found["mesh"].layers[-1] == "the losses"
+    assert found["mesh"].truth_roundings <= found["mesh"].limit
+    assert run(COARSE, None).gradient(MESH, None).any()
