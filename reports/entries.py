@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from parity.record import BLOCK_TAPS
 from parity.result import Comparison, Status, TapResult
+from reports import wording
+from reports.layers import short_name
 from reports.message import find
 from weight_conversion.taps import TAPS
 
@@ -57,8 +59,19 @@ def layer_of(stage: str, name: str) -> str:
     return tap if any(row.name == tap for row in TAPS.get(stage, ())) else ""
 
 
-def short_entry(name: str) -> str:
-    """A loss's, gradient's or step's name without what the list it stands in says already."""
-    text = re.sub(r"^(?:losses|gradients)/", "", name)
-    text = re.sub(r"(?:[\w.]+/)*(?:cnn|pixel2mesh)/", "", text)
-    return text.replace("_vars/", "/").removesuffix(":0")
+def short_entry(stage: str, name: str) -> str:
+    """A loss's, gradient's or step's name as it fits a button: "conv 12 bias"."""
+    layer, words = layer_of(stage, name), name.removesuffix(":0").split("/")
+    step = f"step {words[1]} " if words[0] == "steps" and len(words) > 2 else ""
+    text = words[-1] if len(words) > 1 else name
+    if layer and not _LOSS.match(name):
+        text = f"{short_name(layer)} {text}"
+    return wording.shortened(wording.printable(step + text), 40)
+
+
+def in_network_order(
+    stage: str, entries: Sequence[tuple[int, TapResult]]
+) -> list[tuple[int, TapResult]]:
+    """Numbered entries by the layer that they belong to, those of none first."""
+    places = {row.name: place for place, row in enumerate(TAPS.get(stage, ()), 1)}
+    return sorted(entries, key=lambda pair: places.get(layer_of(stage, pair[1].tap), 0))

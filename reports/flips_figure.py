@@ -19,28 +19,26 @@ CAPTION = (
 )
 _TIE = "#1a6fae"
 _OTHER = "#b83400"
+_LINE = 2.7  # inches of a kind of decision
 Counts = Mapping[str, tuple[int, int]]
 
 
 def decision_counts(comparison: Comparison) -> dict[str, dict[str, tuple[int, int]]]:
     """By kind, "pixels" and "signs": (ties, others) of each tap that has any.
 
-    With a verdict on float64 runs the counts are of whole taps. With a fixed limit only pixel
-    decisions are known, and at most those that the comparison lists (see ``flip_count``).
+    Pixel decisions are those that the comparison lists (``flip_count`` says how many there are).
+    Signs are counted over whole taps, and only by a verdict on float64 runs.
     """
-    found: dict[str, dict[str, tuple[int, int]]] = {"pixels": {}, "signs": {}}
-    for tap in comparison.taps:
-        for kind, counts in found.items():
-            number = tap.decisions.get(kind, 0)
-            if number:
-                ties = tap.decisions.get("ties", 0)
-                counts[tap.tap] = ties, number - ties
+    pixels: dict[str, tuple[int, int]] = {}
     for flip in comparison.flips:
-        if any(tap.tap == flip.tap and "pixels" in tap.decisions for tap in comparison.taps):
-            continue
-        ties, others = found["pixels"].get(flip.tap, (0, 0))
-        found["pixels"][flip.tap] = ties + flip.tie, others + (not flip.tie)
-    return {kind: counts for kind, counts in found.items() if counts}
+        ties, others = pixels.get(flip.tap, (0, 0))
+        pixels[flip.tap] = ties + flip.tie, others + (not flip.tie)
+    signs = {
+        tap.tap: (tap.decisions.get("ties", 0), number - tap.decisions.get("ties", 0))
+        for tap in comparison.taps
+        if (number := tap.decisions.get("signs", 0))
+    }
+    return {kind: counts for kind, counts in (("pixels", pixels), ("signs", signs)) if counts}
 
 
 def flips_figure(comparison: Comparison) -> Figure:
@@ -51,13 +49,12 @@ def flips_figure(comparison: Comparison) -> Figure:
         "signs": lambda: "Signs of ReLUs that differ",
     }
     with style.context(["default", STYLE]):
-        figure = Figure(figsize=(9.5, 0.9 + 2.3 * len(kinds)))
+        height = _LINE * max(len(kinds), 1)
+        figure = Figure(figsize=(9.5, height))
         FigureCanvasAgg(figure)
-        height = 1 / max(len(kinds), 1)
         for line, (kind, counts) in enumerate(kinds.items()):
-            axes = figure.add_axes(
-                (0.095, 1 - (line + 1) * height + 0.3 * height, 0.89, 0.48 * height)
-            )
+            bottom = height - (line + 1) * _LINE + 0.55
+            axes = figure.add_axes((0.095, bottom / height, 0.89, (_LINE - 1.15) / height))
             axes.set_title(titles[kind](), loc="left", fontsize=10, pad=16)
             _draw(axes, comparison, counts)
         return figure

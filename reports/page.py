@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from parity.result import Comparison, Status, TapResult
 from reports import wording
-from reports.entries import MOST_STEPS, short_entry, shown_entries
+from reports.entries import MOST_STEPS, in_network_order, short_entry, shown_entries
 from reports.html import Picture, render
 from reports.layers import layer_graph
 from reports.message import basis, find, label, message, sentence
@@ -168,7 +168,10 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
             (title, [_chip(comparison, index, entry, first) for index, entry in some])
             for title, some in (
                 ("losses", indexed[taps : taps + losses]),
-                ("gradients", indexed[taps + losses : gradients]),
+                (
+                    "gradients",
+                    in_network_order(comparison.stage, indexed[taps + losses : gradients]),
+                ),
             )
             if some
         ],
@@ -192,7 +195,7 @@ def _chip(
     return {
         "index": index,
         "name": wording.printable(label(comparison, entry)),
-        "short": wording.shortened(wording.printable(short_entry(entry.tap)), 40),
+        "short": short_entry(comparison.stage, entry.tap),
         "status": entry.status,
         "first": entry is first,
     }

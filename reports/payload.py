@@ -17,7 +17,7 @@ from parity.result import Comparison, TapResult, jsonable
 from parity.trace import TraceReader, open_trace
 from reports import wording
 from reports.encoding import packed
-from reports.entries import layer_of, shown_entries
+from reports.entries import layer_of, short_entry, shown_entries
 from reports.layers import short_name
 from reports.meshes import Meshes, mean_edge_length
 from reports.message import find, label, message
@@ -85,7 +85,7 @@ def _entry(comparison: Comparison, entry: TapResult) -> dict[str, Any]:
         "note": wording.printable(entry.note),
         "cause": wording.printable(getattr(entry, "cause", "")),
         "label": wording.printable(label(comparison, entry)),
-        "short": short_name(entry.tap),
+        "short": short_name(entry.tap) if row else short_entry(comparison.stage, entry.tap),
         "message": message(comparison, entry),
         "parents": list(row.parents) if row else [],
         "layer": "" if row else layer_of(comparison.stage, entry.tap),

@@ -39,6 +39,7 @@ NAMES = (
     "hostile",
     "trained",
     "refine",
+    "judged",
 )
 
 REFERENCE = Side(
@@ -262,6 +263,33 @@ def _trained() -> Comparison:
     )
 
 
+def _judged() -> Comparison:
+    """The state "differ" as a judge with float64 runs tells it."""
+    comparison = _differ()
+    taps = [
+        replace(
+            tap,
+            limit=None,
+            roundings_limit=40.0,
+            local_roundings=3.0 if tap.status is not Status.DIFFER else 5e4,
+            local_roundings_reference=2.5,
+            truth_roundings=1.5 if tap.status is not Status.DIFFER else math.inf,
+            truth_roundings_reference=0.0,
+            local_max_abs=1e-6,
+            inherited_max_abs=0.0 if tap.order < 22 else 1e-3,
+            origin=comparison.taps[21].tap if tap.order > 21 else None,
+            cause="function" if tap.status is Status.DIFFER else "",
+            truth_max_abs=1e-9,
+            candidate_to_truth=2e-6,
+            reference_to_truth=1.5e-6,
+            amplification=1.25,
+            decisions={"signs": 3, "ties": 2} if tap.order == 25 else {},
+        )
+        for tap in comparison.taps
+    ]
+    return replace(comparison, taps=tuple(taps), basis="truth")
+
+
 BUILDERS: dict[str, Callable[[], Comparison]] = {
     "agree": _agree,
     "differ": _differ,
@@ -273,6 +301,7 @@ BUILDERS: dict[str, Callable[[], Comparison]] = {
     "hostile": _hostile,
     "trained": _trained,
     "refine": _refine,
+    "judged": _judged,
 }
 
 
@@ -280,6 +309,12 @@ BUILDERS: dict[str, Callable[[], Comparison]] = {
 def planted() -> Callable[[str], Comparison]:
     """The comparison of a planted state, by its name."""
     return lambda name: BUILDERS[name]()
+
+
+@pytest.fixture
+def judged() -> Comparison:
+    """The state "differ" as a judge with float64 runs tells it."""
+    return _judged()
 
 
 @pytest.fixture(params=NAMES)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from parity.result import Comparison, TapResult, Verdict
+from reports.entries import MOST_STEPS
 from reports.html import Picture
 from reports.page import PartPictures, report_page, summary_page
 from reports.summary import Part
@@ -248,7 +249,9 @@ def test_training_steps_have_a_row_each(planted: Planted) -> None:
         step_summaries=(summary,),
     )
     found = page(comparison)
-    assert len([name for name in found.values("data-entry") if name]) == 2 * 86  # graph, table
+    shown = len([name for name in found.values("data-entry") if name])
+    assert shown == 2 * 86 + MOST_STEPS  # taps in graph and table, the steps that say most
+    assert "The 300 of 1,000 entries that say most; report.json has them all." in found.words
     assert "3 agree, 1 differ" in found.words
     assert "<b>Adam</b>" in found.words
     assert "steps/1/weights/KEY  differ" in found.words

@@ -1,39 +1,12 @@
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from parity.result import Comparison, Status
+from parity.result import Comparison
 from reports.figures import image
 from reports.roundings_figure import has_roundings, roundings_figure
 from reports.write import write_report
 
 Planted = Callable[[str], Comparison]
-
-
-@pytest.fixture
-def judged(planted: Planted) -> Comparison:
-    """The state "differ" as a judge with float64 runs tells it."""
-    comparison = planted("differ")
-    taps = [
-        replace(
-            tap,
-            limit=None,
-            roundings_limit=40.0,
-            local_roundings=3.0 if tap.status is not Status.DIFFER else 5e4,
-            local_roundings_reference=2.5,
-            truth_roundings=1.5 if tap.status is not Status.DIFFER else math.inf,
-            truth_roundings_reference=0.0,
-            local_max_abs=1e-6,
-            inherited_max_abs=0.0 if tap.order < 22 else 1e-3,
-            origin=comparison.taps[21].tap if tap.order > 21 else None,
-            cause="function" if tap.status is Status.DIFFER else "",
-        )
-        for tap in comparison.taps
-    ]
-    return replace(comparison, taps=tuple(taps), basis="truth")
 
 
 def test_only_a_judge_with_roundings_has_the_figure(planted: Planted, judged: Comparison) -> None:

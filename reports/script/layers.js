@@ -63,8 +63,8 @@ const layers = (() => {
       const found = element("div", { class: "links" }, element("span", { text: `${title}: ` }));
       for (const place of places) {
         found.append(typeof place === "number"
-          ? element("button", { type: "button", text: part.entries[place].label,
-            title: part.entries[place].status, on: () => show(number, place) })
+          ? element("button", { type: "button", text: part.entries[place].layer ? part.entries[place].short : part.entries[place].label,
+            title: `${part.entries[place].label}: ${part.entries[place].status}`, on: () => show(number, place) })
           : element("span", { text: place }));
       }
       return found;
@@ -74,7 +74,7 @@ const layers = (() => {
       (other, place) => (other.layer && other.layer === entry.tap && other.status !== "agree" && other.status !== "rounding" ? [place] : []));
     const origin = entry.origin ? [named.get(entry.origin) ?? entry.origin] : [];
     return [line("computed from", parents), line("read by", children), line("inherits from", origin),
-      line("layer", layer), line("of its losses, gradients and steps not in agreement", variables.slice(0, 30))];
+      line("layer", layer), line("losses and gradients here that do not agree", variables.slice(0, 30))];
   }
 
   function worst(part, sample) {

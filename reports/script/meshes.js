@@ -94,7 +94,8 @@ const meshes = (() => {
     const part = data.part(number);
     const steps = path(part, open, vertex);
     const [reference, candidate] = open.sides.map((points) => [...points.subarray(3 * vertex, 3 * vertex + 3)]);
-    const words = (point) => `(${point.map((value) => value.toPrecision(6)).join(", ")})`;
+    const words = (point) => (point.every(Number.isFinite) ? `(${point.map((value) => value.toPrecision(6)).join(", ")})`
+      : "not finite, or beyond a million");
     const spike = open.spikes.map((found) => (found ? Boolean(found[vertex]) : null));
     place.replaceChildren(
       element("h4", { text: `Vertex ${vertex}` }),
@@ -244,6 +245,11 @@ const meshes = (() => {
       const intensity = on ? Array.from(open.distance) : ids.map(() => 0);
       Plotly.restyle(place, { intensity: [intensity, intensity] }, [0, 1]);
     });
+    // What cannot be drawn is said, or an empty view would look like a fault of the page.
+    const lost = open.sides.map((points, side) => {
+      const count = ids.filter((v) => ![0, 1, 2].every((axis) => Number.isFinite(points[3 * v + axis]))).length;
+      return count ? ` ${count} of ${ids.length} vertices of the ${["reference", "candidate"][side]} are not finite or beyond a million, and not drawn.` : "";
+    });
     const seeThrough = element("button", { type: "button", class: "through", text: "See through", "aria-pressed": "false" });
     seeThrough.addEventListener("click", () => {
       const on = seeThrough.getAttribute("aria-pressed") !== "true";
@@ -253,7 +259,7 @@ const meshes = (() => {
     holder.append(
       element("p", { text: `Reference (${part.sides[0]}) ${narrow ? "above" : "left"}, candidate (${part.sides[1]}) `
         + `${narrow ? "below" : "right"}; both turn together. Click a vertex, or name one, for its way through the layers.`
-        + (open.spikes.some(Boolean) ? " Blue diamonds are spikes." : "") }),
+        + (open.spikes.some(Boolean) ? " Blue diamonds are spikes." : "") + lost.join("") }),
       element("div", { class: "controls" },
         element("button", { type: "button", text: "Front (view 0)", on: view({ x: 0, y: 0, z: 1.7 }) }),
         element("button", { type: "button", text: "Side", on: view({ x: 1.7, y: 0, z: 0 }) }),
