@@ -93,7 +93,6 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def write_study(result: dict[str, Any], folder: Path) -> None:
     """``study.json``, ``study.md``, ``study.png`` and a figure a factorial in the folder."""
-    text = json.dumps(jsonable(result), indent=1, ensure_ascii=False, allow_nan=False)
     parts = ["# Study of spikes"]
     for title, heading, rows in _tables(result):
         parts += [f"## {markdown(title)}", markdown_table(heading, rows)]
@@ -108,12 +107,31 @@ def write_study(result: dict[str, Any], folder: Path) -> None:
         files[f"effects-{about}.png"] = effects_figure(factorial)
     parts += [f"![{name}]({name})" for name in files]
     files |= {
-        "study.json": (text + "\n").encode(),
+        "study.json": study_text(result).encode(),
         "study.md": ("\n\n".join(parts) + "\n").encode(),
     }
     for name, content in files.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)
+
+
+def study_text(result: dict[str, Any]) -> str:
+    """The result as JSON, a line for each run, factorial and difference."""
+    lines = ["{"]
+    last = list(result)[-1]
+    for name, value in result.items():
+        end = "" if name == last else ","
+        if isinstance(value, list):
+            lines.append(f"{json.dumps(name)}: [")
+            lines.append(",\n".join(_one_line(each) for each in value))
+            lines.append(f"]{end}")
+        else:
+            lines.append(f"{json.dumps(name)}: {_one_line(value)}{end}")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _one_line(value: Any) -> str:
+    return json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False)
 
 
 def history_figure(runs: Sequence[dict[str, Any]]) -> bytes:

@@ -229,7 +229,7 @@ def differences(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for group in groups:
         runs = {key[4:]: arm for key, arm in sorted(known.items()) if key[:4] == group}
         for comparison in COMPARISONS:
-            for response in ("irregular_spike_rate", "strength"):
+            for response in ("irregular_spike_rate", "irregular_spike_rate_along", "strength"):
                 one = _difference(comparison, response, group, runs)
                 if one is not None:
                     found.append(asdict(one))
@@ -243,6 +243,8 @@ def _difference(
     runs: Mapping[tuple[Any, ...], Mapping[str, Mapping[str, Any]]],
 ) -> Difference | None:
     name, more, more_state, less, less_state = comparison
+    if response.endswith("_along") and {more_state, less_state} != {"as_trained"}:
+        return None
     pairs: list[tuple[str, int, float, float]] = []
     for (item, seed), arms in runs.items():
         # Runs of an earlier study were not put into every state.
@@ -265,6 +267,8 @@ def _has(arms: Mapping[str, Mapping[str, Any]], arm: str, state: str) -> bool:
 
 def _state_value(row: Mapping[str, Any], state: str, response: str) -> float:
     """A response of a finished network with some changes switched on."""
+    if response.endswith("_along"):
+        return _value(row, response)
     return _value({**row["afterwards"][state], "irregular": row["irregular"]}, response)
 
 

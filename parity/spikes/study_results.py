@@ -118,11 +118,14 @@ def plan_key(plan: Plan, inputs: RunInputs) -> tuple[Any, ...]:
 
 
 def run_row(result: dict[str, Any]) -> dict[str, Any]:
-    """One run in a row: its settings, its last mesh, and spikes along the way."""
+    """One run in a row: its settings, its last mesh, and spikes along the way.
+
+    Measured numbers have six digits, more than they are worth and enough to sum up again.
+    """
     run, last = result["run"], result["history"][-1]
     final = result["afterwards"]["as_trained"]
     block = run["blocks"]
-    return {
+    settings = {
         "name": run["name"],
         "design": run["design"],
         "item": run["item"],
@@ -132,6 +135,8 @@ def run_row(result: dict[str, Any]) -> dict[str, Any]:
         "learning_rate": run["learning_rate"],
         "template": run["template"],
         "switched_on": run["switched_on"],
+    }
+    measured = {
         "irregular": final["irregular"],
         "spikes": final["spikes"],
         "irregular_spikes": final["irregular_spikes"],
@@ -160,3 +165,12 @@ def run_row(result: dict[str, Any]) -> dict[str, Any]:
         ],
         "by_layer": result["by_layer"],
     }
+    return {**settings, **_six_digits(measured)}
+
+
+def _six_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _six_digits(each) for key, each in value.items()}
+    return [_six_digits(each) for each in value] if isinstance(value, list) else value

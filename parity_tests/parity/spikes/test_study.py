@@ -278,6 +278,7 @@ def arm(name: str, item: str, seed: int, spikes: int, levelled: int = 0) -> dict
         "learning_rate": 3e-4,
         "template": "t",
         "irregular": 80,
+        "history": [{"step": 20, "irregular_spikes": 2 * spikes}],
         "afterwards": {
             state: {"irregular_spikes": count, "strength": count / 80}
             for state, count in states.items()
@@ -298,6 +299,10 @@ def test_differences_are_paired_by_item_and_seed() -> None:
     assert removing["estimate"] == pytest.approx(0.15)
     assert removing["low"] < 0.15 < removing["high"]
     assert removing["sign_p"] == 0.5
+    along = [each for each in differences(rows) if each["response"].endswith("rate_along")]
+    assert [each["estimate"] for each in along if each["name"] == "removing"] == [
+        pytest.approx(0.3)
+    ]
     assert found["removing, not trained again"]["estimate"] == pytest.approx(0.25)
     assert found["bringing"]["estimate"] == 0.0
     assert "removing, port" not in found
