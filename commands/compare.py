@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from commands.console import print_json, steps
-from commands.options import PATH
+from commands.options import PATH, unmatched_option
 from commands.reporting import show, write
 from commands.staging import staging
 from parity.compare import compare
@@ -17,6 +17,7 @@ from parity.probe import probe
 @click.argument("candidate", type=PATH)
 @click.option("--taps", default="*", help="Compare only taps that match this glob.")
 @click.option("--pinned", type=PATH, help="Candidate's trace again, recorded with --pin REFERENCE.")
+@unmatched_option
 @click.option("--out", type=PATH, help="Folder for the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -24,13 +25,14 @@ def command(
     candidate: Path,
     taps: str,
     pinned: Path | None,
+    unmatched: dict[str, str],
     out: Path | None,
     as_json: bool,
 ) -> int:
     """Compare the traces REFERENCE and CANDIDATE."""
     with steps() as progress, progress.task("comparing"):
         probe(reference, candidate, *([pinned] if pinned else []))
-        comparison = compare(reference, candidate, taps=taps, pinned=pinned)
+        comparison = compare(reference, candidate, taps=taps, pinned=pinned, unmatched=unmatched)
         if out is not None:
             with staging(out) as folder:
                 write(comparison, folder, reference, candidate, again(reference, candidate))

@@ -1,5 +1,6 @@
 """Options that several commands share, parsed once."""
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from parity.backends import BackendChoice
 from parity.record import RunInputs
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
+from weight_conversion.taps import TAPS
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
@@ -95,6 +97,35 @@ def run_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def unmatched_option(command: Command) -> Command:
+    """``--unmatched``: what a side may lack, with the reason."""
+    return click.option(
+        "--unmatched", multiple=True, metavar="TAP=REASON", callback=_reasons,
+        help="Why a side lacks a tap (a name or glob): it then does not make the verdict invalid, "
+        "and what follows is judged across it.",
+    )(command)  # fmt: skip
+
+
+def _reasons(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Reasons by glob.
+
+    Raises:
+        InputError: one has no reason, or its glob fits nothing that a trace can hold.
+    """
+    found = {}
+    taps = [row.name for rows in TAPS.values() for row in rows]
+    for value in values:
+        glob, _, reason = value.partition("=")
+        if not reason.strip():
+            raise InputError("--unmatched", repr(value), "TAP=REASON")
+        if not (glob.startswith(("losses/", "gradients/")) or fnmatch.filter(taps, glob)):
+            raise InputError("--unmatched", f"{glob!r} matches no tap", "a tap's name or glob")
+        found[glob] = reason.strip()
+    return found
 
 
 @dataclass(frozen=True)

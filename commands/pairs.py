@@ -33,6 +33,7 @@ class Settings:
     dtype: str = "float32"
     devices: tuple[str, str] = ("cpu", "cpu")
     taps: str = "*"
+    unmatched: dict[str, str] = field(default_factory=dict)
     gradients: bool = False
     truth: bool = False
     training: Training | None = None
@@ -85,6 +86,7 @@ def run_stage(
         dtype=settings.dtype,
         devices=settings.devices,
         taps=settings.taps,
+        unmatched=settings.unmatched,
         gradients=settings.gradients,
         truth=settings.truth,
     )

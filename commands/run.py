@@ -18,6 +18,7 @@ from commands.options import (
     load_stages,
     loss_options,
     run_options,
+    unmatched_option,
     weights_option,
 )
 from commands.pairs import Settings, run_stage, run_stages
@@ -39,6 +40,7 @@ from weight_conversion.errors import InputError
 @click.option("--candidate", default="torch", show_default=True, help="Backend that is judged.")
 @click.option("--reference-device", help="Device of the reference; --device by default.")
 @click.option("--taps", default="*", help="Record and compare only taps that match this glob.")
+@unmatched_option
 @click.option("--steps", "training_steps", type=click.IntRange(1), metavar="N",
               help="Train both sides N steps from the weights and compare after each.")  # fmt: skip
 @click.option("--learning-rate", type=float, default=1e-5, show_default=True,
@@ -56,6 +58,7 @@ def command(
     candidate: str,
     reference_device: str | None,
     taps: str,
+    unmatched: dict[str, str],
     gradients: bool,
     truth: bool,
     training_steps: int | None,
@@ -75,6 +78,7 @@ def command(
         dtype=dtype,
         devices=(reference_device or device, device),
         taps=taps,
+        unmatched=unmatched,
         gradients=gradients,
         truth=truth,
         metagraph=graphs,

@@ -1,13 +1,14 @@
 """Two traces in, one ``Comparison`` out; needs neither framework."""
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from parity.comparable import check_comparable, check_pinned
 from parity.decisions import EVERYTHING, find_flips
+from parity.layers.gap import before
 from parity.measure import Difference, count_beyond, difference, relative, significant_bits
 from parity.result import Comparison, Status, TapResult, Verdict
 from parity.trace import GROUPS, TraceReader, open_trace
@@ -28,6 +29,7 @@ def compare(
     taps: str = "*",
     pinned: Path | None = None,
     judge: Judge | None = None,
+    unmatched: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Hold two traces against each other.
 
@@ -38,6 +40,8 @@ def compare(
         pinned: a trace of the candidate again, run on the reference's pixel decisions. Without it
             a difference that follows from a flipped decision is a difference.
         judge: what decides on a tap; the fixed limits by default.
+        unmatched: globs of entries that a side may lack, with the reason why, beside those that
+            the backends declared themselves.
 
     Raises:
         InputError: a trace cannot be read, is empty, or the two are not of the same stage and
@@ -50,7 +54,7 @@ def compare(
         check_comparable(first, second)
         if third is not None:
             check_pinned(first, second, third)
-        return _Comparing(first, second, third, taps, judge or Limits()).result()
+        return _Comparing(first, second, third, taps, judge or Limits(), unmatched or {}).result()
 
 
 class _Comparing:
@@ -61,32 +65,42 @@ class _Comparing:
         pinned: TraceReader | None,
         glob: str,
         judge: Judge,
+        unmatched: Mapping[str, str],
     ) -> None:
         self.reference, self.candidate, self.pinned = reference, candidate, pinned
         self.sides = (("reference", reference), ("candidate", candidate))
         self.glob, self.judge = glob, judge
         self.stage = reference.header.stage
         self.limit = judge.limit(self.stage, lower(reference.header.dtype, candidate.header.dtype))
+        self.rows = TAPS[self.stage]
         self.shapes = {row.name: row.shape for row in TAPS[self.stage]}
+        self.reasons = unmatched
         self.unmatched = {**reference.header.unmatched, **candidate.header.unmatched}
+        for name in self.shapes:
+            if self._reason(name) and not self._compared(name):
+                self.unmatched[name] = self._reason(name)
         self.flips = find_flips(reference, candidate, pinned)
-        self.truth = TruthComparison.of(reference, candidate)
+        excused = [name for name in self.shapes if self._reason(name)]
+        self.truth = TruthComparison.of(reference, candidate, excused)
 
     def result(self) -> Comparison:
         names = {group: self._names(group) for group in GROUPS}
-        if not any(names.values()):
+        at_taps = self._gradients_at_taps()
+        if not any(names.values()) and not at_taps:
             raise InputError("--taps", f"{self.glob!r} matches nothing", "a tap's name or glob")
         results = {
             group: tuple(self._compare(group, name, order) for order, name in enumerate(found))
             for group, found in names.items()
         }
+        if self.truth is not None and (results["gradients"] or at_taps):
+            results["gradients"] = self.truth.gradients(results, self.glob)
         entries = [entry for group in GROUPS for entry in results[group]]
         divergences = [entry.tap for entry in entries if entry.status is Status.DIFFER]
         first = divergences[0] if divergences else None
         diagnoses = () if self.truth is None else self.truth.diagnoses
         return Comparison(
             stage=self.stage,
-            verdict=_verdict(entries),
+            verdict=self._verdict(entries),
             first_divergence=first,
             taps=results["taps"],
             losses=results["losses"],
@@ -122,6 +136,15 @@ class _Comparing:
             name for name in dict.fromkeys(names) if fnmatch.fnmatchcase(prefix + name, self.glob)
         ]
 
+    def _gradients_at_taps(self) -> bool:
+        """Whether gradients at taps are asked for that both traces have."""
+        names = self.reference.names("tap_gradients") if self.truth is not None else ()
+        return any(
+            fnmatch.fnmatchcase(f"gradients/{name}", self.glob)
+            and self.candidate.has("tap_gradients", name)
+            for name in names
+        )
+
     def _was_requested(self, tap: str) -> bool:
         """Whether at least one of the two recordings was to hold the tap."""
         return any(fnmatch.fnmatchcase(tap, trace.header.requested) for _, trace in self.sides)
@@ -136,8 +159,8 @@ class _Comparing:
         absent = [side for side, trace in self.sides if not trace.has(group, name)]
         if absent:
             note = f"not in the {' and '.join(absent)}"
-            if group == "taps" and name in self.unmatched:
-                note += f": {self.unmatched[name]}"
+            if self._reason(label):
+                note += f": {self._reason(label)}"
             return TapResult(label, order, Status.MISSING, (), "", note=note)
         first, second = self.reference.dataset(group, name), self.candidate.dataset(group, name)
         base = TapResult(label, order, Status.DIFFER, first.shape, str(second.dtype))
@@ -249,6 +272,47 @@ class _Comparing:
                 return f"the {side}'s values are all {lowest} ones, {asked} was asked for"
         return ""
 
+    def _uncovered(self) -> Iterable[str]:
+        """Layers that nothing compared says anything about, because their taps are unmatched."""
+        gap = [name for name in self.shapes if self._reason(name) and not self._compared(name)]
+        seen = {
+            name for row in self.rows if self._compared(row.name) for name in before(row, gap)[1]
+        }
+        silent = [name for name in gap if name not in seen]
+        if silent:
+            yield (
+                f"{len(silent)} unmatched taps are behind nothing that was compared, so that "
+                f"nothing is known of their layers: {', '.join(silent[:5])}"
+            )
+        if list(self.shapes)[-1] in gap:
+            yield "the stage's output is unmatched: no reason makes up for that"
+
+    def _compared(self, name: str) -> bool:
+        return all(trace.has("taps", name) for _, trace in self.sides)
+
+    def _reason(self, label: str) -> str:
+        """Why a side may lack an entry; empty where nobody said."""
+        declared = (self.reference.header.unmatched, self.candidate.header.unmatched)
+        found = [reasons[label].strip() for reasons in declared if label in reasons]
+        found += [why for glob, why in self.reasons.items() if fnmatch.fnmatchcase(label, glob)]
+        return "; ".join(dict.fromkeys(why for why in found if why))
+
+    def _verdict(self, entries: list[TapResult]) -> Verdict:
+        statuses = {entry.status for entry in entries if not self._excused(entry)}
+        if Status.DIFFER in statuses:
+            return Verdict.DIFFER
+        compared = any(entry.max_abs is not None for entry in entries)
+        if statuses & {Status.MISSING, Status.INVALID} or not compared:
+            return Verdict.INVALID
+        return Verdict.AGREE
+
+    def _excused(self, entry: TapResult) -> bool:
+        """Whether an entry is missing for a reason, and not what the stage is run for."""
+        output = list(self.shapes)[-1]
+        return (
+            entry.status is Status.MISSING and entry.tap != output and bool(self._reason(entry.tap))
+        )
+
     def _notes(self) -> Iterable[str]:
         reference, candidate = self.reference.header, self.candidate.header
         if reference.weights_sha256 != candidate.weights_sha256:
@@ -258,6 +322,9 @@ class _Comparing:
             yield "the ground truth has no normals: the losses are without the normal term"
         if reference.dtype != candidate.dtype:
             yield f"the reference ran in {reference.dtype}, the candidate in {candidate.dtype}"
+        yield from self._uncovered()
+        if self.truth is not None:
+            yield from self.truth.notes
         if self.flips.count:
             listed = self.flips.listed
             ties = sum(flip.tie for flip in listed)
@@ -291,13 +358,3 @@ def _special_notes(measured: Difference) -> list[str]:
     if measured.not_a_number:
         notes.append(f"{measured.not_a_number} elements NaN on both sides")
     return notes
-
-
-def _verdict(entries: list[TapResult]) -> Verdict:
-    statuses = {entry.status for entry in entries}
-    if Status.DIFFER in statuses:
-        return Verdict.DIFFER
-    compared = any(entry.max_abs is not None for entry in entries)
-    if statuses & {Status.MISSING, Status.INVALID} or not compared:
-        return Verdict.INVALID
-    return Verdict.AGREE

@@ -12,19 +12,20 @@ fault here: it is counted where it arose.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from parity.layers.context import Context
-from parity.layers.evaluate import Local, layer_of, local_error
+from parity.layers.evaluate import Local, difference_of, layer_of, local_error, share_of
+from parity.layers.gap import Inputs, before
 from parity.layers.rounding import spread
-from parity.measure import bits_of
+from parity.measure import bits_of, relative
 from parity.parts import Part, parts_of
-from parity.result import Status
-from parity.verdict import narrower
+from parity.result import Split, Status
+from parity.verdict import PRECISION, narrower
 from weight_conversion.taps import TAPS, TapRow
 
 
@@ -49,49 +50,19 @@ class Run(Protocol):
         """The layer alone on the run's own recorded inputs, held against the recorded tap."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One tap, judged. Numbers are absolute but where they are called roundings.
+@dataclass(frozen=True, kw_only=True)
+class Judged(Split):
+    """One tap, judged.
 
     Attributes:
-        status: agree, rounding, flip, inherited or differ.
-        cause: "function" or "precision" where it differs, else "".
-        origin: the tap that an inherited difference comes from.
-        truth_roundings, truth_roundings_reference: the greatest local error of the candidate's and
-            the reference's float64 run, in roundings of float64, of which ``roundings_limit`` (λ)
-            are admitted.
-        local_roundings, local_roundings_reference: likewise in the run's own precision.
-        truth_max_abs: greatest difference of the two float64 runs.
-        local_max_abs, inherited_max_abs: the two parts of the difference.
-        candidate_to_truth, reference_to_truth: greatest distance of either run from the
-            reference's float64 run.
-        amplification: RMS of the inherited part relative to the output, over that of the inputs.
-        decisions: how many ReLUs or pixels were decided otherwise, and how many of them are ties.
+        status: agree, rounding, flip, inherited, differ or invalid.
         mismatched: elements whose local errors differ by more than rounding.
+        note: what else a reader should know.
     """
 
     status: Status
-    cause: str = ""
-    origin: str | None = None
-    truth_roundings: float | None = None
-    truth_roundings_reference: float | None = None
-    local_roundings: float | None = None
-    local_roundings_reference: float | None = None
-    roundings_limit: float | None = None
-    truth_max_abs: float | None = None
-    local_max_abs: float | None = None
-    inherited_max_abs: float | None = None
-    candidate_to_truth: float | None = None
-    reference_to_truth: float | None = None
-    amplification: float | None = None
-    decisions: Mapping[str, int] = field(default_factory=dict)
     mismatched: int = 0
     note: str = ""
-
-    def numbers(self) -> dict[str, Any]:
-        """What belongs into a result beside status and note."""
-        left_out = ("status", "note", "cause")
-        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 class TapJudge:
@@ -104,13 +75,17 @@ class TapJudge:
         candidate: Run,
         own_precision: bool = True,
         known: dict[str, Local] | None = None,
+        gap: Collection[str] = (),
     ) -> None:
         """Judge ``candidate`` by ``reference``; ``context`` holds the reference's weights.
 
         Without ``own_precision`` the float64 runs alone are judged. ``known`` keeps what was found
-        of the reference's float64 taps, for the next candidate of the same small run.
+        of the reference's float64 taps, for the next candidate of the same small run. Taps in
+        ``gap`` are those that one of the two does not have: what follows is judged across them.
         """
         self._context, self._reference, self._candidate = context, reference, candidate
+        self._gap = frozenset(gap)
+        self._inputs: dict[tuple[str, bool], Inputs] = {}
         self._own, self._known = own_precision, known
         self._spread = spread(context.stage)
         self._origins: dict[str, str] = {}
@@ -119,25 +94,36 @@ class TapJudge:
     def judge(self, row: TapRow) -> Judged:
         """Judge one tap; its parents, where they are taps, have been judged before."""
         found = _Found()
+        nearest, across = before(row, self._gap)
+        self._inputs = {
+            (side, true): Inputs(row.stage, run.truth if true else run.tap, self._context,
+                                 "float64" if true else run.dtype, across)
+            for side, run in (("reference", self._reference), ("candidate", self._candidate))
+            for true in (True, False)
+        }  # fmt: skip
         for part in parts_of(row, self._reference.vertices):
             self._in_float64(row, part, found)
             if self._own:
-                self._in_own_precision(row, part, found)
+                self._in_own_precision(row, part, found, bool(across))
+        self._inputs = {}
         magnitude = math.sqrt(found.squares)
         self._relative[row.name] = math.sqrt(found.away) / magnitude if magnitude else 0.0
-        inputs = max((self._relative.get(name, 0.0) for name in row.parents), default=0.0)
+        inputs = max((self._relative.get(name, 0.0) for name in nearest), default=0.0)
         amplification = None
         if inputs and magnitude:
             amplification = math.sqrt(found.inherited) / magnitude / inputs
         # The earliest: taps are judged in the order of computation.
-        origins = {self._origins[name] for name in row.parents if name in self._origins}
+        origins = {self._origins[name] for name in nearest if name in self._origins}
         origin = next((name for name in self._relative if name in origins), None)
         lowest = ""
         if self._own:
             lowest = narrower(found.bits[1], found.bits[0], self._candidate.dtype)
         status, cause = _status(found, origin, bool(lowest))
-        if found.open_rows and status is not Status.DIFFER:
-            # Rows without a bound pass whatever they hold: nobody has compared them.
+        finest = relative(found.finest, found.scale)
+        # What has no bound, or one greater than the tap itself, passes whatever it holds: nobody
+        # has compared it. Written so that NaN is invalid.
+        unbounded = bool(across) and not finest < 1
+        if (found.open_rows or unbounded) and status is not Status.DIFFER:
             status = Status.INVALID
         if status in (Status.DIFFER, Status.FLIP):
             self._origins[row.name] = row.name
@@ -150,8 +136,11 @@ class TapJudge:
             notes.append("the same function in float64, with more than its share of rounding here")
         if found.top["truth_roundings_reference"] > self._spread:
             notes.append("the reference itself departs from the official function here")
+        if across:
+            notes.append(_across_note(across, finest, unbounded))
         if found.open_rows:
-            notes.append(f"{found.open_rows} rows lie in a camera's plane and were not judged")
+            where = "have no bound across it" if across else "lie in a camera's plane"
+            notes.append(f"{found.open_rows} rows {where} and were not judged")
         return Judged(
             status=status,
             cause=cause,
@@ -160,6 +149,8 @@ class TapJudge:
             amplification=amplification,
             decisions=dict(found.decisions),
             mismatched=found.beyond_true if cause == "function" else found.beyond_own,
+            across=across,
+            across_limit=finest if across else None,
             note="; ".join(notes),
             **found.top,
         )
@@ -178,44 +169,62 @@ class TapJudge:
         worst, chosen, where = -1.0, None, None
         for part in parts_of(row, self._candidate.vertices):
             read = self._candidate.truth if true else self._candidate.tap
-            parents = {name: read(name, part) for name in row.parents}
+            across = before(row, self._gap)[1]
+            parents, off = Inputs(row.stage, read, self._context, dtype, across).of(row, part)
             observed = read(row.name, part)
-            share = local_error(row, parents, self._context, observed, dtype).worst
+            share = local_error(row, parents, self._context, observed, dtype, off).worst
             if share > worst:
                 worst, chosen, where = share, (parents, observed), part
         assert chosen is not None
-        before = [other.name for other in TAPS[row.stage] if other.order < row.order]
-        others = _Others(read, before, where)
+        earlier = [
+            other.name
+            for other in TAPS[row.stage]
+            if other.order < row.order and other.name not in self._gap
+        ]
+        others = _Others(read, earlier, where)
         return diagnose(row, chosen[0], self._context, chosen[1], dtype, others=others)
 
     def _in_float64(self, row: TapRow, part: Part, found: "_Found") -> None:
         reference = self._reference.truth(row.name, part)
         candidate = self._candidate.truth(row.name, part)
-        sides = (self._reference, self._candidate)
-        parents = [{name: run.truth(name, part) for name in row.parents} for run in sides]
+        inputs = [self._inputs[side, True].of(row, part) for side in ("reference", "candidate")]
+        (ours, off), (theirs, off_too) = inputs
         first = self._known.get(row.name) if self._known is not None else None
         if first is None:
-            first = local_error(row, parents[0], self._context, reference, "float64")
+            first = local_error(row, ours, self._context, reference, "float64", off)
         if self._known is not None:
             self._known[row.name] = first
         same = _identical(reference, candidate) and all(
-            _identical(parents[0][name], parents[1][name]) for name in row.parents
+            _identical(ours[name], theirs[name]) for name in row.parents
         )
         second = first
         if not same:
-            second = local_error(row, parents[1], self._context, candidate, "float64")
-        share = share_of(second.error - first.error, second.limit + first.limit)
+            second = local_error(row, theirs, self._context, candidate, "float64", off_too)
+        limit = second.limit + first.limit
+        share = share_of(second.error - first.error, limit)
+        if off or off_too:
+            found.finest = max(found.finest, _greatest(limit))
+            found.scale = max(found.scale, _finite(reference))
         found.function = max(found.function, share)
         if share > 1:
-            within = np.abs(second.error - first.error) <= second.limit + first.limit
+            within = np.abs(second.error - first.error) <= limit
             found.beyond_true += int(within.size - within.sum())
         found.open_rows += second.open_rows
         found.raise_to("truth_roundings", second.worst * self._spread)
         found.raise_to("truth_roundings_reference", first.worst * self._spread)
-        found.raise_to("truth_max_abs", _greatest(_difference(candidate, reference)))
+        found.raise_to("truth_max_abs", _greatest(difference_of(candidate, reference)))
 
-    def _in_own_precision(self, row: TapRow, part: Part, found: "_Found") -> None:
-        first, second = self._reference.alone(row, part), self._candidate.alone(row, part)
+    def _alone(self, side: str, row: TapRow, part: Part) -> Local:
+        """A layer in the run's own precision, evaluated here: traces have it without a gap only."""
+        run = self._reference if side == "reference" else self._candidate
+        values, off = self._inputs[side, False].of(row, part)
+        return local_error(row, values, self._context, run.tap(row.name, part), run.dtype, off)
+
+    def _in_own_precision(self, row: TapRow, part: Part, found: "_Found", gap: bool) -> None:
+        if gap:
+            first, second = (self._alone(side, row, part) for side in ("reference", "candidate"))
+        else:
+            first, second = self._reference.alone(row, part), self._candidate.alone(row, part)
         shape = first.value.shape
         r, c, truth = (
             np.asarray(values, np.float64).reshape(shape)
@@ -226,12 +235,19 @@ class TapJudge:
             )
         )
         local, limit = second.error - first.error, first.limit + second.limit
-        inherited, difference = _difference(second.value, first.value), _difference(c, r)
-        found.bits = max(found.bits[0], bits_of(r)), max(found.bits[1], bits_of(c))
-        found.precision = max(found.precision, share_of(local, limit))
-        unbounded = np.isinf(limit).any(axis=-1) & ~np.isnan(r).any(axis=-1)
-        found.open_rows = max(found.open_rows, int(unbounded.sum()))
-        found.beyond_own += int(np.count_nonzero(~(np.abs(local) <= limit)))
+        inherited, difference = difference_of(second.value, first.value), difference_of(c, r)
+        enough = PRECISION[self._reference.dtype], PRECISION[self._candidate.dtype]
+        found.bits = tuple(
+            most if most >= full else max(most, bits_of(values))
+            for most, full, values in zip(found.bits, enough, (r, c), strict=True)
+        )
+        share = share_of(local, limit)
+        found.precision = max(found.precision, share)
+        if not np.isfinite(limit).all():
+            unbounded = np.isinf(limit).any(axis=-1) & ~np.isnan(r).any(axis=-1)
+            found.open_rows = max(found.open_rows, int(unbounded.sum()))
+        if not share <= 1:
+            found.beyond_own += int(np.count_nonzero(~(np.abs(local) <= limit)))
         found.flipped += _otherwise(first, second)
         found.identical = found.identical and not np.any(difference)
         found.beyond = found.beyond or not bool((np.abs(difference) <= limit).all())
@@ -243,8 +259,8 @@ class TapJudge:
         found.raise_to("local_roundings_reference", first.worst * self._spread)
         found.raise_to("local_max_abs", _greatest(local))
         found.raise_to("inherited_max_abs", _greatest(inherited))
-        found.raise_to("candidate_to_truth", _greatest(_difference(c, truth)))
-        found.raise_to("reference_to_truth", _greatest(_difference(r, truth)))
+        found.raise_to("candidate_to_truth", _greatest(difference_of(c, truth)))
+        found.raise_to("reference_to_truth", _greatest(difference_of(r, truth)))
 
 
 class _Others(Mapping[str, np.ndarray]):
@@ -275,9 +291,11 @@ class _Found:
     precision: float = 0.0
     flipped: int = 0
     open_rows: int = 0
+    finest: float = 0.0
+    scale: float = 0.0
     beyond_true: int = 0
     beyond_own: int = 0
-    bits: tuple[int, int] = (0, 0)
+    bits: tuple[int, ...] = (0, 0)
     identical: bool = True
     beyond: bool = False
     squares: float = 0.0
@@ -326,27 +344,20 @@ def _count_decisions(
         found.decisions.update({"signs": int(signs.sum()), "ties": int(ties.sum())})
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Their difference; 0 where both are the same infinity or NaN, infinite where one is."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64).reshape(np.shape(a))
-    with np.errstate(invalid="ignore"):
-        away = a - b
-    if np.isfinite(away).all():
-        return away
-    alike = (a == b) | (np.isnan(a) & np.isnan(b))
-    return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
+def _across_note(across: tuple[str, ...], finest: float, unbounded: bool) -> str:
+    """What it means that taps before this one were not recorded."""
+    names = ", ".join(across) if len(across) < 4 else f"{across[0]} … {across[-1]}"
+    if unbounded:
+        return (
+            f"judged across {names}, not recorded: no bound on rounding holds over so many layers"
+        )
+    return f"judged together with {names}, not recorded, to {finest:.1e} of its greatest magnitude"
 
 
-def share_of(error: np.ndarray, limit: np.ndarray) -> float:
-    """The greatest |error| over its limit; 0 where it is 0, whatever the limit."""
-    error = np.abs(error)
-    if (error <= limit).all():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = error / limit
-        return float(np.nanmax(np.where(error == 0, 0.0, ratio), initial=0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(error == 0, 0.0, error / limit)
-    return float(np.where(np.isnan(ratio), np.inf, ratio).max())
+def _finite(values: np.ndarray) -> float:
+    """The greatest finite magnitude."""
+    magnitudes = np.abs(np.asarray(values, np.float64))
+    return float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
 
 
 def _greatest(difference: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """One stage on two backends: two traces, a third where decisions flipped, one comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ def compare_pair(
     dtype: str = "float32",
     devices: tuple[str, str] = ("cpu", "cpu"),
     taps: str = "*",
+    unmatched: Mapping[str, str] | None = None,
     gradients: bool = False,
     truth: bool = False,
 ) -> Comparison:
@@ -49,7 +50,7 @@ def compare_pair(
     Where the sides differ and pixel decisions flipped, the candidate is run again with the
     reference's decisions, so that a flip cannot be mistaken for a difference nor hide one. Losses
     of both sides are taken at the reference's samples. With ``truth`` the float64 runs are recorded
-    too and decide; a flip is then judged without another run.
+    too and decide; a flip is then judged without another run. ``unmatched`` as in ``compare``.
     """
     total = len(TAPS[inputs.stage])
     sides = ((reference, paths.reference, devices[0]), (candidate, paths.candidate, devices[1]))
@@ -63,7 +64,7 @@ def compare_pair(
                 on_tap=advance,
             )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
-        comparison = compare(paths.reference, paths.candidate, taps=taps)
+        comparison = compare(paths.reference, paths.candidate, taps=taps, unmatched=unmatched)
     if truth or comparison.verdict is not Verdict.DIFFER or not comparison.flip_count:
         return comparison
     pinned = replace(inputs, pinned=read_decisions(paths.reference))
@@ -73,4 +74,10 @@ def compare_pair(
             dtype=dtype, device=devices[1], taps=taps, gradients=gradients, on_tap=advance,
         )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
-        return compare(paths.reference, paths.candidate, taps=taps, pinned=paths.pinned)
+        return compare(
+            paths.reference,
+            paths.candidate,
+            taps=taps,
+            pinned=paths.pinned,
+            unmatched=unmatched,
+        )

@@ -11,8 +11,9 @@ import numpy as np
 from inputs.hypotheses import HYPOTHESES
 from weight_conversion.taps import MESH, TapRow
 
-VERTICES_AT_ONCE = 411
-"""A sixth of 2,466: a hidden layer of their hypotheses has 27 MB in float64."""
+VERTICES_AT_ONCE = 137
+"""An eighteenth of 2,466: a hidden layer of their hypotheses has 9 MB in float64, so that a few of
+them stay in a processor's cache. Six parts took twice the time."""
 
 Part = slice | None
 """Some vertices of a refine tap; None for all of a tap."""

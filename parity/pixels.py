@@ -12,13 +12,16 @@ PI = float(np.float32(np.pi))
 FOCAL, CENTRE = 248.0, 112.0
 
 
-def bounded_pixels(points: np.ndarray, cameras: np.ndarray, dtype: str) -> Bounded:
+def bounded_pixels(
+    points: np.ndarray, cameras: np.ndarray, dtype: str, shift: np.ndarray | None = None
+) -> Bounded:
     """Pixel coordinates with the error that computing them in ``dtype`` may make.
 
     Args:
         points: (N, 3) as the run held them, camera frame of view 0.
         cameras: (views, 5), azimuth° and elevation° and distance among them.
         dtype: the run's precision.
+        shift: (N, 3), how far the run's own points may be from ``points``; not at all by default.
 
     Returns:
         (views, N, 2): h and w in pixels of the 224 image, not clamped. The error is infinite or NaN
@@ -30,7 +33,10 @@ def bounded_pixels(points: np.ndarray, cameras: np.ndarray, dtype: str) -> Bound
         frames = [_frame(camera, u) for camera in np.asarray(cameras, dtype=np.float64)]
         position_0, rows_0 = frames[0]
         inverse = _inverse_of_rows(rows_0)
-        v = [Bounded.exact(points[:, axis], u) for axis in range(3)]
+        off = np.zeros(np.shape(points)) if shift is None else shift
+        v = [
+            Bounded(np.asarray(points[:, axis], np.float64), off[:, axis], u) for axis in range(3)
+        ]
         world = [dot(v, [row[axis] for row in inverse]) + position_0[axis] for axis in range(3)]
         views = [_seen(world, position, rows) for position, rows in frames]
     return Bounded(

@@ -13,6 +13,7 @@ from inputs.item import Item
 from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
 from parity.backends import Backend, BackendChoice, Listen
+from parity.backward.traced import WritingWatch, write_measured
 from parity.trace import Recorder, TraceHeader, TraceWriter, inputs_sha256, open_trace
 from parity.truth import TruthListener, add_isolated, unpinned
 from weight_conversion.errors import InputError
@@ -137,7 +138,7 @@ def record(
         inputs_sha256=inputs_sha256(arrays),
         versions=choice.versions(),
         requested=taps,
-        unmatched=dict(getattr(backend, "unmatched", {})),
+        unmatched=_unmatched(choice.name, backend),
         pinned=inputs_sha256(inputs.pinned) if inputs.pinned is not None else "",
     )
     orders = {row.name: row.order for row in TAPS[inputs.stage]}
@@ -161,6 +162,16 @@ def record(
             add_isolated(writer, inputs, weights.arrays, dtype)
 
 
+def _unmatched(name: str, backend: Backend) -> dict[str, str]:
+    """The taps that a backend says it does not have, with its reasons."""
+    declared = getattr(backend, "unmatched", None) or {}
+    if not isinstance(declared, Mapping):
+        raise InputError(
+            f"backend {name}", f"unmatched is a {type(declared).__name__}", "a mapping tap: reason"
+        )
+    return {str(tap): str(reason) for tap, reason in declared.items()}
+
+
 def _record_truth(
     choice: BackendChoice,
     inputs: RunInputs,
@@ -170,15 +181,31 @@ def _record_truth(
     recorder: Recorder,
     gradients: bool,
 ) -> None:
-    """Run the stage again in float64, on its own pixel decisions, losses at the same samples."""
+    """Run the stage again in float64, on its own pixel decisions, losses at the same samples.
+
+    Gradients are recorded at every tap too, where the backend tells them.
+    """
     backend = choice.make(inputs.stage, "float64", device)
     own = unpinned(inputs)
-    listener = TruthListener(writer, recorder.requests, lambda _tap: None)
+    listener = TruthListener(writer, recorder.requests)
     run_backend(choice.name, backend, own, weights, listener)
-    if inputs.ground_truth is not None:
-        for group in ("losses", "gradients") if gradients else ("losses",):
-            for key, value in getattr(backend, group)(own.mapping(), weights.arrays).items():
-                writer.add(f"truth_{group}", key, np.asarray(value))
+    if inputs.ground_truth is None:
+        return
+    watched = getattr(backend, "watched_gradients", None)
+    if gradients and watched is not None:
+        watch = WritingWatch(writer, inputs.stage, recorder.requests)
+        losses, found = watched(own.mapping(), weights.arrays, watch)
+        watch.finish()
+        write_measured(writer, inputs.stage, inputs.template)
+        results = {"losses": losses, "gradients": found}
+    else:
+        results = {
+            group: getattr(backend, group)(own.mapping(), weights.arrays)
+            for group in (("losses", "gradients") if gradients else ("losses",))
+        }
+    for group, values in results.items():
+        for key, value in values.items():
+            writer.add(f"truth_{group}", key, np.asarray(value))
 
 
 def _record_losses(

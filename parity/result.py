@@ -5,7 +5,7 @@ CSV, JSON and HTML cannot disagree.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
@@ -38,8 +38,50 @@ class Verdict(str, Enum):
         return {"agree": 0, "differ": 1, "invalid": 2}[self.value]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """What a verdict on the basis of float64 runs adds to one entry: the parts of a difference.
+
+    Numbers are absolute but where they are called roundings.
+
+    Attributes:
+        cause: "function" or "precision" where it differs, else "".
+        origin: the tap that an inherited difference comes from.
+        truth_roundings, truth_roundings_reference: the greatest local error of the candidate's and
+            the reference's float64 run, in roundings of float64, of which ``roundings_limit`` (λ)
+            are admitted.
+        local_roundings, local_roundings_reference: likewise in the run's own precision.
+        truth_max_abs: greatest difference of the two float64 runs.
+        local_max_abs, inherited_max_abs: the two parts of the difference.
+        candidate_to_truth, reference_to_truth: greatest distance of either run from the
+            reference's float64 run.
+        amplification: RMS of the inherited part relative to the output, over that of the inputs.
+        decisions: how many ReLUs or pixels were decided otherwise, and how many of them are ties.
+        across: taps that were not recorded, by which the entry was judged together with theirs.
+        across_limit: what was admitted of ``truth_max_abs``'s local part there, relative to the
+            tap's greatest magnitude: how fine a difference would have been seen.
+    """
+
+    cause: str = ""
+    origin: str | None = None
+    truth_roundings: float | None = None
+    truth_roundings_reference: float | None = None
+    local_roundings: float | None = None
+    local_roundings_reference: float | None = None
+    roundings_limit: float | None = None
+    truth_max_abs: float | None = None
+    local_max_abs: float | None = None
+    inherited_max_abs: float | None = None
+    candidate_to_truth: float | None = None
+    reference_to_truth: float | None = None
+    amplification: float | None = None
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    across: tuple[str, ...] = ()
+    across_limit: float | None = None
+
+
 @dataclass(frozen=True)
-class TapResult:
+class TapResult(Split):
     """One tap, loss term or gradient, compared.
 
     ``max_abs`` is the greatest |candidate - reference|, found at index ``at`` where the two sides
@@ -48,8 +90,7 @@ class TapResult:
     ``max_abs / scale`` was held against; ``mismatched`` of ``size`` elements lie beyond it;
     ``pinned_max_rel`` is ``max_rel`` again with the candidate run on the reference's pixel
     decisions, where that was done. Numbers are None where nothing could be computed (a missing
-    tap, shapes that differ). From ``cause`` on, what a verdict on the basis of float64 runs adds,
-    as ``parity.judgement.Judged`` describes it.
+    tap, shapes that differ).
     """
 
     tap: str
@@ -69,20 +110,13 @@ class TapResult:
     limit: float | None = None
     pinned_max_rel: float | None = None
     note: str = ""
-    cause: str = ""
-    origin: str | None = None
-    truth_roundings: float | None = None
-    truth_roundings_reference: float | None = None
-    local_roundings: float | None = None
-    local_roundings_reference: float | None = None
-    roundings_limit: float | None = None
-    truth_max_abs: float | None = None
-    local_max_abs: float | None = None
-    inherited_max_abs: float | None = None
-    candidate_to_truth: float | None = None
-    reference_to_truth: float | None = None
-    amplification: float | None = None
-    decisions: Mapping[str, int] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    """Of a gradient judged layer by layer, whose way back it is: see ``parity.backward``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in ``report.json``, its own fields before those of the split."""
+        split = {each.name for each in fields(Split)}
+        return dict(sorted(vars(self).items(), key=lambda entry: entry[0] in split))
 
 
 @dataclass(frozen=True)
@@ -131,7 +165,8 @@ class Comparison:
     """The whole result for one stage.
 
     ``missing`` taps stand in one trace only, ``not_requested`` ones were left out of both by
-    ``--taps``, ``unmatched`` ones are declared absent by a backend, with its reason. ``flips``
+    ``--taps``, ``unmatched`` ones are declared absent, with a reason: they do not make the verdict
+    invalid, and what follows is judged across them. ``flips``
     lists at most a thousand of the ``flip_count`` pixel decisions that differ.
     """
 
@@ -185,10 +220,10 @@ class Comparison:
             "missing": self.missing,
             "not_requested": self.not_requested,
             "unmatched": self.unmatched,
-            "taps": [vars(tap) for tap in self.taps],
-            "losses": [vars(tap) for tap in self.losses],
-            "gradients": [vars(tap) for tap in self.gradients],
-            "steps": [vars(tap) for tap in self.steps],
+            "taps": [tap.to_json() for tap in self.taps],
+            "losses": [tap.to_json() for tap in self.losses],
+            "gradients": [tap.to_json() for tap in self.gradients],
+            "steps": [tap.to_json() for tap in self.steps],
             "step_summaries": [vars(step) for step in self.step_summaries],
             "gradient_precision": self.gradient_precision and self.gradient_precision.to_json(),
             "coverage": self.coverage,

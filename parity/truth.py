@@ -8,15 +8,16 @@
 - ``/weights/<key>``: the checkpoint's variables.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parity.layers.context import Context
-from parity.layers.evaluate import Local, local_error
-from parity.layers.reading import Decided
+from parity.layers.evaluate import Local, difference_of, evaluate, layer_of
+from parity.layers.gap import before
+from parity.layers.reading import Decided, Read
 from parity.parts import Part, cut, parts_of, rows_in
 from parity.trace import TraceReader, TraceWriter
 from weight_conversion.errors import InputError
@@ -27,20 +28,18 @@ if TYPE_CHECKING:
     from parity.record import RunInputs
 
 INPUTS = "inputs/"
-OnTap = Callable[[str], None]
 
 
 class TruthListener:
     """Takes the taps of the float64 run."""
 
-    def __init__(self, writer: TraceWriter, wants: Callable[[str], bool], on_tap: OnTap) -> None:
-        self._writer, self._on_tap = writer, on_tap
+    def __init__(self, writer: TraceWriter, wants: Callable[[str], bool]) -> None:
+        self._writer = writer
         self.wants = wants
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
         if self.wants(tap):
             self._writer.add("truth", tap, np.asarray(value))
-        self._on_tap(tap)
 
 
 def add_isolated(
@@ -63,13 +62,26 @@ def add_isolated(
         isolated = writer.reserve("isolated", row.name, tap.shape, "f8")
         bound = writer.reserve("bound", row.name, tap.shape, "f4")
         decided: list[tuple[int, ...]] = []
+        # Feature maps are the same for every part.
+        maps = {
+            name: _recorded(writer, context, name, None)
+            for name in row.parents
+            if name.startswith("cnn.")
+        }
         for part in parts_of(row, vertices):
-            parents = {name: _recorded(writer, context, name, part) for name in row.parents}
-            local = local_error(row, parents, context, cut(tap, row.name, part), dtype)
+            parents = {
+                name: maps[name] if name in maps else _recorded(writer, context, name, part)
+                for name in row.parents
+            }
+            # Only a projection asks what the run made of its inputs.
+            seen = cut(tap, row.name, part) if layer_of(row) is None else None
+            exact, limit = evaluate(row, parents, context, seen, dtype)
             rows = slice(None) if part is None else rows_in(row.name, part)
-            isolated[rows] = local.value.reshape(isolated[rows].shape)
-            bound[rows] = _upward(local.limit).reshape(isolated[rows].shape)
-            decided += _numbers(local.decided, rows.start or 0)
+            shape = (-1, *tap.shape[1:])
+            isolated[rows] = exact.value.reshape(shape)
+            bound[rows] = _upward(limit).reshape(shape)
+            if isinstance(exact, Read):
+                decided += _numbers(exact.decided, rows.start or 0)
         if decided:
             writer.add("decided", row.name, np.array(decided, np.int32))
 
@@ -123,23 +135,28 @@ class TraceRun:
         """The recorded layer alone, held against the recorded tap."""
         value = self._values("isolated", row.name, part).astype(np.float64)
         limit = self._values("bound", row.name, part).astype(np.float64)
-        seen = self._values("taps", row.name, part).astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            error = seen - value
-        alike = (seen == value) | (np.isnan(seen) & np.isnan(value))
-        error = np.where(alike, 0.0, np.where(np.isfinite(error), error, np.inf))
+        error = difference_of(self._values("taps", row.name, part), value)
         return Local(value, error, limit, self._decided(row, part))
 
-    def lacks(self, row: TapRow) -> str:
-        """What a judgement of the tap would need and the trace does not have; empty if nothing."""
-        for name in (row.name, *_taps(row)):
-            if not self._trace.has("truth", name):
-                return f"/truth/{name}"
-        for group in ("isolated", "bound"):
-            if not self._trace.has(group, row.name):
-                return f"/{group}/{row.name}"
-        shapes = {self._trace.dataset(g, row.name).shape for g in ("truth", "isolated", "bound")}
-        return "" if shapes == {row.shape} else f"/truth/{row.name} of shape {row.shape}"
+    def lacks(self, row: TapRow, gap: Collection[str] = ()) -> str:
+        """What a judgement of the tap would need and the trace does not have; empty if nothing.
+
+        Across taps in ``gap`` the layer is evaluated when it is judged, and only the nearest taps
+        before them are needed, in both precisions.
+        """
+        nearest, across = before(row, gap)
+        names = (row.name, *(name for name in nearest if not name.startswith(INPUTS)))
+        groups = ("taps", "truth") if across else ("truth",)
+        wanted = [(group, name) for group in groups for name in names]
+        if not across:
+            wanted += [("isolated", row.name), ("bound", row.name)]
+        shapes = {other.name: other.shape for other in TAPS[row.stage]}
+        for group, name in wanted:
+            if not self._trace.has(group, name):
+                return f"/{group}/{name}"
+            if self._trace.dataset(group, name).shape != shapes[name]:
+                return f"/{group}/{name} of shape {shapes[name]}"
+        return ""
 
     def context(self) -> Context:
         """What the layers need beside the taps, with this run's weights."""

@@ -1,11 +1,12 @@
 """A comparison of two traces that both hold their float64 runs: the verdict without limits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from parity.backward.compared import GradientComparison
 from parity.coverage import coverage
 from parity.judgement import TapJudge
 from parity.layers.evaluate import layer_of
@@ -19,22 +20,35 @@ from weight_conversion.taps import TAPS
 class TruthComparison:
     """Judges taps, losses and gradients, each in the order of its group."""
 
-    def __init__(self, reference: TraceReader, candidate: TraceReader) -> None:
-        """Hold two traces of the same stage and inputs, both with truth."""
+    def __init__(
+        self, reference: TraceReader, candidate: TraceReader, excused: Collection[str] = ()
+    ) -> None:
+        """Hold two traces of the same stage and inputs, both with truth.
+
+        ``excused``: taps that a reason is given for not having; where a side really lacks one, what
+        follows is judged across it.
+        """
+        traces = (reference, candidate)
+        self._gap = frozenset(
+            name for name in excused if not all(trace.has("taps", name) for trace in traces)
+        )
         self._reference, self._candidate = reference, candidate
         self._runs = TraceRun(reference), TraceRun(candidate)
         # Both sides are held against the reference's weights: other weights are a difference.
         self._context = self._runs[0].context()
-        self._judge = TapJudge(self._context, *self._runs)
+        self._judge = TapJudge(self._context, *self._runs, gap=self._gap)
         self._rows = {row.name: row for row in TAPS[reference.header.stage]}
         self._yardsticks: dict[str, Yardstick] = {}
         self._diagnoses: dict[str, Any] = {}
+        self._gradients: GradientComparison | None = None
 
     @classmethod
-    def of(cls, reference: TraceReader, candidate: TraceReader) -> "TruthComparison | None":
+    def of(
+        cls, reference: TraceReader, candidate: TraceReader, excused: Collection[str] = ()
+    ) -> "TruthComparison | None":
         """The comparison, where both traces have what it needs."""
         if has_truth(reference) and has_truth(candidate):
-            return cls(reference, candidate)
+            return cls(reference, candidate, excused)
         return None
 
     def judge(self, group: str, name: str, measured: TapResult) -> TapResult:
@@ -46,18 +60,12 @@ class TruthComparison:
             note = "a tap that the official network does not have: nothing is known of its layer"
             return replace(measured, status=Status.INVALID, note=note)
         for side, run in zip(("reference", "candidate"), self._runs, strict=True):
-            lacking = run.lacks(row)
+            lacking = run.lacks(row, self._gap)
             if lacking:
                 note = f"the {side} was recorded without {lacking}"
                 return replace(measured, status=Status.INVALID, note=note)
         judged = self._judge.judge(row)
-        result = replace(
-            measured,
-            status=judged.status,
-            cause=judged.cause,
-            note=judged.note,
-            **judged.numbers(),
-        )
+        result = replace(measured, **vars(judged))
         if judged.status is Status.DIFFER:
             # What is wrong with the first convolution is likely wrong with the others too.
             kind = getattr(layer_of(row), "__name__", "projection")
@@ -65,10 +73,23 @@ class TruthComparison:
                 self._diagnoses[kind] = self._judge.diagnose(row, judged.cause)
         return result
 
+    def gradients(
+        self, results: Mapping[str, tuple[TapResult, ...]], glob: str
+    ) -> tuple[TapResult, ...]:
+        """The gradients again, layer by layer, where both traces have them at every tap."""
+        self._gradients = GradientComparison(self._reference, self._candidate, self._context)
+        return self._gradients.judge(results, glob)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be judged as it should be."""
+        return () if self._gradients is None else self._gradients.notes
+
     @property
     def diagnoses(self) -> tuple[Any, ...]:
         """Of the first tap that differs of each kind of layer, what it points to."""
-        return tuple(each for each in self._diagnoses.values() if each is not None)
+        back = () if self._gradients is None else self._gradients.diagnoses
+        return (*(each for each in self._diagnoses.values() if each is not None), *back)
 
     def coverage(self, results: Mapping[str, tuple[TapResult, ...]]) -> dict[str, Any] | None:
         """What was exercised; None where the reference's trace does not hold all of its run."""

@@ -85,10 +85,14 @@ def _remarks(comparison: Comparison) -> list[str]:
     if comparison.not_requested:
         number = wording.counted(len(comparison.not_requested), "tap")
         remarks.append(f"not requested: {number}")
-    if comparison.unmatched:
-        number = wording.counted(len(comparison.unmatched), "tap")
-        names = wording.listed(tuple(comparison.unmatched), 8)
-        remarks.append(f"declared absent by a backend: {number}: {names}")
+    reasons: dict[str, list[str]] = {}
+    for tap, reason in comparison.unmatched.items():
+        reasons.setdefault(reason, []).append(tap)
+    for reason, taps in reasons.items():
+        number = wording.counted(len(taps), "tap")
+        names = wording.listed(tuple(taps), 8)
+        why = wording.printable(reason) or "no reason given"
+        remarks.append(f"declared absent: {number}: {names}: {why}")
     return remarks + [f"note: {wording.printable(note)}" for note in comparison.notes]
 
 

@@ -173,12 +173,12 @@ class BackwardJudge:
                 continue
             if origin is not None:
                 origins[name] = origin
-            if each.flipped:
-                each.status, origins[name] = Status.FLIP, f"gradients/{name}"
-            elif each.difference == 0:
+            if each.difference == 0:
                 each.status = Status.AGREE
-            elif origin is not None and each.beyond:
+            elif origin is not None and (each.beyond or each.flipped):
                 each.status, each.origin = Status.INHERITED, origin
+            elif each.flipped:
+                each.status, origins[name] = Status.FLIP, f"gradients/{name}"
             else:
                 each.status = Status.ROUNDING
 

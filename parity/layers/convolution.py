@@ -9,6 +9,8 @@ from parity.layers.context import Context
 from parity.layers.rounding import Evaluated
 from weight_conversion.taps import TapRow
 
+Supports = tuple[sp.csr_array | np.ndarray, sp.csr_array | np.ndarray]
+
 
 def image_convolution(row: TapRow, parents: list[np.ndarray], context: Context) -> Evaluated:
     """A convolution with TensorFlow's SAME padding and its ReLU: (views, H, W, C)."""
@@ -16,15 +18,15 @@ def image_convolution(row: TapRow, parents: list[np.ndarray], context: Context) 
     variables = context.variables(row.module)
     kernel, bias = variables["weight"], variables["bias"]
     stride = x.shape[1] // row.shape[1]
-    value = _convolved(x, kernel, stride)
+    value = convolved(x, kernel, stride)
     # The bound needs few digits, so that it is computed in float32, at half the cost.
-    magnitude = _convolved(np.abs(x).astype(np.float32), np.abs(kernel).astype(np.float32), stride)
+    magnitude = convolved(np.abs(x).astype(np.float32), np.abs(kernel).astype(np.float32), stride)
     terms = kernel[..., 0].size
     return _rectified(value + bias, magnitude + np.abs(bias), terms + 2)
 
 
-def _convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """Σ over the kernel's places of shifted images times (C_in, C_out)."""
+def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    """Σ over the kernel's places of shifted images (views, H, W, C_in) times (C_in, C_out)."""
     size, _, channels_in, channels_out = kernel.shape
     # SAME at stride 2 on an even size needs size − 2 in all, the smaller half before.
     before = (size - stride) // 2
@@ -43,9 +45,7 @@ def _convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
 def graph_convolution(row: TapRow, parents: list[np.ndarray], context: Context) -> Evaluated:
     """Σ_k S_k (X W_k) + b on a level's mesh, rectified but for the three coordinate layers."""
     (x,) = parents
-    level = {156: 0, 618: 1, 2466: 2}[row.shape[0]]
-    supports = context.supports[level]
-    value, magnitude, terms = _mixed(x, supports, context.variables(row.module))
+    value, magnitude, terms = _mixed(x, _supports(row, context), context.variables(row.module))
     if row.shape[-1] == 3:
         return Evaluated(value, magnitude * math.sqrt(terms))
     return _rectified(value, magnitude, terms)
@@ -56,13 +56,27 @@ def local_convolution(row: TapRow, parents: list[np.ndarray], context: Context) 
     (x,) = parents
     if x.ndim == 2:
         x = x.reshape(-1, row.shape[1], x.shape[-1])
-    value, magnitude, terms = _mixed(x, context.supports[0], context.variables(row.module))
+    value, magnitude, terms = _mixed(x, _supports(row, context), context.variables(row.module))
     return _rectified(value, magnitude, terms)
+
+
+def spread_over(row: TapRow, error: np.ndarray, context: Context) -> np.ndarray:
+    """Σ_k |S_k| (error |W_k|): how far inputs off by ``error`` can put a graph convolution."""
+    variables = context.variables(row.module)
+    found = np.zeros(())
+    for number, support in enumerate(_supports(row, context)):
+        found = found + _times(abs(support), error @ np.abs(variables[f"weights_{number}"]))
+    return found
+
+
+def _supports(row: TapRow, context: Context) -> Supports:
+    level = {156: 0, 618: 1, 2466: 2}[row.shape[0]] if row.stage == "coarse" else 0
+    return context.supports[level]
 
 
 def _mixed(
     x: np.ndarray,
-    supports: tuple[sp.csr_array | np.ndarray, sp.csr_array | np.ndarray],
+    supports: Supports,
     variables: dict[str, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """The sum, that of its terms' magnitudes, and how many roundings a term passes through."""

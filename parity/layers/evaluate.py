@@ -1,18 +1,17 @@
 """Which layer computes which tap, and how far a run's tap is from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from parity.layers import pointwise
+from parity.layers.carried import Layer, carried
 from parity.layers.context import Context
 from parity.layers.convolution import graph_convolution, image_convolution, local_convolution
 from parity.layers.reading import Decided, Read, projection
 from parity.layers.rounding import Evaluated
 from weight_conversion.taps import TapRow
-
-Layer = Callable[[TapRow, list[np.ndarray], Context], Evaluated]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +41,31 @@ class Local:
 
     @property
     def worst(self) -> float:
-        """The greatest share."""
-        return float(self.share().max(initial=0.0))
+        """The greatest |error| over its limit: more than 1 is no rounding."""
+        return share_of(self.error, self.limit)
+
+
+def share_of(error: np.ndarray, limit: np.ndarray) -> float:
+    """The greatest |error| over its limit: 0 where it is 0, whatever the limit, infinite for NaN."""
+    error = np.abs(error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = error / limit
+        if (error <= limit).all():
+            # What is not a number here is 0 over 0, or infinite over infinite.
+            return float(np.fmax.reduce(ratio, axis=None, initial=0.0))
+    ratio = np.where(error == 0, 0.0, ratio)
+    return float(np.where(np.isnan(ratio), np.inf, ratio).max())
+
+
+def difference_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The difference a − b in float64: 0 where both are the same infinity or NaN, infinite where one is."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        away = a - b
+    if np.isfinite(away).all():
+        return away
+    alike = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
 
 
 def layer_of(row: TapRow) -> Layer | None:
@@ -74,16 +96,40 @@ def evaluate(
     row: TapRow,
     parents: Mapping[str, np.ndarray],
     context: Context,
-    observed: np.ndarray,
+    observed: np.ndarray | None,
     dtype: str,
-) -> Evaluated:
-    """The layer's exact output on ``parents``, float64; ``observed`` settles close decisions."""
+    errors: Mapping[str, np.ndarray] | None = None,
+) -> tuple[Evaluated, np.ndarray]:
+    """The layer's exact output on ``parents``, float64, and how far a run's may be from it.
+
+    Args:
+        row: the tap.
+        parents: the run's own values of ``row.parents``.
+        context: weights, cameras and graphs, float32 values.
+        observed: the run's tap, which settles close decisions; None where it is not known, and the
+            bound of such a row then takes in all that is admissible.
+        dtype: the precision that the run was asked for.
+        errors: bounds, by input, on how far the run's own inputs may be from those given.
+    """
     inputs = [np.asarray(parents[name], dtype=np.float64) for name in row.parents]
+    errors = errors or {}
     layer = layer_of(row)
     with np.errstate(invalid="ignore", over="ignore"):
         if layer is None:
-            return projection(row, inputs, context, observed, dtype)
-        return layer(row, inputs, context)
+            off = [errors.get(name) for name in row.parents]
+            exact: Evaluated = projection(row, inputs, context, observed, dtype, errors=off)
+        else:
+            exact = layer(row, inputs, context)
+        limit = exact.limit(row.stage, dtype)
+        if errors and layer is not None:
+            whole = [
+                errors.get(name, np.zeros_like(each))
+                for name, each in zip(row.parents, inputs, strict=True)
+            ]
+            limit = limit + carried(layer, row, whole, exact, context, dtype)
+            # What has no bound is infinite times a weight of 0.
+            limit = np.where(np.isnan(limit), np.inf, limit)
+    return exact, limit
 
 
 def local_error(
@@ -92,23 +138,12 @@ def local_error(
     context: Context,
     observed: np.ndarray,
     dtype: str,
+    errors: Mapping[str, np.ndarray] | None = None,
 ) -> Local:
-    """What ``observed``, the tap of a run in ``dtype``, has of its own.
-
-    Args:
-        row: the tap.
-        parents: the run's own values of ``row.parents``.
-        context: weights, cameras and graphs, float32 values.
-        observed: the run's tap.
-        dtype: the precision that the run was asked for.
-    """
-    exact = evaluate(row, parents, context, np.asarray(observed, np.float64), dtype)
-    seen = np.asarray(observed, dtype=np.float64).reshape(exact.value.shape)
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = seen - exact.value
-        alike = (seen == exact.value) | (np.isnan(seen) & np.isnan(exact.value))
-    error = np.where(alike, 0.0, np.where(np.isfinite(error), error, np.inf))
-    limit = exact.limit(row.stage, dtype)
+    """What ``observed``, the tap of a run in ``dtype``, has of its own; see ``evaluate``."""
+    observed = np.asarray(observed, np.float64)
+    exact, limit = evaluate(row, parents, context, observed, dtype, errors)
+    error = difference_of(observed.reshape(exact.value.shape), exact.value)
     if isinstance(exact, Read):
         return Local(exact.value, error, limit, exact.decided, exact.open_rows)
     return Local(exact.value, error, limit)

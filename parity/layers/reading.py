@@ -5,7 +5,7 @@ differ grossly. Such a row has several right values. All are computed, and the o
 was observed counts: a row that is near none of them is wrong whatever was decided.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -27,6 +27,8 @@ MOST_ALTERNATIVES = 729
 INTERPOLATION = 8.0
 """Roundings of a weighted corner: two subtractions, the weight's product, the feature's, four
 additions."""
+
+_BORDER = ((0, 0), (0, 1), (0, 1), (0, 0))
 
 Choice = tuple[float, float]
 """A decision on one coordinate: floor and ceil; of the coarse stage the cell's number, twice."""
@@ -99,24 +101,31 @@ def projection(
     row: TapRow,
     parents: list[np.ndarray],
     context: Context,
-    observed: np.ndarray,
+    observed: np.ndarray | None,
     dtype: str,
     *,
     reader: Reader | None = None,
     at: Bounded | None = None,
     bordered: bool = False,
+    errors: Sequence[np.ndarray | None] = (),
 ) -> Read:
     """A projection of either stage, as far as ``observed``, a run's output, leaves it open.
 
     ``reader`` and ``at``, pixels (views, N, 2) before they are clamped, are the official ones by
     default. ``bordered`` says that the refine stage's maps have their row and column of zeros.
+    ``errors`` bound, element by element, how far the run's own ``parents`` may be from those given;
+    none by default. Where the run's output is not known either, the bound of a row near a border
+    takes in all that is admissible there.
     """
     points, maps = parents[0].reshape(-1, 3), parents[1:]
     reader = READERS[row.stage] if reader is None else reader
+    loose: list[np.ndarray | None] = [*errors] or [None] * len(parents)
+    shift = np.zeros_like(points) if loose[0] is None else loose[0].reshape(-1, 3)
+    blurred = _maps_of_errors(maps, loose[1:])
     if row.stage == "refine" and not bordered:
         # A row and a column of zeros stand for all beyond the border.
-        maps = [np.pad(each, ((0, 0), (0, 1), (0, 1), (0, 0))) for each in maps]
-    at = bounded_pixels(points, context.cameras, dtype) if at is None else at
+        maps, blurred = ([np.pad(each, _BORDER) for each in some] for some in (maps, blurred))
+    at = bounded_pixels(points, context.cameras, dtype, shift) if at is None else at
     u = UNIT_ROUNDOFF[dtype] + UNIT_ROUNDOFF["float64"]
     inside = np.clip(at.value, *reader.clamp)
     # A coordinate that is beyond the image for certain is clamped to its border, exactly.
@@ -125,24 +134,30 @@ def projection(
     nominal = reader.nominal(inside)
     value = np.empty((len(points), row.shape[-1]))
     fixed = np.empty_like(value)
-    value[:, :3], fixed[:, :3] = points, 0.0
+    value[:, :3], fixed[:, :3] = points, shift / u
     for start in range(0, len(points), ROWS):
         part = slice(start, start + ROWS)
         bounded = reader.statistics(
-            reader.read(maps, inside[:, part], error[:, part], nominal[:, part], u)
+            _features(reader, maps, blurred, inside[:, part], error[:, part], nominal[:, part], u)
         )
         value[part, 3:], fixed[part, 3:] = bounded.value, bounded.error / u
     ambiguous, open_rows = _ambiguous(reader, at, inside, certain)
-    observed = observed.reshape(value.shape)
     decided = []
-    with np.errstate(invalid="ignore"):
-        fits = (np.abs(observed - value) <= fixed * u) | (np.isnan(observed) & np.isnan(value))
-    for index in ambiguous[~fits[ambiguous].all(axis=1)]:
-        found = _best(reader, maps, inside[:, index], error[:, index], at, index, observed, u)
-        best, worst, choices = found
-        if worst < _excess(observed[index, 3:], value[index, 3:], fixed[index, 3:] * u):
-            value[index, 3:], fixed[index, 3:] = best.value, best.error / u
-            decided.append(Decided(int(index), choices))
+    if observed is None:
+        for index in ambiguous:
+            near = _near(reader, maps, blurred, inside[:, index], error[:, index], at, index, u)
+            away = np.abs(near[1].value - value[index, 3:]) + near[1].error
+            fixed[index, 3:] = np.maximum(fixed[index, 3:], away.max(axis=0) / u)
+    else:
+        observed = observed.reshape(value.shape)
+        with np.errstate(invalid="ignore"):
+            fits = (np.abs(observed - value) <= fixed * u) | (np.isnan(observed) & np.isnan(value))
+        for index in ambiguous[~fits[ambiguous].all(axis=1)]:
+            near = _near(reader, maps, blurred, inside[:, index], error[:, index], at, index, u)
+            best, worst, choices = _best(observed[index, 3:], *near)
+            if worst < _excess(observed[index, 3:], value[index, 3:], fixed[index, 3:] * u):
+                value[index, 3:], fixed[index, 3:] = best.value, best.error / u
+                decided.append(Decided(int(index), choices))
     fixed[open_rows] = np.inf
     unit = np.zeros(value.shape, np.float32)
     shape = row.shape[1:] if row.stage == "coarse" else (row.shape[-1],)
@@ -168,17 +183,52 @@ def _ambiguous(
     return np.flatnonzero(near.any(axis=(0, 2)) & ~unbounded), unbounded
 
 
-def _best(
+def _maps_of_errors(
+    maps: list[np.ndarray], errors: Sequence[np.ndarray | None]
+) -> list[np.ndarray]:
+    """Maps of how far each map may be off; no maps at all where all are exact."""
+    if all(each is None for each in errors):
+        return []
+    return [
+        np.zeros_like(one) if off is None else off for one, off in zip(maps, errors, strict=True)
+    ]
+
+
+def _features(
     reader: Reader,
     maps: list[np.ndarray],
+    blurred: list[np.ndarray],
+    inside: np.ndarray,
+    error: np.ndarray,
+    decisions: np.ndarray,
+    u: float,
+) -> Bounded:
+    """Features (views, N, C) whose maps may be off by ``blurred``.
+
+    Reading is linear in the maps with weights that are not negative, so what the maps' errors come
+    to is read from these likewise.
+    """
+    found = reader.read(maps, inside, error, decisions, u)
+    if not blurred:
+        return found
+    off = reader.read(blurred, inside, error, decisions, u)
+    return Bounded(found.value, found.error + np.abs(off.value) + off.error, u)
+
+
+Alternatives = list[tuple[tuple[int, int, Choice], ...]]
+
+
+def _near(
+    reader: Reader,
+    maps: list[np.ndarray],
+    blurred: list[np.ndarray],
     inside: np.ndarray,
     error: np.ndarray,
     at: Bounded,
     index: int,
-    observed: np.ndarray,
     u: float,
-) -> tuple[Bounded, float, tuple[tuple[int, int, Choice], ...]]:
-    """The value of a row under the decisions that fit what was observed best."""
+) -> tuple[Alternatives, Bounded]:
+    """The decisions that a row leaves open, and its values under each: (alternatives, C)."""
     options: list[list[tuple[int, int, Choice]]] = []
     for view, axis in product(range(inside.shape[0]), range(2)):
         value, radius = float(at.value[view, index, axis]), float(at.error[view, index, axis])
@@ -199,13 +249,20 @@ def _best(
     radii = np.repeat(error[:, None], count, axis=1)
     if reader.cell > 1:
         pixels = np.repeat(inside[:, None], count, axis=1)
-    bounded = reader.statistics(reader.read(maps, pixels, radii, nominal, u))
+    read = _features(reader, maps, blurred, pixels, radii, nominal, u)
+    return alternatives, reader.statistics(read)
+
+
+def _best(
+    observed: np.ndarray, alternatives: Alternatives, bounded: Bounded
+) -> tuple[Bounded, float, tuple[tuple[int, int, Choice], ...]]:
+    """The value of a row under the decisions that fit what was observed best."""
     excess = [
-        _excess(observed[index, 3:], bounded.value[number], bounded.error[number])
-        for number in range(count)
+        _excess(observed, value, error)
+        for value, error in zip(bounded.value, bounded.error, strict=True)
     ]
     best = int(np.argmin(excess))
-    chosen = Bounded(bounded.value[best], bounded.error[best], u)
+    chosen = Bounded(bounded.value[best], bounded.error[best], bounded.u)
     return chosen, excess[best], alternatives[best]
 
 
