@@ -178,14 +178,7 @@ def _findings(
             "the images of views 1 and 2 do not reach the coarse mesh: the official index makes "
             "every view read view 0's maps, so only their cameras count"
         )
-    images = run.truth(IMAGES, None)
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        if np.array_equal(images[first], images[second]):
-            yield f"the images of views {first} and {second} are the same: a swap shows nothing"
-        if np.array_equal(context.cameras[first], context.cameras[second]):
-            yield f"the cameras of views {first} and {second} are the same"
-    if np.array_equal(images[..., 0], images[..., 2]):
-        yield "blue and red are the same in every pixel: their order shows nothing"
+    yield from image_findings(run.truth(IMAGES, None), context.cameras)
     silent = [key for key, share in variables.items() if share == 0]
     if silent:
         yield f"{len(silent)} variables change nothing: {', '.join(silent[:5])}"
@@ -205,3 +198,16 @@ def _findings(
     for name, count in cases.items():
         if not count:
             yield f"not exercised: {name}"
+
+
+def image_findings(images: np.ndarray, cameras: np.ndarray) -> Iterator[str]:
+    """What images (views, H, W, channels) and cameras (views, 5) cannot tell, in words."""
+    if np.ptp(images) == 0:
+        yield "every pixel of the images has the same value: places show nothing"
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        if np.array_equal(images[first], images[second]):
+            yield f"the images of views {first} and {second} are the same: a swap shows nothing"
+        if np.array_equal(cameras[first], cameras[second]):
+            yield f"the cameras of views {first} and {second} are the same"
+    if np.array_equal(images[..., 0], images[..., 2]):
+        yield "blue and red are the same in every pixel: their order shows nothing"
