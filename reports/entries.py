@@ -51,6 +51,9 @@ def layer_of(stage: str, name: str) -> str:
         meshes: Sequence[str] = BLOCK_TAPS.get(stage, ())
         number = int(loss[1])
         return meshes[number - 1] if 0 < number <= len(meshes) else ""
+    at_tap = name.removeprefix("gradients/")
+    if at_tap != name and any(row.name == at_tap for row in TAPS.get(stage, ())):
+        return at_tap
     variable = _VARIABLE.search(name)
     if variable is None:
         return ""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from parity.module_port import ModulePort
 from weight_conversion.convert import to_state_dict
 from weight_conversion.taps import TAPS
+from weight_conversion.weights import WEIGHTS
 
 SAME_PADDING = False
 """Mistake 1: stride-2 convolutions padded on both sides, as ``nn.Conv2d(padding=…)`` does."""
@@ -163,4 +164,9 @@ def factory(stage: str, dtype: str, device: str) -> ModulePort:
             taps[row.name] = f"graph.{row.name}"
         else:
             taps[row.name] = f"named.{row.name.replace('.', '/')}"
-    return ModulePort("coarse", module, taps, call, load)
+    # For gradients: which parameter each variable is.
+    variables = {
+        row.key: row.torch_key if row.torch_key.startswith("cnn.") else f"graph.{row.torch_key}"
+        for row in WEIGHTS["coarse"]
+    }
+    return ModulePort("coarse", module, taps, call, load, variables=variables)

@@ -94,7 +94,7 @@ PLANTED = (
     Planted("maximum-to-first", REFINE, faults.maximum_to_first,
             "cnn.conv2d_8", "graph_localproj_1_layer_1", "view statistics"),
 )  # fmt: skip
-SMALL = {"coarse-detached", "coarse-no-decay"}
+SMALL = {"coarse-no-mask"}
 
 
 def marked() -> list[Any]:
@@ -125,8 +125,8 @@ def test_a_wrong_way_back_is_named(planted: Planted, run: Run, contexts: dict) -
 
 
 @pytest.mark.parametrize(
-    "stage", [COARSE, pytest.param(REFINE, marks=pytest.mark.slow)]
-)  # fmt: skip
+    "stage", [pytest.param(stage, marks=pytest.mark.slow) for stage in (COARSE, REFINE)]
+)
 def test_another_order_of_sums_only_rounds(stage: str, run: Run, contexts: dict) -> None:
     def flipped(old: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         return lambda features: old(features.flip(0))

@@ -1,0 +1,163 @@
+"""Gradients at taps through traces and the command line; a user's module among the candidates."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from inputs.demo import demo_item_path
+from parity.backward.judge import BackwardJudge
+from parity.backward.memory import MemoryBackward
+from parity.faults.probes import probe
+from parity.layers.context import Context
+from parity.result import Status
+from parity_tests.commands.cli import assert_trouble, p2m
+from torch_impl.backend import factory
+from weight_conversion.taps import TAPS
+
+STOPPED, BEFORE = "graph_conv_blk2_5_layer_21", "graph_conv_blk2_4_layer_20"
+CANDIDATE = f"""
+from parity.faults.injection import Mutant, layers
+
+def factory(stage, dtype, device):
+    def make(_, old):
+        return lambda x, *rest, **named: old(x.detach(), *rest, **named)
+    return Mutant(layers(make, "{STOPPED}"), stage, dtype, device)
+"""
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "my_port.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose candidate detaches the input of one layer, its traces kept."""
+    place = tmp_path_factory.mktemp("backward")
+    (place / "stopped.py").write_text(CANDIDATE, encoding="utf-8")
+    assert p2m("seed", "coarse", "w.npz", cwd=place).status == 0
+    item = demo_item_path("sofa")
+    done = p2m(
+        "run", "coarse", "--reference", "torch", "--candidate", "stopped:factory",
+        "--weights", "w.npz", "--item", item, "--ground-truth", item / "model_normal.xyz",
+        "--gradients", "--truth", "--out", "out", cwd=place,
+    )  # fmt: skip
+    assert done.status == 1, done.stderr
+    return place
+
+
+def report(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "out" / "report.json").read_text())
+    return found
+
+
+def traces(folder: Path) -> tuple[Path, Path]:
+    kept = folder / "out" / "coarse"
+    return kept / "reference.h5", kept / "candidate.h5"
+
+
+def test_the_layer_is_named_from_the_command_line(folder: Path) -> None:
+    found = report(folder)
+    assert found["verdict"] == "differ"
+    assert found["first_divergence"] == f"gradients/{BEFORE}"
+    assert {entry["status"] for entry in found["taps"]} == {"agree"}
+    told = found["diagnosis"]
+    assert (told["tap"], told["operand"], told["confirmed"]) == (
+        f"gradients/{BEFORE}", "gradient stop", True,
+    )  # fmt: skip
+    assert STOPPED in told["explanation"]
+    gradients = {entry["tap"]: entry for entry in found["gradients"]}
+    assert len(gradients) == 86 + 165 + 1
+    wrong = [entry for entry in found["gradients"] if entry["status"] == "differ"]
+    assert [entry["tap"] for entry in wrong] == [f"gradients/{BEFORE}"]
+    assert wrong[0]["cause"] == "function"
+    assert wrong[0]["layers"] == [STOPPED]
+    inherited = [entry for entry in found["gradients"] if entry["status"] == "inherited"]
+    assert {entry["origin"] for entry in inherited} == {f"gradients/{BEFORE}"}
+    # Nearer to the loss nothing changed, and the image network inherits.
+    names = list(gradients)
+    assert all(
+        gradients[name]["status"] in ("agree", "rounding")
+        for name in names[: names.index(f"gradients/{BEFORE}")]
+    )
+    assert gradients["gradients/cnn.conv2d_1"]["status"] == "inherited"
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert "nothing is handed back" in page
+    rows = (folder / "out" / "taps.csv").read_text(encoding="utf-8").splitlines()
+    (row,) = (each for each in rows if each.startswith(f"gradients/{BEFORE},"))
+    assert row.endswith(STOPPED)
+
+
+def test_the_trace_holds_gradients_at_every_tap(folder: Path) -> None:
+    with h5py.File(traces(folder)[0]) as file:
+        assert set(file["tap_gradients"]) == {row.name for row in TAPS["coarse"]}
+        for row in TAPS["coarse"]:
+            assert file["tap_gradients"][row.name].shape == row.shape
+            assert file["tap_gradients"][row.name].dtype == "f8"
+        # View 0's maps alone are read.
+        assert not file["tap_gradients"]["cnn.conv2d_18"][1:].any()
+        assert file["tap_gradients"]["cnn.conv2d_18"][0].any()
+
+
+@pytest.mark.slow
+def test_one_gradient_alone_is_compared_again(folder: Path) -> None:
+    done = p2m("compare", *traces(folder), "--taps", f"gradients/{BEFORE}", "--json")
+    found = json.loads(done.stdout)
+    assert done.status == 1
+    assert [entry["tap"] for entry in found["gradients"]] == [f"gradients/{BEFORE}"]
+
+
+@pytest.mark.slow
+def test_without_gradients_at_taps_they_are_judged_as_wholes(folder: Path, tmp_path: Path) -> None:
+    reference, candidate = traces(folder)
+    changed = shutil.copy(candidate, tmp_path / "changed.h5")
+    with h5py.File(changed, "r+") as file:
+        del file["tap_gradients"]
+    done = p2m("compare", reference, changed, "--json")
+    found = json.loads(done.stdout)
+    assert done.status == 1
+    assert len(found["gradients"]) == 165 + 1
+    assert any("judged as wholes" in note and "tap_gradients" in note for note in found["notes"])
+
+
+@pytest.mark.slow
+def test_samples_of_no_triangle_are_trouble(folder: Path, tmp_path: Path) -> None:
+    reference, candidate = traces(folder)
+    changed = shutil.copy(candidate, tmp_path / "changed.h5")
+    with h5py.File(changed, "r+") as file:
+        file["samples/face_1"][0] = 10**6
+    assert_trouble(p2m("compare", reference, changed), "changed.h5")
+
+
+@pytest.mark.slow
+def test_a_module_tells_its_gradients(
+    contexts: dict[str, Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example of the docs, mended, and with one layer's input detached."""
+    spec = importlib.util.spec_from_file_location("my_port", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    port = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(port)
+    monkeypatch.setattr(port, "SAME_PADDING", True)
+    monkeypatch.setattr(port, "GCN_BIAS", True)
+    asked, context = probe("plane", "coarse", "gradient"), contexts["coarse"]
+
+    def run(backend: Any) -> MemoryBackward:
+        return MemoryBackward.of(backend, asked.inputs, asked.weights.arrays, context)
+
+    reference = run(factory("coarse", "float64", "cpu"))
+    theirs = port.factory("coarse", "float64", "cpu")
+    found = BackwardJudge(context, reference, run(theirs)).judge()
+    assert {each.status for each in found.values()} <= {Status.AGREE, Status.ROUNDING}
+    # It takes its input mesh as an array.
+    assert "mesh" not in found
+    assert len(found) == 86 + 165
+
+    layer = theirs.module.graph[STOPPED]
+    forward = layer.forward
+    layer.forward = lambda x, *rest: forward(x.detach(), *rest)
+    found = BackwardJudge(context, reference, run(theirs)).judge()
+    wrong = [each for each in found.values() if each.status is Status.DIFFER]
+    assert [(each.name, each.layers) for each in wrong] == [(BEFORE, (STOPPED,))]
