@@ -49,6 +49,11 @@ def sentence(comparison: Comparison) -> str:
     for entries, noun in ((comparison.losses, "loss"), (comparison.gradients, "gradient")):
         if entries:
             compared += f"; {wording.counted(len(entries), noun)}: {tally(entries)}"
+    if comparison.step_summaries:
+        counts = sum((Counter(step.statuses) for step in comparison.step_summaries), Counter[str]())
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        number = wording.counted(len(comparison.step_summaries), "training step")
+        compared += f"; {number}: {told}"
     return f"{stage}: {comparison.verdict.value}{_reason(comparison)} ({compared})"
 
 

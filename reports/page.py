@@ -12,6 +12,7 @@ from urllib.parse import quote
 from parity.result import Comparison, Status, TapResult
 from reports import wording
 from reports.entries import MOST_STEPS, in_network_order, short_entry, shown_entries
+from reports.hints import hints
 from reports.html import Picture, render
 from reports.layers import layer_graph
 from reports.message import basis, find, label, message, sentence
@@ -144,7 +145,7 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
         "first_name": wording.printable(comparison.first_divergence or wording.NOTHING),
         "first": next((index for index, entry in indexed if entry is first), None),
         "message": message(comparison, first) if first is not None else "",
-        "diagnosis": diagnosis_lines(comparison),
+        "diagnosis": [*diagnosis_lines(comparison), *hints(comparison)],
         "graph": layer_graph(comparison.stage, comparison.taps),
         "figures": shown.figures,
         "renderings": shown.renderings,

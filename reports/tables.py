@@ -9,6 +9,7 @@ from typing import Any
 
 from parity.result import Comparison, Flip, Side, TapResult
 from reports import wording
+from reports.hints import hints
 from reports.message import basis, find, label, message, sentence
 from reports.told import coverage_of, coverage_words, diagnosis_lines
 
@@ -21,7 +22,7 @@ _CSV_COLUMNS = (
     "pinned_max_rel", "note", "cause", "origin", "local_roundings", "local_roundings_reference",
     "truth_roundings", "truth_roundings_reference", "roundings_limit", "local_max_abs",
     "inherited_max_abs", "truth_max_abs", "candidate_to_truth", "reference_to_truth",
-    "amplification", "decisions",
+    "amplification", "decisions", "layers",
 )  # fmt: skip
 
 _ENTRY_HEADING = (
@@ -73,6 +74,8 @@ def _csv_cell(value: Any) -> str:
         return ", ".join(f"{name} {count}" for name, count in value.items())
     if isinstance(value, float):
         return wording.special(value) or repr(float(value))
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return str(value)
 
 
@@ -211,7 +214,7 @@ def markdown_text(
     first = find(comparison, comparison.first_divergence)
     if first is not None:
         blocks += ["## First divergence", indented(message(comparison, first))]
-        found = diagnosis_lines(comparison)
+        found = [*diagnosis_lines(comparison), *hints(comparison)]
         blocks += ["\n".join(f"- {markdown(line)}" for line in found)] if found else []
     sides = [
         (markdown(name), markdown(reference), markdown(candidate), "" if equal else "not equal")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from parity.result import Comparison, Side, Status, TapResult
 from reports import wording
+from reports.hints import hints
 from reports.message import basis, find, label, message, sentence
 from reports.palette import LOOKS, VERDICT_STYLES
 from reports.told import diagnosis_lines
@@ -71,7 +72,7 @@ def show(comparison: Comparison, console: Console) -> None:
                 console.print(_text(console, line), soft_wrap=True)
             else:
                 _prose(console, line, hanging="    ")
-        for line in diagnosis_lines(comparison):
+        for line in (*diagnosis_lines(comparison), *hints(comparison)):
             _prose(console, line, hanging="    ")
     console.print()
     _prose(console, sentence(comparison), style)

@@ -20,6 +20,22 @@ _SEAM = 0.3
 """Width in points of the line, of the triangle's own colour, that hides the gaps between."""
 
 
+def _direction(elevation: float, azimuth: float) -> NDArray[np.float64]:
+    """Towards a light, in the camera's axes (right, up, forward); angles in degrees."""
+    up, aside = np.deg2rad(elevation), np.deg2rad(azimuth)
+    return np.array([np.cos(up) * np.sin(aside), np.sin(up), -np.cos(up) * np.cos(aside)])
+
+
+# VTK's light kit, which PyVista uses: a key light, and its strength over those of the others.
+_LIGHTS = (
+    (0.75, _direction(50, 10)),
+    (0.75 / 3, _direction(-75, 0)),
+    (0.75 / 3, _direction(0, 0)),
+    (0.75 / 3.5, _direction(0, 110)),
+    (0.75 / 3.5, _direction(0, -110)),
+)
+
+
 def polygons(
     request: Mapping[str, NDArray[Any]], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -53,7 +69,7 @@ def polygons(
     drawn, corners = drawn[inside], corners[inside]
     colours = np.asarray(request[f"{name}.colours"], np.float64)[drawn].mean(axis=1) / 255
     light = float(request[f"{name}.ambient"])
-    shade = light + (1 - light) * _facing(seen[drawn])
+    shade = light + (1 - light) * _lit(seen[drawn])
     order = np.argsort(-depth[drawn].mean(axis=1), kind="stable")
     return corners[order], np.clip(colours * shade[:, None], 0, 1)[order]
 
@@ -77,12 +93,15 @@ def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def _facing(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How squarely each triangle (F, 3, 3), in the camera's axes, faces the light at the camera:
-    |cos|, whatever its winding; 1 for a triangle without area.
+def _lit(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The light that falls on triangles (F, 3, 3), in the camera's axes, whatever their winding:
+    each shows the camera the side that it sees. A triangle without area is fully lit.
     """  # noqa: D205 - one sentence
     first, second, third = triangles.transpose(1, 0, 2)
     normal = np.cross(second - first, third - first)
     size = np.linalg.norm(normal, axis=1)
-    # VTK's light of the camera shines along its axis, from no place.
-    return np.divide(np.abs(normal[:, 2]), size, out=np.ones(len(size)), where=size > 0)
+    away = (normal * triangles.mean(axis=1)).sum(axis=1) > 0
+    normal = np.divide(normal, size[:, None], out=np.zeros_like(normal), where=size[:, None] > 0)
+    normal[away] *= -1
+    light = sum(strength * np.maximum(normal @ towards, 0) for strength, towards in _LIGHTS)
+    return np.where(size > 0, light, 1.0)
