@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,10 +20,13 @@ from parity.faults.harness import Job, jobs, run
 from parity.faults.judge import default_judge
 from parity.faults.outcome import Judged, gather
 from parity.faults.table import csv_text, markdown, summary
+from parity.faults.workers import run_in_processes
 from parity.result import jsonable
 from reports.tables import json_text
 from weight_conversion.errors import InputError
 
+FEW = 12
+"""Jobs that another process would not repay its start for."""
 JOURNAL = "judged.jsonl"
 """What has been judged so far, a line each; the first line names what it was judged by."""
 
@@ -38,6 +42,9 @@ Key = tuple[str, str, str]
 @click.option("--out", type=PATH, default=Path("faults-report"), show_default=True,
               help="Folder for faults.json, .csv and .md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
+@click.option("--workers", type=click.IntRange(1), default=min(2, os.cpu_count() or 1),
+              show_default="2, or 1 on one core",
+              help="Processes to judge in, of about 3 GB each.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
     only: str,
@@ -45,6 +52,7 @@ def command(
     as_list: bool,
     out: Path,
     resume: bool,
+    workers: int,
     as_json: bool,
 ) -> int:
     """Put known faults into the implementation, and see whether the verdict finds them.
@@ -68,9 +76,14 @@ def command(
         def on_start(job: Job) -> None:
             task.update(done, f"{job.stage}, {job.subject.id}")
 
-        for found in run(left, default_judge(), BackendChoice("torch").make, on_start):
+        if workers > 1 and len(left) > FEW:
+            judged = run_in_processes(left, workers)
+        else:
+            judged = run(left, default_judge(), BackendChoice("torch").make, on_start)
+        for found in judged:
             done += 1
             journal.add(found)
+            task.update(done, f"{found.stage}, {found.id}")
     outcome = gather(faults, harmless, journal.judged)
     value = jsonable(outcome.to_json())
     with staging(out) as folder:

@@ -17,7 +17,8 @@ import scipy.sparse as sp
 from parity.layers.context import Context
 from parity.parts import parts_of
 from parity.pixels import bounded_pixels
-from parity.truth import TraceRun
+from parity.probe_run import ProbeRun
+from parity.sensitivity import Sensitivity, sensitivity
 from weight_conversion.taps import IMAGES, TAPS, TapRow
 from weight_conversion.weights import WEIGHTS
 
@@ -26,13 +27,12 @@ HARDLY = 0.5
 """Share of a variable's elements below which a finding says so."""
 
 
-def coverage(run: TraceRun, context: Context, compared: dict[str, int]) -> dict[str, Any]:
-    """What the reference's run exercised, as JSON's own types.
+def measured(run: ProbeRun, context: Context) -> dict[str, Any]:
+    """What a run of a probe exercises and can tell, as JSON's own types.
 
     Args:
-        run: the reference, all its taps recorded with truth.
+        run: all its taps in float64.
         context: its constants.
-        compared: how many entries of each group were compared.
     """
     stage = context.stage
     variables: dict[str, float] = {}
@@ -52,13 +52,33 @@ def coverage(run: TraceRun, context: Context, compared: dict[str, int]) -> dict[
                 cases[name] = cases.get(name, 0) + exercised.clipped
         if row.name.startswith(("graph_proj", "graph_localproj")) and row.name.count(".") == 0:
             _count_pixels(row, run, context, cases)
+    tried = sensitivity(run, context)
+    changes = [change for change in tried.changes.values() if change is not None]
+    findings = [*_findings(run, context, variables, twins, cases), *_untold(tried)]
     return {
-        "compared": compared,
         "variables": variables,
+        "smallest_changes": dict(tried.changes),
+        "perturbed": {
+            "variables perturbed": len(tried.changes),
+            "of which seen": len(changes),
+            "smallest change seen of every one": max(changes, default=None),
+            "permutations and swaps tried": tried.tried,
+            "that change nothing": list(tried.unseen),
+        },
         "indistinguishable_channels": twins,
         "cases": cases,
-        "findings": list(_findings(run, context, variables, twins, cases)),
+        "findings": findings,
     }
+
+
+def _untold(tried: Sensitivity) -> Iterator[str]:
+    """Perturbations that change nothing, in words."""
+    silent = [key for key, change in tried.changes.items() if change is None]
+    if silent:
+        some = ", ".join(silent[:5])
+        yield f"not covered: {len(silent)} variables, perturbed, change nothing: {some}"
+    for name in tried.unseen:
+        yield f"not covered: {name} changes nothing"
 
 
 def _weights_of(row: TapRow) -> bool:
@@ -146,7 +166,7 @@ def _meet(x: np.ndarray, alive: np.ndarray) -> np.ndarray:
     return (left.T @ alive.reshape(-1, alive.shape[-1])) > 0
 
 
-def _count_pixels(row: TapRow, run: TraceRun, context: Context, cases: dict[str, int]) -> None:
+def _count_pixels(row: TapRow, run: ProbeRun, context: Context, cases: dict[str, int]) -> None:
     """Where the points of a projection fall."""
     names = ("above", "below", "left", "right")
     counts: Counter[str] = Counter()
@@ -166,7 +186,7 @@ def _count_pixels(row: TapRow, run: TraceRun, context: Context, cases: dict[str,
 
 
 def _findings(
-    run: TraceRun,
+    run: ProbeRun,
     context: Context,
     variables: dict[str, float],
     twins: dict[str, int],

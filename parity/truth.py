@@ -118,8 +118,9 @@ def has_truth(trace: TraceReader) -> bool:
 class TraceRun:
     """A trace with truth as one side of a judgement; see ``parity.judgement.Run``."""
 
-    def __init__(self, trace: TraceReader) -> None:
-        self._trace = trace
+    def __init__(self, trace: TraceReader, true: str = "truth") -> None:
+        """``true`` is the group that holds the float64 run: ``taps`` where that was asked for."""
+        self._trace, self._true = trace, true
         self.vertices = int(trace.dataset("inputs", "mesh").shape[0])
         self.dtype = trace.header.dtype
 
@@ -129,7 +130,7 @@ class TraceRun:
 
     def truth(self, name: str, part: Part) -> np.ndarray:
         """The same of the float64 run."""
-        return self._values("truth", name, part).astype(np.float64)
+        return self._values(self._true, name, part).astype(np.float64)
 
     def alone(self, row: TapRow, part: Part) -> Local:
         """The recorded layer alone, held against the recorded tap."""

@@ -1,5 +1,6 @@
 """Fixtures that several suites share: the official material and where it is."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ SHARING = ("network", "tf_reference", "torch_impl", "page")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests measure of probes is not kept in the user's cache, nor taken from there."""
+    os.environ["P2M_PARITY_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

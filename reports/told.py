@@ -41,6 +41,7 @@ def coverage_of(comparison: Comparison) -> Coverage:
     """The comparison's coverage; empty where its verdict rests on a fixed limit."""
     value = dict(comparison.to_json().get("coverage") or {})
     findings = [wording.printable(str(line)) for line in value.pop("findings", ())]
+    value.pop("smallest_changes", None)  # a number for each variable: in report.json
     variables = sorted(
         ((wording.printable(name), float(share)) for name, share in
          value.pop("variables", {}).items()),

@@ -10,7 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
+from inputs.demo import demo_item_path
+from inputs.item import load_item
 from parity.backends import BackendChoice
+from parity.compare import compare
 from parity.faults.probes import probe
 from parity.faults.truth_judge import MemoryRun, context_of
 from parity.judgement import Judged, TapJudge
@@ -19,6 +22,7 @@ from parity.layers.evaluate import evaluate, layer_of, local_error
 from parity.layers.gap import before
 from parity.record import RunInputs, record
 from parity.result import Status, Verdict
+from parity_tests.parity.conftest import Build
 from weight_conversion.taps import TAPS, TapRow
 
 Values = dict[str, np.ndarray]
@@ -200,9 +204,6 @@ def test_no_layer_spreads_errors_beyond_what_is_carried(
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A coarse trace with truth."""
     asked = probe("plane", "coarse")
-    from inputs.demo import demo_item_path
-    from inputs.item import load_item
-
     inputs = RunInputs(
         "coarse",
         load_item(demo_item_path("plane")),
@@ -229,13 +230,13 @@ def without(traces: Path, folder: Path, names: Collection[str], reason: str | No
     return path
 
 
-MISSING = ("graph_conv_blk1_3_layer_3.residual", "graph_conv_blk2_5_layer_21")
+MISSING = ("graph_conv_blk1_3_layer_3.residual", "graph_conv_blk1_8_layer_8")
+BLOCK = "graph_conv_blk1*"
+"""The taps compared, a few for the time it takes."""
 
 
 def test_a_reason_lets_the_verdict_stand(traces: Path, tmp_path: Path) -> None:
-    from parity.compare import compare
-
-    found = compare(traces, without(traces, tmp_path, MISSING, "fused"))
+    found = compare(traces, without(traces, tmp_path, MISSING, "fused"), taps=BLOCK)
     assert found.verdict is Verdict.AGREE
     assert found.unmatched == dict.fromkeys(MISSING, "fused")
     entries = {entry.tap: entry for entry in found.taps}
@@ -246,40 +247,39 @@ def test_a_reason_lets_the_verdict_stand(traces: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reason", [None, "", "  "])
 def test_without_a_reason_it_is_invalid(reason: str | None, traces: Path, tmp_path: Path) -> None:
-    from parity.compare import compare
-
-    found = compare(traces, without(traces, tmp_path, MISSING, reason))
+    found = compare(traces, without(traces, tmp_path, MISSING, reason), taps=BLOCK)
     assert found.verdict is Verdict.INVALID
 
 
 def test_a_reason_may_be_given_to_the_comparison(traces: Path, tmp_path: Path) -> None:
-    from parity.compare import compare
-
     port = without(traces, tmp_path, MISSING, None)
     given = {"*.residual": "sums have no module", MISSING[1]: "fused"}
-    found = compare(traces, port, unmatched=given)
+    found = compare(traces, port, taps=BLOCK, unmatched=given)
     assert found.verdict is Verdict.AGREE
     # Taps that both have are compared whatever is said of them.
     assert set(found.unmatched) == set(MISSING)
 
 
 def test_the_output_must_be_compared(traces: Path, tmp_path: Path) -> None:
-    from parity.compare import compare
-
     output = TAPS["coarse"][-1].name
-    found = compare(traces, without(traces, tmp_path, [output], "the port returns it"))
+    port = without(traces, tmp_path, [output], "the port returns it")
+    found = compare(traces, port, taps="graph_conv_blk3_15*")
     assert found.verdict is Verdict.INVALID
     assert "the stage's output is unmatched: no reason makes up for that" in found.notes
 
 
-def test_layers_behind_which_nothing_is_compared_are_told(traces: Path, tmp_path: Path) -> None:
-    from parity.compare import compare
-
-    port = without(traces, tmp_path, MISSING, "fused")
-    found = compare(traces, port, taps="cnn.*")
+def test_layers_behind_which_nothing_is_compared_are_told(build: Build) -> None:
+    """In the refine stage nothing reads the last convolutions."""
+    name = "cnn.conv2d_18"
+    declared = {"unmatched": json.dumps({name: "left out"}), "requested": "*"}
+    whole = {row.name: np.zeros(row.shape, np.float32) for row in TAPS["refine"]}
+    lacking = {tap: array for tap, array in whole.items() if tap != name}
+    found = compare(
+        build("reference", whole, stage="refine", attributes={"requested": "*"}),
+        build("candidate", lacking, stage="refine", attributes=declared),
+    )
     assert found.verdict is Verdict.AGREE
-    full = compare(traces, port)
-    assert not [note for note in full.notes if "nothing is known" in note]
+    assert [note for note in found.notes if f"nothing is known of their layers: {name}" in note]
 
 
 def test_a_judge_without_a_gap_is_as_before(run: Run, contexts: dict[str, Context]) -> None:

@@ -1,0 +1,95 @@
+"""``coverage``: what an item and weights can tell, before anything is judged by them."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from commands.console import print_json, steps
+from commands.options import (
+    PATH,
+    STAGES,
+    backend_choice,
+    by_stage,
+    input_options,
+    load_sources,
+    load_stages,
+    weights_option,
+)
+from parity import coverage_cache
+from parity.backends import BackendChoice
+from parity.coverage import measured
+from parity.layers.context import Context
+from parity.record import RunInputs, predict, record
+from parity.trace import open_trace
+from parity.truth import TraceRun
+from weight_conversion.formats import WeightSet
+from weight_conversion.taps import TAPS
+
+
+@click.command("coverage")
+@click.argument("stage", type=click.Choice([*STAGES, "both"]))
+@weights_option
+@input_options
+@click.option("--backend", default="tf", show_default=True, help="What runs the network.")
+@click.option("--metagraph", multiple=True, metavar="[STAGE=]G.meta",
+              help="Exported graph, for the backend metagraph.")  # fmt: skip
+@click.option("--store", type=PATH, help="Folder to keep the result in, beside the user's cache.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(
+    stage: str,
+    weights: tuple[Path, ...],
+    backend: str,
+    metagraph: tuple[str, ...],
+    store: Path | None,
+    as_json: bool,
+    **sources: Any,
+) -> None:
+    """What an item and weights can tell of STAGE, or both: measured once, then kept.
+
+    Every variable is perturbed, channels are permuted and views swapped, in float64; what changes
+    nothing is not covered by a verdict on these inputs.
+    """
+    stages = STAGES if stage == "both" else (stage,)
+    loaded = load_stages(weights, stages)
+    given = load_sources(**sources, stages=stages)
+    graphs = by_stage("--metagraph", metagraph)
+    found: dict[str, Any] = {}
+    mesh = None
+    with steps() as progress:
+        for name in stages:
+            inputs = given.coarse() if name == "coarse" else given.refine(mesh)
+            choice = backend_choice(backend, name, graphs)
+            with progress.task(f"{name} on {backend}", len(TAPS[name])) as task:
+                key, found[name] = _found(choice, inputs, loaded[name], task.advance)
+            coverage_cache.store(key, found[name])
+            if store is not None:
+                coverage_cache.store(key, found[name], store)
+            if name == "coarse" and len(stages) > 1 and given.mesh is None:
+                mesh = predict(choice, inputs, loaded[name])
+    if as_json:
+        print_json(found if stage == "both" else found[stage])
+        return
+    for name, value in found.items():
+        for title, number in value["perturbed"].items():
+            told = ", ".join(number) or "none" if isinstance(number, list) else number
+            click.echo(f"{name}: {title}: {told}")
+        for line in value["findings"]:
+            click.echo(f"{name}: {line}")
+
+
+def _found(
+    choice: BackendChoice, inputs: RunInputs, weights: WeightSet, advance: Any
+) -> tuple[str, dict[str, Any]]:
+    """The probe's hash and what it can tell, measured on a float64 run where it is not known."""
+    context = Context.of_run(inputs, weights.arrays)
+    key = coverage_cache.key_of(context)
+    known = coverage_cache.load(key)
+    if known is not None:
+        return key, known
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "run.h5"
+        record(choice, inputs, weights, path, dtype="float64", on_tap=advance)
+        with open_trace(path) as trace:
+            return key, measured(TraceRun(trace, "taps"), context)
