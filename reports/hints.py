@@ -103,6 +103,9 @@ def _of_gradient(comparison: Comparison) -> list[str]:
         f"{_agreeing(comparison.taps, 'tap')}{losses}: the function is the same, the way back is "
         f"not. {len(unlike)} of {wording.counted(len(comparison.gradients), 'gradient')} differ."
     ]
+    if any(entry.layers for entry in comparison.gradients):
+        # Judged layer by layer: the first one's note says whose way back it is.
+        return found
     found += _way_back(comparison)
     if lacking:
         found.append(

@@ -76,7 +76,7 @@ def terms_by_meshes(
     move = Sum(2.0 * MOVE[stage] / len(after) * (after - before), size, 4)
     laplace = _laplace(before, after, to)
     found: dict[str, tuple[Sum | None, Sum]] = {
-        "chamfer": (None, _chamfer(after, to)),
+        "chamfer": (None, chamfer(after, to)),
         "edge": (None, _edge(stage, after, to)),
         "laplace": (_negative(laplace), laplace),
         "move": (_negative(move), move),
@@ -169,7 +169,16 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
-def _chamfer(mesh: np.ndarray, to: Measured) -> Sum:
+CHAMFER_PATHS = {
+    "samples": "from the samples to the vertices",
+    "points": "a point's distance to its nearest ground truth",
+    "truths": "a ground truth's distance to its nearest point",
+}
+"""Ways that gradients of the chamfer term take."""
+
+
+def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "") -> Sum:
+    """The chamfer term's gradient at the output mesh, one of ``CHAMFER_PATHS`` left out."""
     root = np.sqrt(to.r1)
     shares = np.stack([1.0 - root, root * (1.0 - to.r2), root * to.r2], axis=1)
     count, samples = len(mesh), len(to.triangles)
@@ -179,8 +188,8 @@ def _chamfer(mesh: np.ndarray, to: Measured) -> Sum:
     points, sizes = everywhere @ mesh, everywhere @ np.abs(mesh)
     ahead = _nearest(points, to.points, sizes)
     back = _nearest(to.points, points, sizes, of_targets=True)
-    by_point = 2.0 * CHAMFER * BACKWARD / len(points)
-    by_truth = 2.0 * CHAMFER / len(to.points)
+    by_point = 0.0 if left_out == "points" else 2.0 * CHAMFER * BACKWARD / len(points)
+    by_truth = 0.0 if left_out == "truths" else 2.0 * CHAMFER / len(to.points)
     value = by_point * (points - to.points[ahead.index])
     size = by_point * (sizes + np.abs(to.points[ahead.index]))
     fixed = 8.0 * size
@@ -198,6 +207,8 @@ def _chamfer(mesh: np.ndarray, to: Measured) -> Sum:
         undecided[back.index[query]] += by_truth * near
     most = int(np.diff(matching.indptr).max()) + int(np.diff(everywhere.tocsc().indptr).max())
     spread = everywhere.T
+    if left_out == "samples":
+        value[count:], size[count:], fixed[count:], undecided[count:] = 0.0, 0.0, 0.0, 0.0
     return Sum(spread @ value, spread @ size, most + 10, spread @ fixed, spread @ undecided)
 
 

@@ -6,28 +6,22 @@ share the gradient evenly, as in both frameworks. Where features come so close t
 have decided, the limit takes in either.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from parity.backward.camera import by_points
+from parity.backward.statistics import FeatureGradient, Sharing, by_feature, shared_evenly
 from parity.backward.sums import DOUBLE, HandedBack, Sum
 from parity.layers.context import Context
-from parity.layers.reading import COARSE_CELL, LAST, READERS, VARIANCE_FLOOR, projection
+from parity.layers.reading import COARSE_CELL, LAST, READERS, projection
 from parity.layers.rounding import spread
 from parity.pixels import bounded_pixels
 from parity.rounding import Bounded
 from weight_conversion.taps import TapRow
 
-Sharing = Callable[[np.ndarray], np.ndarray]
-"""Features (views, N, C) to what part of the maximum's gradient each view gets."""
-
 ROWS = 4096
 """Rows differentiated together."""
-STATISTICS = 12.0
-"""Roundings of a gradient through the statistics, beyond those of its factors: the mean's two, the
-deviation's difference, its square and mean and root, two products, a division, three additions."""
 
 
 def through_projection(
@@ -60,11 +54,11 @@ def through_projection(
         corners = [read(level, each, places, part) for level, each in enumerate(maps)]
         features = np.concatenate([each.value() for each in corners], axis=2)
         errors = np.concatenate([each.error(places.error[:, part]) for each in corners], axis=2)
-        by_feature = _by_feature(features, errors, gradient[part, 3:], sharing or shared_evenly)
+        at_features = by_feature(features, errors, gradient[part, 3:], sharing or shared_evenly)
         column = 0
         for level, each in enumerate(corners):
             width = each.read[0].shape[2]
-            own = by_feature.columns(slice(column, column + width))
+            own = at_features.columns(slice(column, column + width))
             column += width
             totals[level].add(each, own, places.error[:, part])
             if not coarse:
@@ -78,80 +72,6 @@ def through_projection(
         by_point = by_point + by_points(points, through, open_, context.cameras, places.clear)
     shape = parents[0].shape
     return HandedBack((by_point.shaped(shape), *(total.sum() for total in totals)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Features:
-    """The gradient at features (views, N, C).
-
-    ``fixed`` is what it may be off by, for unit roundoff 1; ``undecided`` what another view's being
-    the greatest would change, absolute.
-    """
-
-    value: np.ndarray
-    fixed: np.ndarray
-    undecided: np.ndarray
-
-    def columns(self, part: slice) -> "_Features":
-        return _Features(self.value[..., part], self.fixed[..., part], self.undecided[..., part])
-
-
-def shared_evenly(features: np.ndarray) -> np.ndarray:
-    """Of features (views, N, C) the greatest share the gradient, as in both frameworks."""
-    first = features == features.max(axis=0)
-    shares: np.ndarray = first / first.sum(axis=0)
-    return shares
-
-
-def shared_by_all(features: np.ndarray, equal: bool = False) -> np.ndarray:
-    """Every view, or every greatest one, gets all of the gradient."""
-    chosen = features == features.max(axis=0) if equal else np.ones_like(features)
-    return chosen.astype(np.float64)
-
-
-def taken_by_first(features: np.ndarray, last: bool = False) -> np.ndarray:
-    """The first of the greatest views gets all of the gradient, or the last."""
-    ordered = features[::-1] if last else features
-    first = ordered.argmax(axis=0)
-    shares = (np.arange(len(features))[:, None, None] == first).astype(np.float64)
-    return shares[::-1] if last else shares
-
-
-def _by_feature(
-    features: np.ndarray, errors: np.ndarray, gradient: np.ndarray, sharing: Sharing
-) -> _Features:
-    """Through maximum, mean and deviation: (views, N, C).
-
-    Args:
-        features: (views, N, C).
-        errors: how far the run's own may be from them, absolute.
-        gradient: (N, 3·C).
-        sharing: of the maximum's gradient among views.
-    """
-    views = len(features)
-    top, middle, wide = np.split(gradient, 3, axis=1)
-    greatest = features.max(axis=0)
-    from_top = sharing(features) * top
-    mean = features.mean(axis=0)
-    away = features - mean
-    variance = np.square(away).mean(axis=0) + VARIANCE_FLOOR
-    deviation = np.sqrt(variance)
-    slope = wide / (views * deviation)
-    value = from_top + middle / views + slope * away
-
-    # What each view's distance from the mean may be off by, in units of one rounding.
-    off = errors / DOUBLE
-    loose = off + off.mean(axis=0) + 4.0 * (np.abs(features) + np.abs(features).mean(axis=0))
-    relative = (np.abs(away) * loose).mean(axis=0) / variance
-    own = np.abs(slope) * (loose + np.abs(away) * relative)
-    terms = np.abs(from_top) + np.abs(middle) / views + np.abs(slope) * np.abs(away)
-    # The way through the mean adds up to nothing, but for the rounding of what cancels.
-    fixed = own + own.mean(axis=0) + STATISTICS * (terms + np.abs(slope * away).mean(axis=0))
-    # A view within rounding of the greatest may be it or not, and so may the greatest itself.
-    reach = errors + errors.max(axis=0)
-    near = (greatest - features <= reach) & (reach > 0)
-    open_ = near & (near.sum(axis=0) > 1)
-    return _Features(value, fixed, np.where(open_, np.abs(top), 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +123,7 @@ class _Corners:
         ]
 
     def by_pixel(
-        self, gradient: _Features, pixel: np.ndarray, spread_: float
+        self, gradient: FeatureGradient, pixel: np.ndarray, spread_: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The gradient at the pixels (views, N, 2), and what it may be off by, absolute.
 
@@ -346,7 +266,7 @@ class _Scatter:
         )
         self._terms = np.zeros(count, np.int64)
 
-    def add(self, corners: _Corners, gradient: _Features, pixel: np.ndarray) -> None:
+    def add(self, corners: _Corners, gradient: FeatureGradient, pixel: np.ndarray) -> None:
         """Add a gradient (views, N, C) at the corners it was read from."""
         width = gradient.value.shape[2]
         value = gradient.value.reshape(-1, width)

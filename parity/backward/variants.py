@@ -6,18 +6,15 @@ values and gradients. One that gives the candidate's gradient, all of it and wit
 rounding, is what the candidate computes, and names the layer where several read the tap.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from parity.backward import pointwise
-from parity.backward.convolution import graph_convolution, image_convolution, local_convolution
 from parity.backward.judge import Gradient
-from parity.backward.reading import shared_by_all, taken_by_first, through_projection
-from parity.backward.sums import HandedBack, Sum, zeros
+from parity.backward.loss import CHAMFER_PATHS, chamfer, measured_of
+from parity.backward.sums import Sum, zeros
 from parity.backward.walk import (
     LOSS,
     THROUGH,
@@ -30,25 +27,11 @@ from parity.backward.walk import (
     direct_terms,
     keys_of,
 )
+from parity.backward.ways import other_ways
 from parity.layers.context import Context
 from parity.layers.evaluate import share_of
 from parity.parts import Part
 from weight_conversion.taps import MESH, TAPS, TapRow
-
-Arrays = list[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way back that is not the official one.
-
-    ``operand`` and ``explanation`` as ``parity.diagnosis.Diagnosis`` has them; ``back`` computes
-    it.
-    """
-
-    operand: str
-    explanation: str
-    back: Backward
 
 
 def diagnose(context: Context, run: BackwardRun, wrong: Gradient, label: str) -> Any:
@@ -139,9 +122,9 @@ class _Question:
                 self._fitted(own, Sum(rate * weights, np.abs(rate * weights), 3)),
             )
         rest = replace(self.expected, value=self.expected.value - own.value)
-        yield "gradient stop", "nothing is handed back (stopped or detached)", rest
+        yield "detach", "nothing is handed back (stopped or detached)", rest
         yield "constant", "what is handed back has another factor", self._fitted(rest, own)
-        for way in _ways(rows[0]):
+        for way in other_ways(rows[0]):
             there = self._share(rows, way.back)
             yield (
                 way.operand,
@@ -165,8 +148,28 @@ class _Question:
         for term, own in terms.items():
             rows = own if self.part is None else own.rows(self.part)
             rest = replace(self.expected, value=self.expected.value - rows.value)
-            yield "missing term", f"that of {term} is missing", rest
+            operand = "detach" if THROUGH in term else "missing term"
+            yield operand, f"that of {term} is missing", rest
             yield "constant", f"{term} has another factor", self._fitted(rest, rows)
+
+        yield from self._of_chamfer(name, terms)
+
+    def _of_chamfer(self, name: str, terms: Mapping[str, Sum]) -> Iterator[tuple[str, str, Sum]]:
+        """With one path of the chamfer term left out."""
+        block, official = next(
+            (int(term.rpartition("_")[2]), own)
+            for term, own in terms.items()
+            if term.startswith("chamfer_")
+        )
+        mesh, to = self.run.value(name, None), measured_of(self.run.measured, block)
+        for left_out, explanation in CHAMFER_PATHS.items():
+            changed = chamfer(mesh, to, left_out) + replace(official, value=-official.value)
+            rows = changed if self.part is None else changed.rows(self.part)
+            yield (
+                "detach",
+                f"no gradient passes {explanation}",
+                replace(self.expected, value=self.expected.value + rows.value),
+            )
 
     def _fitted(self, rest: Sum, own: Sum) -> Sum:
         """``rest`` and as much of ``own`` as fits best."""
@@ -221,118 +224,3 @@ class _Question:
 
 def _same(piece: Part, part: Part) -> bool:
     return piece is None or part is None or (piece.start, piece.stop) == (part.start, part.stop)
-
-
-def _ways(row: TapRow) -> Iterator[Way]:
-    """Other ways back through a layer."""
-    official = backward_of(row)
-    if official in (image_convolution, local_convolution) or (
-        official is graph_convolution and row.shape[-1] != 3
-    ):
-        yield from _rectifiers(official)
-    if official is through_projection:
-        yield from _projections()
-    if official is pointwise.unpooling:
-        yield Way("unpooling", "the new vertices hand nothing back", partial(_kept_rows, False))
-        yield Way("unpooling", "the old vertices hand nothing back", partial(_kept_rows, True))
-        yield Way("unpooling", "a new vertex's gradient is not halved", _doubled_new)
-    if official is pointwise.softmax:
-        yield Way("softmax", "the mean over the hypotheses is not taken off", _unshifted)
-
-
-def _rectifiers(official: Backward) -> Iterator[Way]:
-    def masked(mask: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Backward:
-        def back(
-            row: TapRow, parents: Arrays, out: np.ndarray, gradient: np.ndarray, context: Context
-        ) -> HandedBack:
-            return official(row, parents, mask(out, gradient).astype(float), gradient, context)
-
-        return back
-
-    yield Way("ReLU mask", "the ReLU passes every gradient", masked(lambda out, _: out >= 0))
-    yield Way(
-        "ReLU mask",
-        "the ReLU passes gradients where its output is 0",
-        masked(lambda out, _: out <= 0),
-    )
-    yield Way(
-        "ReLU mask",
-        "the ReLU passes positive gradients alone",
-        masked(lambda out, gradient: (out > 0) & (gradient > 0)),
-    )
-    yield Way(
-        "ReLU mask",
-        "the ReLU passes positive gradients alone, whatever its output",
-        masked(lambda _, gradient: gradient > 0),
-    )
-
-
-def _projections() -> Iterator[Way]:
-    def of(columns: Callable[[np.ndarray], None]) -> Backward:
-        def back(
-            row: TapRow, parents: Arrays, out: np.ndarray, gradient: np.ndarray, context: Context
-        ) -> HandedBack:
-            changed = gradient.copy()
-            columns(changed)
-            return through_projection(row, parents, out, changed, context)
-
-        return back
-
-    def without_third(number: int) -> Callable[[np.ndarray], None]:
-        def drop(gradient: np.ndarray) -> None:
-            np.split(gradient[:, 3:], 3, axis=1)[number][...] = 0.0
-
-        return drop
-
-    def without_copy(gradient: np.ndarray) -> None:
-        gradient[:, :3] = 0.0
-
-    def without_features(gradient: np.ndarray) -> None:
-        gradient[:, 3:] = 0.0
-
-    yield Way("gradient stop", "no gradient passes the pixel coordinates or maps",
-              of(without_features))  # fmt: skip
-    yield Way("gradient stop", "no gradient passes the copied coordinates", of(without_copy))
-    for number, name in enumerate(("maximum", "mean", "deviation")):
-        yield Way("view statistics", f"no gradient passes the {name} over views",
-                  of(without_third(number)))  # fmt: skip
-    for words, share in (
-        ("the maximum hands its gradient to every view", shared_by_all),
-        ("of equal views the first gets the maximum's whole gradient", taken_by_first),
-        ("of equal views the last gets the maximum's whole gradient",
-         partial(taken_by_first, last=True)),
-        ("of equal views each gets the maximum's whole gradient",
-         partial(shared_by_all, equal=True)),
-    ):  # fmt: skip
-        yield Way("view statistics", words, partial(through_projection, sharing=share))
-
-
-def _kept_rows(
-    old: bool,
-    row: TapRow,
-    parents: Arrays,
-    out: np.ndarray,
-    gradient: np.ndarray,
-    context: Context,
-) -> HandedBack:
-    changed, vertices = gradient.copy(), len(parents[0])
-    if old:
-        changed[:vertices] = 0.0
-    else:
-        changed[vertices:] = 0.0
-    return pointwise.unpooling(row, parents, out, changed, context)
-
-
-def _doubled_new(
-    row: TapRow, parents: Arrays, out: np.ndarray, gradient: np.ndarray, context: Context
-) -> HandedBack:
-    changed = gradient.copy()
-    changed[len(parents[0]) :] *= 2.0
-    return pointwise.unpooling(row, parents, out, changed, context)
-
-
-def _unshifted(
-    _row: TapRow, _parents: Arrays, out: np.ndarray, gradient: np.ndarray, _context: Context
-) -> HandedBack:
-    value = out * gradient
-    return HandedBack((Sum(value, np.abs(value), 4),))

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from parity.backends import Factory
+from parity.backward.judge import BackwardJudge
+from parity.backward.memory import MemoryBackward
+from parity.backward.variants import diagnose as explain
 from parity.faults.asking import Enough, answers, ask
 from parity.faults.judge import Found
 from parity.faults.probes import Probe
@@ -150,8 +153,34 @@ class TruthJudge:
                 (own[name], value), (narrow[name], seen[name]), stick, _plain(name), probe.dtype
             )
             if status is Status.DIFFER:
-                return Found("differ", name, operand_of(name, value, seen[name]))
+                operand = operand_of(name, value, seen[name])
+                if probe.group == "gradient":
+                    operand = self._way_back(reference, candidate, probe) or operand
+                return Found("differ", name, operand)
         return Found("agree" if set(seen) == set(true) else "invalid")
+
+    def _way_back(self, reference: Factory, candidate: Factory, probe: Probe) -> str | None:
+        """What is wrong with the gradient nearest to the loss that differs, if that is sure."""
+        context = self._once(reference, probe, "context", lambda: context_of(probe))
+
+        def differentiated(factory: Factory) -> MemoryBackward | None:
+            backend = factory(probe.stage, "float64", "cpu")
+            if not hasattr(backend, "watched_gradients"):
+                return None
+            return MemoryBackward.of(backend, probe.inputs, probe.weights.arrays, context)
+
+        ours: MemoryBackward | None = self._once(
+            reference, probe, "differentiated", lambda: differentiated(reference)
+        )
+        theirs = differentiated(candidate)
+        if ours is None or theirs is None:
+            return None
+        judged = BackwardJudge(context, ours, theirs).judge().values()
+        wrong = [each for each in judged if each.status is Status.DIFFER]
+        if not wrong:
+            return None
+        told = explain(context, theirs, wrong[0], wrong[0].name)
+        return told.operand if told.confirmed else None
 
     def _run(self, reference: Factory, probe: Probe, dtype: str) -> Values:
         def run() -> Values:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "my_port.p
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run whose candidate detaches the input of one layer, its traces kept."""
     place = tmp_path_factory.mktemp("backward")
     (place / "stopped.py").write_text(CANDIDATE, encoding="utf-8")
@@ -44,7 +45,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--gradients", "--truth", "--out", "out", cwd=place,
     )  # fmt: skip
     assert done.status == 1, done.stderr
-    return place
+    yield place
+    for trace in traces(place):  # three gigabytes
+        trace.unlink()
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -53,8 +56,7 @@ def report(folder: Path) -> dict[str, Any]:
 
 
 def traces(folder: Path) -> tuple[Path, Path]:
-    kept = folder / "out" / "coarse"
-    return kept / "reference.h5", kept / "candidate.h5"
+    return folder / "out" / "reference.h5", folder / "out" / "candidate.h5"
 
 
 def test_the_layer_is_named_from_the_command_line(folder: Path) -> None:
@@ -64,7 +66,7 @@ def test_the_layer_is_named_from_the_command_line(folder: Path) -> None:
     assert {entry["status"] for entry in found["taps"]} == {"agree"}
     told = found["diagnosis"]
     assert (told["tap"], told["operand"], told["confirmed"]) == (
-        f"gradients/{BEFORE}", "gradient stop", True,
+        f"gradients/{BEFORE}", "detach", True,
     )  # fmt: skip
     assert STOPPED in told["explanation"]
     gradients = {entry["tap"]: entry for entry in found["gradients"]}
@@ -118,6 +120,7 @@ def test_without_gradients_at_taps_they_are_judged_as_wholes(folder: Path, tmp_p
     found = json.loads(done.stdout)
     assert done.status == 1
     assert len(found["gradients"]) == 165 + 1
+    Path(changed).unlink()
     assert any("judged as wholes" in note and "tap_gradients" in note for note in found["notes"])
 
 
@@ -128,6 +131,7 @@ def test_samples_of_no_triangle_are_trouble(folder: Path, tmp_path: Path) -> Non
     with h5py.File(changed, "r+") as file:
         file["samples/face_1"][0] = 10**6
     assert_trouble(p2m("compare", reference, changed), "changed.h5")
+    Path(changed).unlink()
 
 
 @pytest.mark.slow

@@ -1,0 +1,79 @@
+"""What a differentiated run tells, on its way into a trace."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parity.backward.traced import GRADIENTS, VALUES, WritingWatch
+from parity.trace import TraceHeader, TraceWriter
+from weight_conversion.taps import TAPS
+
+HEADER = TraceHeader("coarse", "torch", "float32", "cpu", "w", "i")
+TAP = "graph_conv_blk1_3_layer_3"
+IMAGE = "cnn.conv2d_18"
+
+
+@pytest.fixture
+def truth() -> dict[str, np.ndarray]:
+    shapes = {row.name: row.shape for row in TAPS["coarse"]}
+    draw = np.random.default_rng(0)
+    return {name: draw.normal(size=shapes[name]) for name in (TAP, IMAGE)}
+
+
+@pytest.fixture
+def writer(tmp_path: Path, truth: dict[str, np.ndarray]) -> Iterator[TraceWriter]:
+    with TraceWriter(tmp_path / "t.h5", HEADER, {}) as writer:
+        for name, values in truth.items():
+            writer.add("truth", name, values)
+        yield writer
+
+
+def watching(writer: TraceWriter) -> WritingWatch:
+    return WritingWatch(writer, "coarse", lambda tap: tap in (TAP, IMAGE))
+
+
+def test_values_of_the_same_bits_are_not_kept_twice(
+    writer: TraceWriter, truth: dict[str, np.ndarray]
+) -> None:
+    watch = watching(writer)
+    watch.value(TAP, None, truth[TAP])
+    watch.value(IMAGE, slice(1, 2), truth[IMAGE][1:2])
+    assert not writer.has(VALUES, TAP)
+    assert not writer.has(VALUES, IMAGE)
+
+
+def test_values_of_other_bits_are_kept_beside_the_rest(
+    writer: TraceWriter, truth: dict[str, np.ndarray]
+) -> None:
+    watch = watching(writer)
+    other = np.nextafter(truth[IMAGE][1:2], 9.0)
+    watch.value(IMAGE, slice(0, 1), truth[IMAGE][0:1])
+    watch.value(IMAGE, slice(1, 2), other)
+    watch.value(IMAGE, slice(2, 3), truth[IMAGE][2:3])
+    kept = writer.dataset(VALUES, IMAGE)[()]
+    np.testing.assert_array_equal(kept[1:2], other)
+    np.testing.assert_array_equal(kept[0::2], truth[IMAGE][0::2])
+
+
+def test_rows_that_nobody_tells_have_gradient_0(writer: TraceWriter) -> None:
+    watch = watching(writer)
+    watch.gradient(IMAGE, slice(0, 1), np.ones((1, 7, 7, 512)))
+    watch.finish()
+    found = writer.dataset(GRADIENTS, IMAGE)[()]
+    assert found[0].all()
+    assert not found[1:].any()
+    assert not writer.dataset(GRADIENTS, TAP)[()].any()
+
+
+def test_another_shape_is_left_out(writer: TraceWriter) -> None:
+    watch = watching(writer)
+    watch.gradient(TAP, None, np.ones((156, 3)))
+    watch.gradient("another tap", None, np.ones(3))
+    watch.gradient("graph_conv_blk1_4_layer_4", None, np.ones((156, 192)))
+    watch.finish()
+    assert not writer.has(GRADIENTS, TAP)
+    assert not writer.has(GRADIENTS, "another tap")
+    # Not asked for.
+    assert not writer.has(GRADIENTS, "graph_conv_blk1_4_layer_4")
