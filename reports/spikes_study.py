@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ from reports.tables import markdown, markdown_table
 from weight_conversion.atomic import replacing
 
 _HEADING = ("run", "blocks", "spikes", "of irregular", "strength", "chamfer", "rows levelled after")
+_ARMS = {
+    name: place
+    for place, name in enumerate(dict.fromkeys(chain.from_iterable(NAMED_RUNS.values())))
+}
+"""Names of arms in the order of the designs, which settles their looks."""
+
 _LAYERS_OF = ("official", "port")
 """Runs whose layers are told one by one: those that are levelled have nothing to take away."""
 
@@ -96,11 +103,8 @@ def write_study(result: dict[str, Any], folder: Path) -> None:
     parts = ["# Study of spikes"]
     for title, heading, rows in _tables(result):
         parts += [f"## {markdown(title)}", markdown_table(heading, rows)]
-    files = {
-        "study.png": history_figure(
-            [run for run in result["runs"] if run["design"] != "factorial"] or result["runs"]
-        ),
-    }
+    named = [run for run in result["runs"] if arm_name(run) in _ARMS]
+    files = {"study.png": history_figure(named or result["runs"])}
     for factorial in result["factorials"]:
         about = "-".join(str(factorial[name]) for name in ("item", "seed", "blocks", "steps"))
         about = about.replace(" ", "-")
@@ -148,7 +152,9 @@ def history_figure(runs: Sequence[dict[str, Any]]) -> bytes:
         FigureCanvasAgg(figure)
         table = figure.subplots(len(groups), 2, squeeze=False)
         # An arm has one look in all panels.
-        every = list(dict.fromkeys(arm_name(run) for members in groups.values() for run in members))
+        every = sorted(
+            {arm_name(run) for run in runs}, key=lambda name: (_ARMS.get(name, 99), name)
+        )
         for (item, blocks, trained), (left, right) in zip(groups, table, strict=True):
             for run in groups[item, blocks, trained]:
                 place = every.index(arm_name(run))
