@@ -103,9 +103,9 @@ def local_convolution(
 ) -> HandedBack:
     """The same over the 43 hypotheses of each vertex: (V, 43, C)."""
     x = parents[0]
-    spread = x.reshape(*out.shape[:2], x.shape[-1])
+    by_vertex = x.reshape(*out.shape[:2], x.shape[-1])
     back = _mixed(
-        spread, rectified(out, gradient), context.supports[0], context.variables(row.module)
+        by_vertex, rectified(out, gradient), context.supports[0], context.variables(row.module)
     )
     (by_x,) = back.parents
     assert by_x is not None

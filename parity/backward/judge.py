@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.backward.sums import Sum
+from parity.backward.sums import Sum, spread
 from parity.backward.walk import BackwardRun, Walk, backwards, consumers, keys_of
 from parity.layers.context import Context
 from parity.layers.evaluate import share_of
-from parity.layers.rounding import spread
 from parity.parts import Part
 from parity.result import Status
 from weight_conversion.taps import MESH, TAPS, TapRow

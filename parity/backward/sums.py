@@ -3,16 +3,35 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
-from parity.layers.rounding import UNIT_ROUNDOFF, spread
+from parity.layers.rounding import FALSE_ALARM, UNIT_ROUNDOFF
+from weight_conversion.taps import TAPS
+from weight_conversion.weights import WEIGHTS
 
 DOUBLE = 2.0 * UNIT_ROUNDOFF["float64"]
 """The run rounds in float64, and so does the evaluation here."""
 
 TINY = 1e-37
 """A share of the greatest term, below float32's smallest number: what is lost in float32."""
+
+
+LONGEST_SUM = 3 * 224 * 224 + 2
+"""Roundings of the longest sum: a kernel's first convolution, over the pixels of all views."""
+
+
+@cache
+def spread(stage: str) -> float:
+    """λ of gradients: how many standard roundings any element's error stays within.
+
+    As ``parity.layers.rounding.spread`` has it for taps, with the gradients at all taps and of all
+    variables, on either side, in float64.
+    """
+    elements = sum(math.prod(row.shape) for row in TAPS[stage])
+    elements += sum(math.prod(row.shape) for row in WEIGHTS[stage])
+    return math.sqrt(2.0 * math.log(2.0 * 2 * elements * LONGEST_SUM / FALSE_ALARM))
 
 
 @dataclass(frozen=True, eq=False)
