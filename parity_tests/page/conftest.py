@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from parity.compare import compare
-from parity.result import Comparison
+from parity.result import Comparison, Status
 from parity.trace import TraceHeader, TraceWriter
 from parity_tests.reports.conftest import HOSTILE
 from reports import write
 from reports.meshes import Meshes
+from reports.page import PartPictures, report_page
 from reports.renderings import Renderings
 from reports.summary import Part
 from reports.write import write_report, write_summary
@@ -184,3 +185,23 @@ def states() -> Callable[[str], Comparison]:
     from parity_tests.reports.conftest import BUILDERS
 
     return lambda name: BUILDERS[name]()
+
+
+@pytest.fixture(scope="session")
+def trained_report(
+    tmp_path_factory: pytest.TempPathFactory, states: Callable[[str], Comparison]
+) -> Path:
+    """A page with losses, gradients and training steps, the first divergence among the steps."""
+    found = states("trained")
+    agreeing = [
+        tuple(replace(entry, status=Status.ROUNDING) for entry in part)
+        for part in (found.losses, found.gradients)
+    ]
+    step = replace(found.losses[1], tap="steps/1/losses/total")
+    comparison = replace(
+        found, losses=agreeing[0], gradients=agreeing[1], steps=(step,),
+        first_divergence=step.tap,
+    )  # fmt: skip
+    page = tmp_path_factory.mktemp("trained") / "report.html"
+    page.write_text(report_page(comparison, PartPictures()), encoding="utf-8")
+    return page

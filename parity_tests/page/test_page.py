@@ -245,6 +245,65 @@ def test_a_picked_vertex_shows_its_way(page: Browser, planted_report: Path) -> N
     assert chosen == [[88], [88]]
 
 
+def test_a_picked_vertex_is_above_everything(page: Browser) -> None:
+    three_dimensions(page)
+    page.click("button.farthest")
+    vertex = page.text(".path h4").removeprefix("Vertex ")
+    for scene in ("scene", "scene2"):
+        marked = page.run(
+            f"return document.querySelector('.scenes')._fullLayout.{scene}.annotations"
+            ".map((note) => note.text)"
+        )
+        assert marked[-1] == f"vertex {vertex}"
+    # The labels are no part of the 3D picture: they lie on top of it, inside the view.
+    boxes = page.wait(
+        "(() => { const found = [...document.querySelectorAll('.scenes g.annotation-text-g')]"
+        ".filter((note) => note.textContent.startsWith('vertex')).map((note) => "
+        "[note.closest('canvas') === null, note.getBoundingClientRect().width]);"
+        " return found.length === 2 ? found : null; })()",
+        "both labels",
+    )
+    assert all(outside and width > 10 for outside, width in boxes)
+
+
+def test_vertices_are_picked_by_keyboard(fresh: Browser) -> None:
+    three_dimensions(fresh)
+    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    view = fresh.driver.find_element("css selector", ".scenes")
+    fresh.run("arguments[0].focus()", view)
+    seen = []
+    for key in ("n", "n", "p", "s"):
+        view.send_keys(key)
+        seen.append(fresh.text(".path h4"))
+    assert seen[0] != seen[1]
+    assert seen[2] == seen[0]
+    assert seen[3] in ("Vertex 3", "Vertex 50")  # the spikes
+    eye = "document.querySelector('.scenes')._fullLayout.scene._scene.getCamera().eye.x"
+    before = fresh.run(f"return {eye}")
+    view.send_keys(keys.ARROW_LEFT)
+    fresh.wait(f"Math.abs({eye} - {before}) > 1e-3", "the view turning")
+    assert fresh.told()[0] == []
+
+
+def test_losses_gradients_and_steps_are_reached_as_layers_are(
+    browser: Browser, trained_report: Path
+) -> None:
+    browser.open(trained_report)
+    assert browser.text(".detail .label") == "steps/1/losses/total"  # the first divergence
+    browser.click(".chips a.chip[data-entry='87']")
+    assert browser.text(".detail .label") == "losses/total"
+    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    chip = browser.driver.find_element("css selector", ".chips a.chip[data-entry='86']")
+    browser.run("arguments[0].focus()", chip)
+    chip.send_keys(keys.ARROW_RIGHT)
+    assert browser.text(".detail .label") == "losses/total"
+    browser.click(".chips a.chip[data-entry='90']")
+    assert browser.text(".detail .label").startswith("gradients/")
+    browser.click("table[data-noun='step'] a.show")
+    assert browser.text(".detail .label") == "steps/1/losses/total"
+    assert browser.told()[0] == []
+
+
 @pytest.mark.parametrize("wrong", ["-1", "156", "1.5", ""])
 def test_a_vertex_that_is_none_changes_nothing(fresh: Browser, wrong: str) -> None:
     three_dimensions(fresh)
