@@ -22,7 +22,7 @@ _CSV_COLUMNS = (
     "pinned_max_rel", "note", "cause", "origin", "local_roundings", "local_roundings_reference",
     "truth_roundings", "truth_roundings_reference", "roundings_limit", "local_max_abs",
     "inherited_max_abs", "truth_max_abs", "candidate_to_truth", "reference_to_truth",
-    "amplification", "decisions", "layers",
+    "amplification", "decisions", "across", "across_limit", "layers",
 )  # fmt: skip
 
 _ENTRY_HEADING = (
