@@ -18,6 +18,7 @@ const layers = (() => {
     ["candidate_to_truth", "candidate to truth"], ["reference_to_truth", "reference to truth"],
     ["truth_max_abs", "greatest |Δ| of the float64 runs"], ["amplification", "amplification"],
     ["decisions", "decisions taken otherwise"], ["origin", "inherits from"],
+    ["layers", "the way back through"],
   ];
   const ELSEWHERE = new Set(["tap", "order", "note", "label", "short", "message", "parents", "tensor",
     "module", "sources", "layer"]);
@@ -44,6 +45,7 @@ const layers = (() => {
     for (const name of names) {
       const value = entry[name];
       if (value === undefined || value === null || words(value) === "") continue;
+      if (name !== "at" && Array.isArray(value) && value.length === 0) continue;
       // Without a limit nobody counted what lies beyond it.
       if (name === "mismatched" && entry.limit === null) continue;
       list.append(element("div", {}, element("dt", { text: known.get(name) ?? name }),
@@ -210,7 +212,10 @@ const layers = (() => {
     });
   }
 
-  function show(number, index, focus = false) {
+  // Plots of the layer that the page opens on wait until the page is there to be read.
+  const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+
+  function show(number, index, focus = false, opening = false) {
     const part = data.part(number);
     const panel = document.getElementById(`layer-${number}`);
     if (!part || !panel || !part.entries[index]) return;
@@ -237,7 +242,7 @@ const layers = (() => {
       const add = (title, kind, draw) => {
         const [heading, place] = holder(title, kind);
         panel.append(heading, place);
-        drawn.push(() => draw(place));
+        drawn.push(() => { if (place.isConnected) draw(place); });
       };
       add("Histogram of |Δ|", "histogram", (place) => histogram(place, sample.histogram));
       if (sample.ulps) {
@@ -256,7 +261,7 @@ const layers = (() => {
       panel.append(element("p", { text: "Slices and histogram are in this run's own report, if its traces were at hand when it was written." }));
     }
     panel.append(...sources(part, entry));
-    drawn.forEach((draw) => draw());
+    drawn.forEach((draw) => (opening ? whenIdle(draw) : draw()));
     panel.scrollTop = 0;
     if (focus) panel.focus();
   }
@@ -296,7 +301,7 @@ const layers = (() => {
       const relative = (entry) => (typeof entry.max_rel === "number" ? entry.max_rel : -1);
       const worstOf = part.entries.reduce(
         (best, entry, i) => (relative(entry) > relative(part.entries[best]) ? i : best), 0);
-      show(number, part.first ?? worstOf);
+      show(number, part.first ?? worstOf, false, true);
     },
   };
 })();
