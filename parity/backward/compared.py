@@ -88,11 +88,16 @@ def _differs(entries: Iterable[TapResult]) -> bool:
 
 
 def _origins(entries: Iterable[TapResult]) -> Iterable[tuple[str, str]]:
-    """Taps that differ in the forward pass, and those that inherit, with what from."""
+    """Taps that differ in the float64 forward pass, and those that inherit, with what from.
+
+    A flip or less precision in the run's own precision is no matter of its float64 gradients.
+    """
+    wrong: set[str] = set()
     for entry in entries:
         if entry.status is Status.DIFFER and entry.cause != "precision":
+            wrong.add(entry.tap)
             yield entry.tap, entry.tap
-        elif entry.status is Status.INHERITED and entry.origin is not None:
+        elif entry.origin in wrong:
             yield entry.tap, entry.origin
 
 

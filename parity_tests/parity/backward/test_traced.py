@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parity.backward.compared import _origins
 from parity.backward.traced import GRADIENTS, VALUES, WritingWatch
+from parity.result import Status, TapResult
 from parity.trace import TraceHeader, TraceWriter
 from weight_conversion.taps import TAPS
 
@@ -77,3 +79,19 @@ def test_another_shape_is_left_out(writer: TraceWriter) -> None:
     assert not writer.has(GRADIENTS, "another tap")
     # Not asked for.
     assert not writer.has(GRADIENTS, "graph_conv_blk1_4_layer_4")
+
+
+def test_what_flips_in_the_runs_own_precision_is_no_origin() -> None:
+    def entry(tap: str, status: Status, **more: str) -> TapResult:
+        return TapResult(tap, 0, status, (), "float32", **more)
+
+    taps = (
+        entry("a", Status.FLIP),
+        entry("b", Status.INHERITED, origin="a"),
+        entry("c", Status.DIFFER, cause="precision"),
+        entry("d", Status.INHERITED, origin="c"),
+        entry("e", Status.DIFFER, cause="function"),
+        entry("f", Status.INHERITED, origin="e"),
+        entry("g", Status.ROUNDING),
+    )
+    assert dict(_origins(taps)) == {"e": "e", "f": "e"}
