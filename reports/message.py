@@ -115,8 +115,10 @@ def _findings(comparison: Comparison, entry: TapResult) -> list[str]:
     elif entry.max_abs is not None:
         share = wording.share(entry.mismatched, entry.size)
         place = f" at {wording.index(entry.at)}" if entry.at else ""
-        # Without a limit nobody counts what lies beyond it.
-        counted = entry.limit is not None or entry.mismatched
+        # Without a limit nobody counts what lies beyond it, nor where a whole is judged as one.
+        counted = entry.mismatched or (
+            entry.limit is not None and entry.status is not Status.DIFFER
+        )
         count = f"mismatched {entry.mismatched} of {entry.size} ({share}), " if counted else ""
         lines.append(
             f"{count}greatest |Δ| {wording.difference(entry.max_abs)}{place}: "

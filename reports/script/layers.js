@@ -47,7 +47,7 @@ const layers = (() => {
       if (value === undefined || value === null || words(value) === "") continue;
       if (name !== "at" && Array.isArray(value) && value.length === 0) continue;
       // Without a limit nobody counted what lies beyond it.
-      if (name === "mismatched" && entry.limit === null) continue;
+      if (name === "mismatched" && (entry.limit === null || (value === 0 && entry.status === "differ"))) continue;
       list.append(element("div", {}, element("dt", { text: known.get(name) ?? name }),
         element("dd", { text: words(value), "data-field": name })));
     }
