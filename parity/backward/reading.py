@@ -14,7 +14,8 @@ from parity.backward.camera import by_points
 from parity.backward.statistics import FeatureGradient, Sharing, by_feature, shared_evenly
 from parity.backward.sums import DOUBLE, HandedBack, Sum, spread
 from parity.layers.context import Context
-from parity.layers.reading import COARSE_CELL, LAST, READERS, projection
+from parity.layers.readers import COARSE_CELL, LAST, READERS
+from parity.layers.reading import projection
 from parity.pixels import bounded_pixels
 from parity.rounding import Bounded
 from weight_conversion.taps import TapRow
