@@ -11,22 +11,29 @@ fault here: it is counted where it arose.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from parity.layers.context import Context
-from parity.layers.evaluate import Local, difference_of, layer_of, local_error, share_of
+from parity.layers.evaluate import Local, difference_of, evaluate, local_error, share_of
 from parity.layers.gap import Inputs, before
 from parity.layers.rounding import spread
 from parity.measure import bits_of, relative
 from parity.parts import Part, parts_of
 from parity.result import Split, Status
+from parity.tally import Found, count_decisions, finite, greatest, otherwise, squares_of, status_of
 from parity.verdict import PRECISION, narrower
 from weight_conversion.taps import TAPS, TapRow
+
+Place = tuple[str, int]
+
+
+def place_of(row: TapRow, part: Part) -> Place:
+    """A tap and the first vertex of a part of it."""
+    return row.name, 0 if part is None else part.start
 
 
 class Run(Protocol):
@@ -74,7 +81,7 @@ class TapJudge:
         reference: Run,
         candidate: Run,
         own_precision: bool = True,
-        known: dict[str, Local] | None = None,
+        known: dict[Place, Local] | None = None,
         gap: Collection[str] = (),
     ) -> None:
         """Judge ``candidate`` by ``reference``; ``context`` holds the reference's weights.
@@ -93,7 +100,7 @@ class TapJudge:
 
     def judge(self, row: TapRow) -> Judged:
         """Judge one tap; its parents, where they are taps, have been judged before."""
-        found = _Found()
+        found = Found()
         nearest, across = before(row, self._gap)
         self._inputs = {
             (side, true): Inputs(row.stage, run.truth if true else run.tap, self._context,
@@ -118,7 +125,7 @@ class TapJudge:
         lowest = ""
         if self._own:
             lowest = narrower(found.bits[1], found.bits[0], self._candidate.dtype)
-        status, cause = _status(found, origin, bool(lowest))
+        status, cause = status_of(found, origin, bool(lowest))
         finest = relative(found.finest, found.scale)
         # What has no bound, or one greater than the tap itself, passes whatever it holds: nobody
         # has compared it. Written so that NaN is invalid.
@@ -184,16 +191,17 @@ class TapJudge:
         others = _Others(read, earlier, where)
         return diagnose(row, chosen[0], self._context, chosen[1], dtype, others=others)
 
-    def _in_float64(self, row: TapRow, part: Part, found: "_Found") -> None:
+    def _in_float64(self, row: TapRow, part: Part, found: Found) -> None:
         reference = self._reference.truth(row.name, part)
         candidate = self._candidate.truth(row.name, part)
         inputs = [self._inputs[side, True].of(row, part) for side in ("reference", "candidate")]
         (ours, off), (theirs, off_too) = inputs
-        first = self._known.get(row.name) if self._known is not None else None
+        place = place_of(row, part)
+        first = self._known.get(place) if self._known is not None else None
         if first is None:
             first = local_error(row, ours, self._context, reference, "float64", off)
         if self._known is not None:
-            self._known[row.name] = first
+            self._known[place] = first
         same = _identical(reference, candidate) and all(
             _identical(ours[name], theirs[name]) for name in row.parents
         )
@@ -203,8 +211,8 @@ class TapJudge:
         limit = second.limit + first.limit
         share = share_of(second.error - first.error, limit)
         if off or off_too:
-            found.finest = max(found.finest, _greatest(limit))
-            found.scale = max(found.scale, _finite(reference))
+            found.finest = max(found.finest, greatest(self._settled(row, part, limit)))
+            found.scale = max(found.scale, finite(reference))
         found.function = max(found.function, share)
         if share > 1:
             within = np.abs(second.error - first.error) <= limit
@@ -212,7 +220,23 @@ class TapJudge:
         found.open_rows += second.open_rows
         found.raise_to("truth_roundings", second.worst * self._spread)
         found.raise_to("truth_roundings_reference", first.worst * self._spread)
-        found.raise_to("truth_max_abs", _greatest(difference_of(candidate, reference)))
+        found.raise_to("truth_max_abs", greatest(difference_of(candidate, reference)))
+
+    def _settled(self, row: TapRow, part: Part, limit: np.ndarray) -> np.ndarray:
+        """What is admitted across a gap where no pixel lies within rounding of a border."""
+        runs = {"reference": self._reference, "candidate": self._candidate}
+        settled = {side: self._inputs[side, True].settled(row, part) for side in runs}
+        if all(each is None for each in settled.values()):
+            return limit
+        total = np.zeros(())
+        for side, run in runs.items():
+            values, errors = self._inputs[side, True].of(row, part)
+            narrow = settled[side]
+            total = total + evaluate(
+                row, values, self._context, run.truth(row.name, part), "float64",
+                errors if narrow is None else narrow,
+            )[1]  # fmt: skip
+        return total
 
     def _alone(self, side: str, row: TapRow, part: Part) -> Local:
         """A layer in the run's own precision, evaluated here: traces have it without a gap only."""
@@ -220,7 +244,7 @@ class TapJudge:
         values, off = self._inputs[side, False].of(row, part)
         return local_error(row, values, self._context, run.tap(row.name, part), run.dtype, off)
 
-    def _in_own_precision(self, row: TapRow, part: Part, found: "_Found", gap: bool) -> None:
+    def _in_own_precision(self, row: TapRow, part: Part, found: Found, gap: bool) -> None:
         if gap:
             first, second = (self._alone(side, row, part) for side in ("reference", "candidate"))
         else:
@@ -248,19 +272,19 @@ class TapJudge:
             found.open_rows = max(found.open_rows, int(unbounded.sum()))
         if not share <= 1:
             found.beyond_own += int(np.count_nonzero(~(np.abs(local) <= limit)))
-        found.flipped += _otherwise(first, second)
+        found.flipped += otherwise(first, second)
         found.identical = found.identical and not np.any(difference)
         found.beyond = found.beyond or not bool((np.abs(difference) <= limit).all())
-        found.squares += _squares(r)
-        found.away += _squares(difference)
-        found.inherited += _squares(inherited)
-        _count_decisions(row, r, c, limit + np.abs(inherited), _otherwise(first, second), found)
+        found.squares += squares_of(r)
+        found.away += squares_of(difference)
+        found.inherited += squares_of(inherited)
+        count_decisions(row, r, c, limit + np.abs(inherited), otherwise(first, second), found)
         found.raise_to("local_roundings", second.worst * self._spread)
         found.raise_to("local_roundings_reference", first.worst * self._spread)
-        found.raise_to("local_max_abs", _greatest(local))
-        found.raise_to("inherited_max_abs", _greatest(inherited))
-        found.raise_to("candidate_to_truth", _greatest(difference_of(c, truth)))
-        found.raise_to("reference_to_truth", _greatest(difference_of(r, truth)))
+        found.raise_to("local_max_abs", greatest(local))
+        found.raise_to("inherited_max_abs", greatest(inherited))
+        found.raise_to("candidate_to_truth", greatest(difference_of(c, truth)))
+        found.raise_to("reference_to_truth", greatest(difference_of(r, truth)))
 
 
 class _Others(Mapping[str, np.ndarray]):
@@ -283,67 +307,6 @@ class _Others(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-@dataclass(eq=False)
-class _Found:
-    """What the parts of a tap have shown so far."""
-
-    function: float = 0.0
-    precision: float = 0.0
-    flipped: int = 0
-    open_rows: int = 0
-    finest: float = 0.0
-    scale: float = 0.0
-    beyond_true: int = 0
-    beyond_own: int = 0
-    bits: tuple[int, ...] = (0, 0)
-    identical: bool = True
-    beyond: bool = False
-    squares: float = 0.0
-    away: float = 0.0
-    inherited: float = 0.0
-    decisions: Counter[str] = field(default_factory=Counter)
-    top: dict[str, float] = field(default_factory=dict)
-
-    def raise_to(self, name: str, value: float) -> None:
-        self.top[name] = max(self.top.get(name, 0.0), value)
-
-
-def _status(found: _Found, origin: str | None, narrow: bool) -> tuple[Status, str]:
-    # Written so that NaN differs.
-    if not found.function <= 1:
-        return Status.DIFFER, "function"
-    if narrow or not found.precision <= 1:
-        return Status.DIFFER, "precision"
-    if found.flipped:
-        return Status.FLIP, ""
-    if found.identical:
-        return Status.AGREE, ""
-    return (Status.INHERITED if origin is not None and found.beyond else Status.ROUNDING), ""
-
-
-def _otherwise(first: Local, second: Local) -> int:
-    """Rows of a projection that the two runs decided differently."""
-    ours = {each.row: each.choices for each in first.decided}
-    theirs = {each.row: each.choices for each in second.decided}
-    return sum(ours.get(row) != theirs.get(row) for row in ours.keys() | theirs.keys())
-
-
-def _count_decisions(
-    row: TapRow, r: np.ndarray, c: np.ndarray, reach: np.ndarray, pixels: int, found: _Found
-) -> None:
-    """Signs of ReLUs, and rows of pixels, that the two runs decided differently.
-
-    A sign is a tie where both values are within what rounding and inheritance explain; pixels were
-    found to be ties when the layer was evaluated, or the tap differs.
-    """
-    if layer_of(row) is None:
-        found.decisions.update({"pixels": pixels, "ties": pixels})
-    elif row.name.startswith("cnn.") or ".localgconv" in row.name:
-        signs = (r > 0) != (c > 0)
-        ties = signs & (np.maximum(r, c) <= reach)
-        found.decisions.update({"signs": int(signs.sum()), "ties": int(ties.sum())})
-
-
 def _across_note(across: tuple[str, ...], finest: float, unbounded: bool) -> str:
     """What it means that taps before this one were not recorded."""
     names = ", ".join(across) if len(across) < 4 else f"{across[0]} … {across[-1]}"
@@ -352,22 +315,6 @@ def _across_note(across: tuple[str, ...], finest: float, unbounded: bool) -> str
             f"judged across {names}, not recorded: no bound on rounding holds over so many layers"
         )
     return f"judged together with {names}, not recorded, to {finest:.1e} of its greatest magnitude"
-
-
-def _finite(values: np.ndarray) -> float:
-    """The greatest finite magnitude."""
-    magnitudes = np.abs(np.asarray(values, np.float64))
-    return float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
-
-
-def _greatest(difference: np.ndarray) -> float:
-    return float(np.abs(difference).max(initial=0.0))
-
-
-def _squares(values: np.ndarray) -> float:
-    flat = values.ravel()
-    finite = flat if np.isfinite(flat).all() else flat[np.isfinite(flat)]
-    return float(np.einsum("i,i->", finite, finite))
 
 
 def _identical(a: np.ndarray, b: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ changes one layer's output by more than rounding. That is tried here, in float64
 the inputs of a recorded run: every variable is perturbed, channels are permuted, views are swapped.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -47,7 +47,7 @@ def sensitivity(run: ProbeRun, context: Context) -> Sensitivity:
     shown: dict[str, bool] = {}
     for row in TAPS[context.stage]:
         if layer_of(row) is None:
-            for name, seen in _swapped(row, run, context):
+            for name, seen in _swapped(row, run, context).items():
                 shown[name] = shown.get(name, False) or seen
         else:
             keys = _variables(row)
@@ -114,24 +114,28 @@ def _permuted(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
     return shown
 
 
-def _swapped(row: TapRow, run: ProbeRun, context: Context) -> Iterator[tuple[str, bool]]:
-    """What swapping two views' images, cameras, or both, changes in a projection.
+def _swapped(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
+    """Whether swapping two views' images, cameras, or both, changes a projection.
 
     Points stay in the frame of the first camera, as they are.
     """
-    part = parts_of(row, run.vertices)[0]
-    values = {name: run.truth(name, part) for name in row.parents}
-    base, limit = evaluate(row, values, context, None, "float64")
     mesh, *maps = row.parents
-    for first, second in combinations(range(3), 2):
-        order = [second if v == first else first if v == second else v for v in range(3)]
-        swapped = {mesh: values[mesh], **{name: values[name][order] for name in maps}}
-        other = replace(context, cameras=context.cameras[order])
-        for what, given, where in (
-            ("images", swapped, context),
-            ("cameras", values, other),
-            ("images and cameras", swapped, other),
-        ):
+    kinds = ("images", "cameras", "images and cameras")
+    shown = {(what, pair): False for pair in combinations(range(3), 2) for what in kinds}
+    for part in parts_of(row, run.vertices):
+        values = {name: run.truth(name, part) for name in row.parents}
+        base, limit = evaluate(row, values, context, None, "float64")
+        for (what, (first, second)), seen in shown.items():
+            if seen:
+                continue
+            order = [second if v == first else first if v == second else v for v in range(3)]
+            swapped = {mesh: values[mesh], **{name: values[name][order] for name in maps}}
+            given = swapped if "images" in what else values
+            turned = replace(context, cameras=context.cameras[order])
+            where = turned if "cameras" in what else context
             value, reach = evaluate(row, given, where, None, "float64")
-            share = share_of(value.value - base.value, limit + reach)
-            yield f"the {what} of views {first} and {second} swapped", share > 1
+            shown[what, (first, second)] = share_of(value.value - base.value, limit + reach) > 1
+    return {
+        f"the {what} of views {first} and {second} swapped": seen
+        for (what, (first, second)), seen in shown.items()
+    }

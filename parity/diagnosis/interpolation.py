@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from parity.layers.reading import (
+from parity.layers.readers import (
     COARSE_CELL,
     INTERPOLATION,
     LAST,

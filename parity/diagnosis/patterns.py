@@ -7,7 +7,7 @@ import numpy as np
 from parity.diagnosis.precision import representable
 from parity.diagnosis.variant import Question, same_order
 from parity.layers.evaluate import Local
-from parity.layers.reading import LAST
+from parity.layers.readers import LAST
 from parity.pixels import bounded_pixels
 from weight_conversion.taps import IMAGES
 

@@ -24,7 +24,8 @@ from parity.diagnosis.variant import (
     narrowed_result,
     short,
 )
-from parity.layers.reading import LAST, READERS, VARIANCE_FLOOR, Reader, projection
+from parity.layers.readers import LAST, READERS, VARIANCE_FLOOR, Reader
+from parity.layers.reading import projection
 from parity.layers.rounding import Evaluated
 
 SCANNED = 48

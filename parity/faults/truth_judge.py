@@ -1,5 +1,6 @@
 """The verdict without limits as a judge of faults: what ``compare`` does with traces, in memory."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,18 +9,23 @@ import numpy as np
 
 from parity.backends import Factory
 from parity.backward.judge import BackwardJudge
-from parity.backward.memory import MemoryBackward
+from parity.backward.loss import measured_of
+from parity.backward.memory import MemoryBackward, measured_in
 from parity.backward.variants import diagnose as explain
+from parity.diagnosis.losses import Block
+from parity.diagnosis.losses import explain as explain_term
 from parity.faults.asking import Enough, answers, ask
 from parity.faults.judge import Found
 from parity.faults.probes import Probe
-from parity.judgement import TapJudge
+from parity.judgement import Place, TapJudge, place_of
 from parity.layers.context import Context
 from parity.layers.evaluate import Local, local_error
 from parity.parts import Part, cut
+from parity.record import BLOCK_TAPS
 from parity.result import Status
+from parity.steps_adam import BETA_1, BETA_2
 from parity.yardstick import Yardstick, status_of, yardstick
-from weight_conversion.taps import TAPS, TapRow
+from weight_conversion.taps import MESH, TAPS, TapRow
 
 Values = dict[str, np.ndarray]
 
@@ -32,11 +38,11 @@ class MemoryRun:
     dtype: str
     taps: Values = field(default_factory=dict)
     true: Values = field(default_factory=dict)
-    _alone: dict[str, Local] = field(default_factory=dict)
+    _alone: dict[Place, Local] = field(default_factory=dict)
 
     @property
     def vertices(self) -> int:
-        return 1  # probes are small: every tap is judged whole
+        return len(self.context.inputs[MESH])
 
     def tap(self, name: str, part: Part) -> np.ndarray:
         return self._of(self.taps, name, part)
@@ -45,11 +51,12 @@ class MemoryRun:
         return self._of(self.true, name, part)
 
     def alone(self, row: TapRow, part: Part) -> Local:
-        if row.name not in self._alone:
+        place = place_of(row, part)
+        if place not in self._alone:
             parents = {name: self.tap(name, part) for name in row.parents}
             seen = self.tap(row.name, part)
-            self._alone[row.name] = local_error(row, parents, self.context, seen, self.dtype)
-        return self._alone[row.name]
+            self._alone[place] = local_error(row, parents, self.context, seen, self.dtype)
+        return self._alone[place]
 
     def _of(self, values: Values, name: str, part: Part) -> np.ndarray:
         found = self.context.inputs.get(name)
@@ -82,7 +89,7 @@ class TruthJudge:
             f"run in {probe.dtype}",
             lambda: MemoryRun(context, probe.dtype, true=expected),
         )
-        known: dict[str, Local] = self._once(reference, probe, "known", dict)
+        known: dict[Place, Local] = self._once(reference, probe, "known", dict)
         theirs = MemoryRun(context, probe.dtype)
         judge = TapJudge(context, ours, theirs, False, known)
         found = self._walk(judge, ours, theirs, candidate, probe)
@@ -154,10 +161,30 @@ class TruthJudge:
             )
             if status is Status.DIFFER:
                 operand = operand_of(name, value, seen[name])
+                if probe.group == "loss":
+                    operand = self._of_term(reference, probe, name, true, seen, stick)
                 if probe.group == "gradient":
                     operand = self._way_back(reference, candidate, probe) or operand
                 return Found("differ", name, operand)
         return Found("agree" if set(seen) == set(true) else "invalid")
+
+    def _of_term(
+        self,
+        reference: Factory,
+        probe: Probe,
+        name: str,
+        true: Values,
+        seen: Values,
+        stick: Yardstick,
+    ) -> str | None:
+        """What is wrong with a term of the loss, tried out on the reference's meshes."""
+        blocks = self._once(reference, probe, "blocks", lambda: _blocks(reference, probe))
+        term = _plain(name)
+        block = blocks.get(term.rpartition("_")[2])
+        others = {_plain(key): float(value) for key, value in true.items() if key != name}
+        limit = 2 * stick.limit(term, "float64")
+        found = explain_term(term, float(true[name]), float(seen[name]), limit, block, others)
+        return None if found is None else found[0]
 
     def _way_back(self, reference: Factory, candidate: Factory, probe: Probe) -> str | None:
         """What is wrong with the gradient nearest to the loss that differs, if that is sure."""
@@ -218,18 +245,51 @@ def context_of(probe: Probe) -> Context:
 
 
 def operand_of(name: str, expected: np.ndarray, seen: np.ndarray) -> str | None:
-    """What of a loss, gradient or step is wrong, as far as the two values tell."""
-    if name.endswith("decay"):
-        return "decay term"
+    """What of a gradient or step is wrong, as far as the two values tell."""
     expected, seen = np.asarray(expected, np.float64), np.asarray(seen, np.float64)
     if expected.shape != seen.shape:
         return None
     if not seen.any():
         return "missing term"
     factor = float((expected * seen).sum() / (expected * expected).sum())
-    if np.abs(seen - factor * expected).max() <= 1e-9 * np.abs(seen).max():
-        return "constant" if expected.size > 1 else None
-    return None
+    if np.abs(seen - factor * expected).max() > 1e-9 * np.abs(seen).max() or expected.size == 1:
+        return None
+    if name.startswith("steps/"):
+        # Adam's update is proportional to its rate; what it starts with is known.
+        known = {_correction(1, 1), *(_correction(a, b) for a, b in ((2, 2), (2, 1), (1, 2)))}
+        first = _correction(1, 1)
+        starts = {1.0 / first, *(one / first for one in known)}
+        near = any(abs(factor - start) <= 1e-3 * start for start in starts if start != 1.0)
+        return "bias correction" if near else "learning rate"
+    return "constant"
+
+
+def _correction(first: int, second: int) -> float:
+    """What Adam corrects its update by with β₁ to the one and β₂ to the other power."""
+    return math.sqrt(1 - BETA_2**second) / (1 - BETA_1**first)
+
+
+def _blocks(reference: Factory, probe: Probe) -> dict[str, Block]:
+    """By its number, what the terms of each block are taken of."""
+    meshes: list[np.ndarray] = []
+
+    def take(name: str, value: np.ndarray) -> None:
+        if name in BLOCK_TAPS[probe.stage]:
+            meshes.append(np.array(value))
+
+    given = probe.inputs
+    ask(reference(probe.stage, "float64", "cpu"), replace(_in(probe, "float64"), group="forward"),
+        take)  # fmt: skip
+    arrays = measured_in(probe.stage, given["ground_truth"], given["template"], given["samples"])
+    found, before = {}, np.asarray(given["mesh"], np.float64)
+    for number, after in enumerate(meshes, start=1):
+        if len(before) != len(after):
+            pairs = given["template"].unpooling[number - 2]
+            before = np.concatenate([before, before[pairs].mean(axis=1)])
+        to = measured_of(arrays, number)
+        found[str(number)] = Block(probe.stage, before, after, to, given["cameras"][0])
+        before = after
+    return found
 
 
 def _rows(probe: Probe) -> list[TapRow]:

@@ -46,7 +46,7 @@ class Local:
 
 
 def share_of(error: np.ndarray, limit: np.ndarray) -> float:
-    """The greatest |error| over its limit: 0 where it is 0, whatever the limit, infinite for NaN."""
+    """The greatest |error| over its limit: 0 where it is 0 whatever the limit, infinite for NaN."""
     error = np.abs(error)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = error / limit
@@ -58,7 +58,7 @@ def share_of(error: np.ndarray, limit: np.ndarray) -> float:
 
 
 def difference_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The difference a − b in float64: 0 where both are the same infinity or NaN, infinite where one is."""
+    """The float64 difference a − b: 0 for the same infinity or NaN on both sides, else infinite."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         away = a - b

@@ -5,14 +5,18 @@ after it can be judged all the same: the missing one is evaluated from its own i
 sides, and what the run's own arithmetic may have made of it is carried on (``layers.carried``).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from parity.layers.context import Context
 from parity.layers.evaluate import evaluate
+from parity.layers.reading import Read
 from parity.parts import Part
 from weight_conversion.taps import TAPS, TapRow
+
+Values = dict[str, np.ndarray]
 
 
 class Inputs:
@@ -29,31 +33,66 @@ class Inputs:
         """``read`` gives what was recorded; the taps in ``gap`` are computed."""
         self._rows = {row.name: row for row in TAPS[stage]}
         self._read, self._context, self._dtype, self._gap = read, context, dtype, frozenset(gap)
-        self._made: dict[tuple[str, object], tuple[np.ndarray, np.ndarray | None]] = {}
+        self._made: dict[tuple[str, object], _Made] = {}
 
-    def of(self, row: TapRow, part: Part) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def of(self, row: TapRow, part: Part) -> tuple[Values, Values]:
         """The values of a layer's inputs, and how far those that had to be computed may be off."""
-        values, errors = {}, {}
-        for name in row.parents:
-            values[name], error = self._one(name, part)
-            if error is not None:
-                errors[name] = error
-        return values, errors
+        made = {name: self._one(name, part) for name in row.parents}
+        values = {name: each.value for name, each in made.items()}
+        return values, _given({name: each.error for name, each in made.items()})
 
-    def _one(self, name: str, part: Part) -> tuple[np.ndarray, np.ndarray | None]:
+    def settled(self, row: TapRow, part: Part) -> Values | None:
+        """How far they may be off where no pixel is near a border; None where that is the same."""
+        made = {name: self._one(name, part) for name in row.parents}
+        if all(each.settled is None for each in made.values()):
+            return None
+        return _given(
+            {
+                name: each.error if each.settled is None else each.settled
+                for name, each in made.items()
+            }
+        )
+
+    def _one(self, name: str, part: Part) -> "_Made":
         # A feature map is the same for every part.
         whole = part is None or name.startswith("cnn.")
         if name not in self._gap and not whole:
-            return self._read(name, part), None
+            return _Made(self._read(name, part))
         key = name, None if whole or part is None else (part.start, part.stop)
-        if key not in self._made and name not in self._gap:
-            self._made[key] = self._read(name, part), None
         if key not in self._made:
-            row = self._rows[name]
-            values, errors = self.of(row, part)
-            exact, limit = evaluate(row, values, self._context, None, self._dtype, errors)
-            self._made[key] = exact.value, limit
+            missing = name in self._gap
+            made = self._evaluated(name, part) if missing else _Made(self._read(name, part))
+            self._made[key] = made
         return self._made[key]
+
+    def _evaluated(self, name: str, part: Part) -> "_Made":
+        row = self._rows[name]
+        values, errors = self.of(row, part)
+        exact, limit = evaluate(row, values, self._context, None, self._dtype, errors)
+        if isinstance(exact, Read) and exact.settled is not None:
+            nominal = replace(exact, fixed=exact.settled.reshape(exact.value.shape))
+            return _Made(exact.value, limit, nominal.limit(row.stage, self._dtype))
+        settled = self.settled(row, part)
+        if settled is None:
+            return _Made(exact.value, limit)
+        narrow = evaluate(row, values, self._context, None, self._dtype, settled)[1]
+        return _Made(exact.value, limit, narrow)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A layer's input: exact as recorded, or off by at most ``error``.
+
+    ``settled`` is what would be left of that if no pixel decision were open; None where none is.
+    """
+
+    value: np.ndarray
+    error: np.ndarray | None = None
+    settled: np.ndarray | None = None
+
+
+def _given(errors: Mapping[str, np.ndarray | None]) -> Values:
+    return {name: error for name, error in errors.items() if error is not None}
 
 
 def before(row: TapRow, gap: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

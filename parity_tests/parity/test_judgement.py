@@ -9,7 +9,7 @@ import pytest
 from parity.backends import BackendChoice
 from parity.faults.probes import probe
 from parity.faults.truth_judge import MemoryRun, context_of
-from parity.judgement import Judged, TapJudge
+from parity.judgement import Judged, TapJudge, place_of
 from parity.layers.context import Context
 from parity.result import Status
 from weight_conversion.taps import TAPS
@@ -158,7 +158,20 @@ def test_rows_without_a_bound_are_not_said_to_agree(context: Context, run: Run) 
     local = ours.alone(row, None)
     limit = local.limit.copy()
     limit[3] = np.inf
-    ours._alone[row.name] = theirs._alone[row.name] = replace(local, limit=limit)
+    place = place_of(row, None)
+    ours._alone[place] = theirs._alone[place] = replace(local, limit=limit)
     found = TapJudge(context, ours, theirs).judge(row)
     assert found.status is Status.INVALID
     assert "1 rows lie in a camera's plane and were not judged" in found.note
+
+
+def test_every_vertex_of_a_run_in_memory_is_judged() -> None:
+    """The refine stage is gone through in parts: a fault at the last vertex alone is one."""
+    asked = probe("plane", "refine")
+    context = context_of(asked)
+    row = next(row for row in TAPS["refine"] if row.name == "graph_sample_hypothesis_1_layer_0")
+    taps = (asked.inputs["mesh"][:, None] + asked.inputs["hypotheses"].offsets).astype(np.float64)
+    off = taps.copy()
+    off[-1, 5, 1] += 1e-3
+    runs = [MemoryRun(context, "float64", true={row.name: values}) for values in (taps, off)]
+    assert TapJudge(context, *runs, own_precision=False).judge(row).status is Status.DIFFER
