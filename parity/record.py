@@ -14,7 +14,8 @@ from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
 from parity.backends import Backend, BackendChoice, Listen
 from parity.backward.traced import WritingWatch, write_measured
-from parity.trace import Recorder, TraceHeader, TraceWriter, inputs_sha256, open_trace
+from parity.trace import TraceHeader, inputs_sha256, open_trace
+from parity.trace_writer import Recorder, TraceWriter
 from parity.truth import TruthListener, add_isolated, unpinned
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, weights_sha256

@@ -19,7 +19,8 @@ from parity.layers.evaluate import Local, difference_of, evaluate, layer_of
 from parity.layers.gap import before
 from parity.layers.reading import Decided, Read
 from parity.parts import Part, cut, parts_of, rows_in
-from parity.trace import TraceReader, TraceWriter
+from parity.trace import TraceReader
+from parity.trace_writer import TraceWriter
 from weight_conversion.errors import InputError
 from weight_conversion.taps import MESH, TAPS, TapRow
 from weight_conversion.weights import WEIGHTS

@@ -14,7 +14,8 @@ import numpy as np
 from inputs.sampling import BLOCK_LEVELS
 from inputs.template import Template
 from parity.parts import Part, cut
-from parity.trace import TraceReader, TraceWriter
+from parity.trace import TraceReader
+from parity.trace_writer import TraceWriter
 from weight_conversion.taps import MESH, TAPS
 
 GRADIENTS, VALUES, MEASURED = "tap_gradients", "tap_values", "measured"

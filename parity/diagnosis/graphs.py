@@ -14,13 +14,13 @@ from parity.diagnosis.variant import (
     Question,
     Variant,
     fitted,
+    layers_alike,
     narrowed,
     narrowed_result,
     same_order,
     telling_channels,
 )
 from parity.layers.rounding import Evaluated
-from weight_conversion.weights import WEIGHTS
 
 Matrix: TypeAlias = sp.csr_array | np.ndarray
 LEVEL = {156: 0, 618: 1, 2466: 2}
@@ -121,7 +121,7 @@ def variants(question: Question) -> Iterator[Variant]:
     yield from _fitted(question, layer)
     yield Variant("channel order", "output channels in another order",
                   partial(_permuted, question, layer))  # fmt: skip
-    for name, other in _other_layers(question, layer):
+    for name, other in layers_alike(question, "weights_0"):
         changed = replace(layer, weights=(other["weights_0"], other["weights_1"]),
                           bias=other["bias"])  # fmt: skip
         yield Variant("weights of another layer", f"the weights of {name}",
@@ -251,18 +251,3 @@ def _permuted(question: Question, layer: GraphLayer, part: Part) -> Evaluated:
         return Evaluated(np.zeros(0), np.zeros(0, np.float32))
     columns = order[part.chosen_columns]
     return Evaluated(full.value[..., columns], full.unit[..., columns])
-
-
-def _other_layers(
-    question: Question, layer: GraphLayer
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    modules = dict.fromkeys(
-        row.torch_key.rpartition(".")[0]
-        for row in WEIGHTS[question.row.stage]
-        if row.torch_key.endswith(".weights_0")
-    )
-    for module in modules:
-        if module != question.row.module:
-            found = question.context.variables(module)
-            if found["weights_0"].shape == layer.weights[0].shape:
-                yield module, found

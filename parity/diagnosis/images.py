@@ -14,6 +14,7 @@ from parity.diagnosis.variant import (
     Question,
     Variant,
     fitted,
+    layers_alike,
     narrowed,
     narrowed_result,
     same_order,
@@ -21,7 +22,6 @@ from parity.diagnosis.variant import (
 )
 from parity.layers.rounding import Evaluated
 from weight_conversion.taps import IMAGES
-from weight_conversion.weights import WEIGHTS
 
 LEAK = 0.01
 """The slope that leaky ReLUs have by default."""
@@ -115,7 +115,7 @@ def variants(question: Question) -> Iterator[Variant]:
         yield Variant(operand, change, partial(changed, question))
     yield from _permuted(question, layer)
     yield from _scaled(question, layer)
-    for name, other in _other_layers(question, layer):
+    for name, other in layers_alike(question, "weight"):
         changed = replace(layer, kernel=other["weight"], bias=other["bias"])
         yield Variant("weights of another layer", f"the weights of {name}",
                       partial(changed, question))  # fmt: skip
@@ -233,21 +233,6 @@ def _scaled(question: Question, layer: Convolution) -> Iterator[Variant]:
     operand = "bias" if a == 1.0 else "constant"
     change = f"the products times {a:.4g} and the bias times {c:.4g}"
     yield Variant(operand, change, partial(replace(layer, factors=factors), question), True)
-
-
-def _other_layers(
-    question: Question, layer: Convolution
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    modules = dict.fromkeys(
-        row.torch_key.rpartition(".")[0]
-        for row in WEIGHTS[question.row.stage]
-        if row.torch_key.startswith("cnn.")
-    )
-    for module in modules:
-        if module != question.row.module:
-            found = question.context.variables(module)
-            if found["weight"].shape == layer.kernel.shape:
-                yield module, found
 
 
 def _other_image(question: Question, layer: Convolution, part: Part) -> Evaluated:

@@ -8,6 +8,7 @@ import numpy as np
 from parity.layers.context import Context
 from parity.layers.rounding import UNIT_ROUNDOFF, Evaluated
 from weight_conversion.taps import TapRow
+from weight_conversion.weights import WEIGHTS
 
 ALL = slice(None)
 
@@ -193,3 +194,14 @@ def same_order(columns: np.ndarray, official: np.ndarray, tolerance: float) -> n
             return None
         found[index] = nearest
     return found
+
+
+def layers_alike(question: Question, variable: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Other layers whose ``variable`` has the shape of this one's: module and variables."""
+    shape = question.context.variables(question.row.module)[variable].shape
+    for row in WEIGHTS[question.row.stage]:
+        module, _, name = row.torch_key.rpartition(".")
+        if name == variable and module != question.row.module:
+            found = question.context.variables(module)
+            if found[variable].shape == shape:
+                yield module, found

@@ -13,7 +13,8 @@ import pytest
 
 from parity.compare import compare
 from parity.result import Comparison, Status
-from parity.trace import TraceHeader, TraceWriter
+from parity.trace import TraceHeader
+from parity.trace_writer import TraceWriter
 from parity_tests.reports.conftest import HOSTILE
 from reports import write
 from reports.meshes import Meshes

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from parity.trace import Recorder, TraceHeader, TraceWriter, inputs_sha256, open_trace
+from parity.trace import TraceHeader, inputs_sha256, open_trace
+from parity.trace_writer import Recorder, TraceWriter
 from weight_conversion.errors import InputError
 
 HEADER = TraceHeader(
@@ -68,7 +69,8 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from parity.trace import TraceHeader, TraceWriter
+from parity.trace import TraceHeader
+from parity.trace_writer import TraceWriter
 from weight_conversion.errors import InputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))

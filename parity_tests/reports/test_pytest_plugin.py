@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.trace import TraceHeader, TraceWriter
+from parity.trace import TraceHeader
+from parity.trace_writer import TraceWriter
 from weight_conversion.taps import TAPS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from parity.result import Status, TapResult
-from parity.trace import TraceHeader, TraceWriter, open_trace
+from parity.trace import TraceHeader, open_trace
+from parity.trace_writer import TraceWriter
 from reports import samples
 from reports.samples import ACROSS, BANDS, tap_sample
 

@@ -9,7 +9,8 @@ import pytest
 from parity.backward.compared import _origins
 from parity.backward.traced import GRADIENTS, VALUES, WritingWatch
 from parity.result import Status, TapResult
-from parity.trace import TraceHeader, TraceWriter
+from parity.trace import TraceHeader
+from parity.trace_writer import TraceWriter
 from weight_conversion.taps import TAPS
 
 HEADER = TraceHeader("coarse", "torch", "float32", "cpu", "w", "i")
