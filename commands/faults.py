@@ -2,7 +2,6 @@
 
 import fnmatch
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +19,7 @@ from parity.faults.harness import Job, jobs, run
 from parity.faults.judge import default_judge
 from parity.faults.outcome import Judged, gather
 from parity.faults.table import csv_text, markdown, summary
-from parity.faults.workers import run_in_processes
+from parity.faults.workers import run_in_processes, usual_workers
 from parity.result import jsonable
 from reports.tables import json_text
 from weight_conversion.errors import InputError
@@ -42,9 +41,9 @@ Key = tuple[str, str, str]
 @click.option("--out", type=PATH, default=Path("faults-report"), show_default=True,
               help="Folder for faults.json, .csv and .md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
-@click.option("--workers", type=click.IntRange(1), default=min(2, os.cpu_count() or 1),
-              show_default="2, or 1 on one core",
-              help="Processes to judge in, of about 3 GB each.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=usual_workers,
+              show_default="2 where there are two cores and 12 GB",
+              help="Processes to judge in, of up to 4 GB each.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
     only: str,

@@ -19,8 +19,17 @@ from weight_conversion.errors import InputError
 TOGETHER = 8
 """Jobs handed out at once: enough to share a reference run, few enough to end together."""
 
+ROOM = 6 * 2**30
+"""Bytes of memory for each process: gradients at all taps of a probe take most of 4 GB."""
+
 Key = tuple[str, str, str]
 _kept: list[Judge] = []
+
+
+def usual_workers() -> int:
+    """Two, where cores and memory are there for them."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(2, os.cpu_count() or 1, memory // ROOM))
 
 
 def run_in_processes(todo: Sequence[Job], workers: int) -> Iterator[Judged]:
