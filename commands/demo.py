@@ -1,6 +1,7 @@
 """``demo``: the main job on what the project carries, with no arguments."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from commands.options import PATH, STAGES, load_sources
 from commands.pairs import Settings, run_stages
 from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
-from inputs.seeded import seeded_weights
+from inputs.demo.network import demo_weights
 from parity.backends import BackendChoice
 from reports.summary import Part, overall, worse
 from reports.wording import printable
@@ -28,9 +29,9 @@ from weight_conversion.formats import WeightSet, load_weights, save_weights, wei
 def command(out: Path, keep_traces: bool) -> int:
     """Run both stages in TensorFlow and PyTorch on a plane and a sofa, and compare.
 
-    Seeded weights are written as TensorFlow 1 checkpoints and converted to PyTorch; every
-    activation is compared. The plane's reports are in OUT/coarse and OUT/refine, the sofa's in
-    OUT/sofa, and OUT/report.html sums them up.
+    The weights, of one network overfitted on both, are written as TensorFlow 1 checkpoints and
+    converted to PyTorch; every activation is compared. The plane's reports are in OUT/coarse and
+    OUT/refine, the sofa's in OUT/sofa, and OUT/report.html sums them up.
     """
     settings = Settings(
         reference={stage: BackendChoice("tf") for stage in STAGES},
@@ -43,7 +44,7 @@ def command(out: Path, keep_traces: bool) -> int:
         for item in DEMO_ITEMS:
             place = "" if item == DEMO_ITEMS[0] else item
             sources = load_sources(demo_item_path(item))
-            again = _again(item, out)
+            again = _again(item, out, weights)
             found = run_stages(
                 STAGES, sources, weights, settings, folder / place, out / place, progress, [again]
             )
@@ -61,25 +62,30 @@ def command(out: Path, keep_traces: bool) -> int:
 
 
 def _checkpoints(folder: Path, progress: Steps) -> dict[str, WeightSet]:
-    """Seeded weights of both stages: written as checkpoints, converted, and read back."""
+    """The demo network's two stages: written as checkpoints, converted, and read back."""
     found = {}
     for stage in STAGES:
         with progress.task(f"{stage} weights, converted", 1):
-            checkpoint = folder / f"{stage}.ckpt-0"
-            seeded = WeightSet(stage, seeded_weights(stage), 0, "seed 0")
-            save_weights(checkpoint, seeded)
+            trained = demo_weights(stage)
+            checkpoint = folder / checkpoint_name(trained)
+            save_weights(checkpoint, trained)
             convert(checkpoint, folder / f"{stage}.safetensors")
             found[stage] = load_weights(folder / f"{stage}.safetensors")
-            if weights_sha256(found[stage].arrays) != weights_sha256(seeded.arrays):
+            if weights_sha256(found[stage].arrays) != weights_sha256(trained.arrays):
                 raise InputError(checkpoint, "changed by the conversion", "the same numbers")
     return found
 
 
-def _again(item: str, out: Path) -> str:
+def checkpoint_name(weights: WeightSet) -> str:
+    """The prefix of a stage's checkpoint, as the official ones are named."""
+    return f"{weights.stage}.ckpt-{weights.step}"
+
+
+def _again(item: str, out: Path, weights: Mapping[str, WeightSet]) -> str:
     """The command that repeats one item of the demo."""
-    weights = [word for stage in STAGES
-               for word in ("--weights", str(out / "weights" / f"{stage}.ckpt-0"))]  # fmt: skip
+    given = [word for each in weights.values()
+             for word in ("--weights", str(out / "weights" / checkpoint_name(each)))]  # fmt: skip
     return shlex.join(
-        ["p2m-parity", "run", "both", *weights, "--item", str(demo_item_path(item)),
+        ["p2m-parity", "run", "both", *given, "--item", str(demo_item_path(item)),
          "--out", f"{item}-again"]
     )  # fmt: skip

@@ -21,13 +21,14 @@ from commands.loss_sources import (
 from commands.options import PATH, STAGES, by_stage
 from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
+from inputs.demo.network import demo_weights
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.sampling import draw
-from inputs.seeded import seeded_weights
 from inputs.template import Template, build_template, load_template
-from parity.loss_columns import Candidate, LossTable, Sampling, measure
+from parity.loss_columns import Candidate, Column, LossTable, Sampling, measure
 from parity.loss_weights import PRESETS
 from parity.mesh_difference import mesh_difference
+from parity.mesh_losses import Samples
 from parity.result import jsonable
 from reports.figures import image
 from reports.meshes import Meshes
@@ -49,6 +50,9 @@ from weight_conversion.formats import WeightSet
 
 Weights = Mapping[str, Mapping[str, WeightSet]]
 """By item, "" for all others, and stage."""
+_SEED = 0
+_FINEST = 2
+"""The template's level of every output mesh."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class _Sides:
 @click.option("--item", "items", multiple=True, metavar="[NAME=]FOLDER",
               help="Folder of an item; the project's plane and sofa by default.")  # fmt: skip
 @click.option("--weights", type=PATH, multiple=True,
-              help="Weights that both run; seeded ones by default.")  # fmt: skip
+              help="Weights that both run; the demo's network by default.")  # fmt: skip
 @click.option("--ours", multiple=True, metavar="[ITEM=]W", help="What ours was trained to.")
 @click.option("--original", multiple=True, metavar="[ITEM=]W",
               help="What the original was trained to.")  # fmt: skip
@@ -75,7 +79,7 @@ class _Sides:
 @click.option("--hypotheses", type=PATH, help="Official hypotheses (.dat).")
 @click.option("--views", default="0,6,7", show_default=True, help="Three view numbers.")
 @click.option("--stage", type=click.Choice([*STAGES, "both"]), default="both", show_default=True,
-              help="How far seeded weights are run.")  # fmt: skip
+              help="How far the demo's network is run.")  # fmt: skip
 @click.option("--out", type=PATH, help="Folder for table1.csv, .md, .tex, .json and figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
@@ -114,7 +118,10 @@ def command(
         device="cpu",
         coarse_meshes={},
     )
-    sampling = load_sampling(None, 0, vertices_only=False)
+    sampling = load_sampling(None, _SEED, vertices_only=False)
+    sampling = replace(
+        sampling, described=f"{sampling.described} on the original's mesh, the same on ours"
+    )
     with steps() as progress:
         candidates = {
             kind: _candidates(sides, subjects, runs, progress) for kind, sides in chosen.items()
@@ -160,8 +167,7 @@ def _chosen(
             both: Weights = load_checkpoints([str(path) for path in weights])
         else:
             stages = STAGES if stage == "both" else (stage,)
-            seeded = {name: WeightSet(name, seeded_weights(name), 0, "seed 0") for name in stages}
-            both = {"": seeded}
+            both = {"": {name: demo_weights(name) for name in stages}}
         found["same"] = _Sides((both, both), backends)
     if ours:
         found["apart"] = _Sides((load_checkpoints(ours), load_checkpoints(original)), backends)
@@ -196,15 +202,20 @@ def _pair(
     template_given: bool,
     sampling: Sampling,
 ) -> Pair:
-    columns = [
-        measure(
-            replace(candidate, name=f"{side}, {kind}"), subjects[candidate.item].truth, template,
-            template_given=template_given, sampling=sampling,
-        )
-        for side, candidate in zip(SIDES, two, strict=True)
-    ]  # fmt: skip
-    numbers = draw(np.random.default_rng(0))
-    ours, original = columns
+    def column(side: str, candidate: Candidate, sampling: Sampling) -> Column:
+        named = replace(candidate, name=f"{side}, {kind}")
+        truth = subjects[candidate.item].truth
+        return measure(
+            named, truth, template, template_given=template_given, sampling=sampling
+        )  # fmt: skip
+
+    mesh = two[1].mesh.astype(np.float64)
+    numbers = draw(np.random.default_rng(_SEED))
+    original = column(SIDES[1], two[1], sampling)
+    # The same places of the same triangles: drawn on each mesh by itself, a few would change
+    # triangles with the last bits of the areas, and the losses with them.
+    places = Samples.drawn("original", mesh, original.surface, numbers)
+    ours = column(SIDES[0], two[0], replace(sampling, draw=None, given={_FINEST: places}))
     apart = mesh_difference(two[1].mesh, two[0].mesh, ours.surface, numbers)
     return Pair(two[0].item, kind, ours, original, apart)
 

@@ -52,6 +52,7 @@ def item_figure(
         ScalarMappable(difference_norm(distance), DIFFERENCES),
         ax=axes[first:, :].ravel().tolist(), shrink=0.7, aspect=30, pad=0.02,
     )  # fmt: skip
+    bar.ax.ticklabel_format(axis="y", scilimits=(-2, 3))
     bar.set_label(f"vertex distance, {unit}", parse_math=False)
     figure.suptitle(title, fontsize=11)
     return figure
