@@ -117,6 +117,7 @@ PUBLISHED = (
     Part("confirmation", ("sofa",), (1, 2, 3), 1, 200),
     Part("small", ("plane",), (0,), 1, 100, frozen_cnn=False),
     Part("directions", ("sofa",), (1,), 3, 200),
+    Part("small", ("shapenet",), (1,), 3, 100),
     Part("two_blocks", ("plane",), (0,), 2, 400),
 )
 """The runs that docs/spikes.md tells of."""
