@@ -65,8 +65,11 @@ def test_everything_is_written_in_every_state(each: Comparison, tmp_path: Path) 
     extra = set()
     if each.losses:
         extra = {f"figures/difference_by_gradient.{form}" for form in ("png", "pdf")}
-    if each.flip_count:
+    judged = each.basis == "truth"
+    if each.flip_count or judged:
         extra |= {f"figures/decisions_by_tap.{form}" for form in ("png", "pdf")}
+    if judged:
+        extra |= {f"figures/roundings_by_tap.{form}" for form in ("png", "pdf")}
     assert files(folder) == ALWAYS | extra
     # All forms tell the same.
     assert json.loads((folder / "report.json").read_text()) == each.to_json()
