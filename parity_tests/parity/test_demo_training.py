@@ -77,7 +77,7 @@ def test_what_was_learned_is_what_the_official_network_does(
     target = torch.from_numpy(_target())
     # The first block's last layer can fit all its vertices.
     assert (blocks[0].after - target[:156]).norm(dim=1).max() < 1e-3
-    assert (blocks[1].after - target[:618]).norm(dim=1).mean() < 5e-3
+    assert (blocks[1].after - target[:618]).norm(dim=1).mean() < 8e-3
 
 
 def test_goes_on_bit_for_bit(trained: tuple[CoarseTrainer, list[float], Path]) -> None:
