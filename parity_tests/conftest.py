@@ -35,6 +35,7 @@ def shared(official: Path) -> Path:
     return official.parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests belong in one process (``-n 2 --dist loadgroup``)."""
     suites = Path(__file__).resolve().parent
