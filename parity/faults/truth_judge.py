@@ -28,6 +28,10 @@ from parity.yardstick import Yardstick, status_of, yardstick
 from weight_conversion.taps import MESH, TAPS, TapRow
 
 Values = dict[str, np.ndarray]
+JUDGED = 48
+"""Vertices of a refine probe that are judged, from the first. Nothing mixes between vertices there,
+so that a fault of an operand is one at each; the placed vertices of ``integer`` and ``eye`` are the
+first. A coarse probe's taps are judged whole."""
 
 
 @dataclass(eq=False)
@@ -42,7 +46,7 @@ class MemoryRun:
 
     @property
     def vertices(self) -> int:
-        return len(self.context.inputs[MESH])
+        return min(len(self.context.inputs[MESH]), JUDGED)
 
     def tap(self, name: str, part: Part) -> np.ndarray:
         return self._of(self.taps, name, part)

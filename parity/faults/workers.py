@@ -1,6 +1,8 @@
 """Judging in several processes: jobs that share a reference run stay together, a few at a time."""
 
 import os
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -49,7 +51,9 @@ def run_in_processes(todo: Sequence[Job], workers: int) -> Iterator[Judged]:
     ]
     with (
         _threads(max(1, (os.cpu_count() or 1) // workers)),
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            workers, get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+        ) as pool,
     ):
         left = {pool.submit(_judged, batch) for batch in batches}
         try:
@@ -63,6 +67,17 @@ def run_in_processes(todo: Sequence[Job], workers: int) -> Iterator[Judged]:
         finally:
             for future in left:
                 future.cancel()
+
+
+def _end_with(parent: int) -> None:
+    """In a worker: end when the process that started it does, even if that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _parts(group: list[Job]) -> Iterator[list[Job]]:
