@@ -11,6 +11,12 @@ from pathlib import Path
 import click
 from selenium import webdriver
 
+SLICES = """
+const part = [...document.querySelectorAll('.detail h4, .detail h3')]
+    .find(heading => heading.textContent.startsWith('What the difference'));
+if (part) part.closest('.detail').scrollTop = part.offsetTop - part.closest('.detail').offsetTop;
+"""
+
 
 @click.command()
 @click.argument("page", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -43,6 +49,8 @@ def main(page: Path, out: Path, layer: str | None, meshes: bool, size: tuple[int
             "document.querySelector(arguments[0]).scrollIntoView({block: arguments[1]})",
             target, "center" if meshes else "start",
         )  # fmt: skip
+        if layer:
+            driver.execute_script(SLICES)
         time.sleep(20 if meshes else 1)  # software rendering of 4,928 triangles, twice
         out.write_bytes(driver.get_screenshot_as_png())
 
