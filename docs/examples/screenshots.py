@@ -11,6 +11,11 @@ from pathlib import Path
 import click
 from selenium import webdriver
 
+SHOW = """
+const heading = [...document.querySelectorAll('h2, h3')]
+    .find(each => each.textContent.startsWith(arguments[0]));
+(heading ?? document.querySelector('.graph')).scrollIntoView({block: 'start'});
+"""
 SLICES = """
 const part = [...document.querySelectorAll('.detail h4, .detail h3')]
     .find(heading => heading.textContent.startsWith('What the difference'));
@@ -44,11 +49,8 @@ def main(page: Path, out: Path, layer: str | None, meshes: bool, size: tuple[int
             driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found[0])
             found[0].click()
         time.sleep(3)
-        target = ".scenes" if meshes else ".graph"
-        driver.execute_script(
-            "document.querySelector(arguments[0]).scrollIntoView({block: arguments[1]})",
-            target, "center" if meshes else "start",
-        )  # fmt: skip
+        # The 3D views are made when their place comes into sight.
+        driver.execute_script(SHOW, "Output meshes" if meshes else "Layers")
         if layer:
             driver.execute_script(SLICES)
         time.sleep(20 if meshes else 1)  # software rendering of 4,928 triangles, twice
