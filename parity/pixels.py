@@ -34,9 +34,7 @@ def bounded_pixels(
         position_0, rows_0 = frames[0]
         inverse = _inverse_of_rows(rows_0)
         off = np.zeros(np.shape(points)) if shift is None else shift
-        v = [
-            Bounded(np.asarray(points[:, axis], np.float64), off[:, axis], u) for axis in range(3)
-        ]
+        v = [Bounded(np.asarray(points[:, axis], np.float64), off[:, axis], u) for axis in range(3)]
         world = [dot(v, [row[axis] for row in inverse]) + position_0[axis] for axis in range(3)]
         views = [_seen(world, position, rows) for position, rows in frames]
     return Bounded(

@@ -8,7 +8,7 @@ import pytest
 
 from parity.backends import BackendChoice
 from parity.faults.probes import probe
-from parity.faults.truth_judge import MemoryRun, context_of
+from parity.faults.truth_judge import JUDGED, MemoryRun, context_of
 from parity.judgement import Judged, TapJudge, place_of
 from parity.layers.context import Context
 from parity.result import Status
@@ -165,13 +165,14 @@ def test_rows_without_a_bound_are_not_said_to_agree(context: Context, run: Run) 
     assert "1 rows lie in a camera's plane and were not judged" in found.note
 
 
-def test_every_vertex_of_a_run_in_memory_is_judged() -> None:
-    """The refine stage is gone through in parts: a fault at the last vertex alone is one."""
+@pytest.mark.parametrize("vertex", [0, 1, JUDGED - 1])
+def test_each_judged_vertex_of_a_run_in_memory_is_looked_at(vertex: int) -> None:
+    """The refine stage is gone through in parts: a fault at one vertex alone is one."""
     asked = probe("plane", "refine")
     context = context_of(asked)
     row = next(row for row in TAPS["refine"] if row.name == "graph_sample_hypothesis_1_layer_0")
     taps = (asked.inputs["mesh"][:, None] + asked.inputs["hypotheses"].offsets).astype(np.float64)
     off = taps.copy()
-    off[-1, 5, 1] += 1e-3
+    off[vertex, 5, 1] += 1e-3
     runs = [MemoryRun(context, "float64", true={row.name: values}) for values in (taps, off)]
     assert TapJudge(context, *runs, own_precision=False).judge(row).status is Status.DIFFER
