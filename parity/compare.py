@@ -197,7 +197,8 @@ class _Comparing:
             tolerance = self.limit * measured.scale
             mismatched = count_beyond(self.reference, self.candidate, group, name, tolerance)
         return replace(
-            _measured(base, measured),
+            base,
+            **measured.numbers(),
             status=status,
             mismatched=mismatched,
             limit=self.limit,
@@ -212,7 +213,7 @@ class _Comparing:
         self, truth: "TruthComparison", base: TapResult, group: str, name: str, found: Difference
     ) -> TapResult:
         """The verdict that rests on both sides' float64 runs."""
-        result = truth.judge(group, name, _measured(base, found))
+        result = truth.judge(group, name, replace(base, **found.numbers()))
         too_low = self._lower_type(group, name)
         if too_low:
             result = replace(result, status=Status.DIFFER, cause="precision")
@@ -334,21 +335,6 @@ class _Comparing:
             )
             if self.pinned is None and self.truth is None:
                 yield "to tell their effect from other differences, run the candidate with --pin"
-
-
-def _measured(base: TapResult, measured: Difference) -> TapResult:
-    """``base`` with the numbers of the difference."""
-    return replace(
-        base,
-        size=measured.size,
-        max_abs=measured.max_abs,
-        at=measured.at,
-        reference=measured.reference,
-        candidate=measured.candidate,
-        scale=measured.scale,
-        max_rel=relative(measured.max_abs, measured.scale),
-        rms_rel=measured.rms_rel,
-    )
 
 
 def _special_notes(measured: Difference) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from parity.layers.context import Context
+from parity.layers.kinds import variables_of
 from parity.parts import parts_of
 from parity.pixels import bounded_pixels
 from parity.probe_run import ProbeRun
@@ -39,7 +40,7 @@ def measured(run: ProbeRun, context: Context) -> dict[str, Any]:
     twins: dict[str, int] = {}
     cases: dict[str, int] = {}
     for row in TAPS[stage]:
-        if _weights_of(row):
+        if variables_of(row):
             exercised = _Exercised(row, context)
             for part in parts_of(row, run.vertices):
                 x = run.truth(row.parents[0], part)
@@ -79,14 +80,6 @@ def _untold(tried: Sensitivity) -> Iterator[str]:
         yield f"not covered: {len(silent)} variables, perturbed, change nothing: {some}"
     for name in tried.unseen:
         yield f"not covered: {name} changes nothing"
-
-
-def _weights_of(row: TapRow) -> bool:
-    return any(w.torch_key.startswith(f"{row.module}.") for w in WEIGHTS[row.stage]) and (
-        not row.name.endswith((".residual", ".concat"))
-        and not row.name.rsplit(".", 1)[-1].startswith(("residual_", "score"))
-        and len(row.parents) == 1
-    )
 
 
 class _Exercised:

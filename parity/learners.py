@@ -8,8 +8,9 @@ import numpy as np
 
 from inputs.sampling import Samples, samples_on, step_draws
 from parity.backends import Backend, BackendChoice
-from parity.record import BLOCK_TAPS, RunInputs
+from parity.record import RunInputs
 from weight_conversion.errors import InputError
+from weight_conversion.taps import BLOCK_TAPS
 
 Arrays = dict[str, np.ndarray]
 Variable = tuple[np.ndarray, np.ndarray, np.ndarray]

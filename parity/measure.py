@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,19 @@ class Difference:
     rms_rel: float
     unmatched: int
     not_a_number: int
+
+    def numbers(self) -> dict[str, Any]:
+        """By the names that ``parity.result.TapResult`` has for them."""
+        return {
+            "size": self.size,
+            "max_abs": self.max_abs,
+            "at": self.at,
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "scale": self.scale,
+            "max_rel": relative(self.max_abs, self.scale),
+            "rms_rel": self.rms_rel,
+        }
 
 
 def difference(

@@ -25,7 +25,8 @@ BACKWARD = float(np.float32(0.55))
 TANGLED = 6.0
 """A `stretch` from which on the triangles are taken for those of another template."""
 
-_FLOOR = float(np.float32(1e-12))
+SQUARE_FLOOR = float(np.float32(1e-12))
+"""Least squared length of what is divided by its length, the graph's float32 constant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +282,7 @@ def nearest(points: Float64, others: Float64) -> tuple[Float64, Int64]:
 
 def _unit_rows(vectors: Float64) -> Float64:
     squares = np.sum(vectors**2, axis=1, keepdims=True)
-    return np.asarray(vectors / np.sqrt(np.maximum(squares, _FLOOR)))
+    return np.asarray(vectors / np.sqrt(np.maximum(squares, SQUARE_FLOOR)))
 
 
 def _laplacian(mesh: Float64, surface: Surface) -> Float64:

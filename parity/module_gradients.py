@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weight_conversion.errors import InputError
+from weight_conversion.taps import BLOCK_TAPS
 from weight_conversion.weights import WEIGHTS
 
 if TYPE_CHECKING:
     import torch
-
-MESHES = {
-    "coarse": (
-        "graph_conv_blk1_14_layer_14",
-        "graph_conv_blk2_14_layer_30",
-        "graph_conv_blk3_15_layer_47",
-    ),
-    "refine": ("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5"),
-}
-"""The taps that are the output meshes of a stage's blocks."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ def losses_at(
     from torch_impl.losses import LossWeights, stage_losses
 
     template, blocks, before = inputs["template"], [], mesh
-    for number, tap in enumerate(MESHES[stage]):
+    for number, tap in enumerate(BLOCK_TAPS[stage]):
         if tap not in meshes:
             raise InputError("tap map", f"no tap {tap}", "every block's mesh, for the losses")
         if stage == "coarse" and number:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from parity.backends import Listen
-from parity.module_gradients import MESHES, NamedVariables, gradients_of, losses_at
+from parity.module_gradients import NamedVariables, gradients_of, losses_at
 from weight_conversion.errors import InputError
-from weight_conversion.taps import TAPS
+from weight_conversion.taps import BLOCK_TAPS, TAPS
 from weight_conversion.weights import WEIGHTS
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class ModulePort:
 
         def take(tap: str) -> Callable[..., None]:
             def hook(_module: Any, _inputs: Any, output: Any) -> None:
-                if tap in MESHES[self.stage]:
+                if tap in BLOCK_TAPS[self.stage]:
                     meshes[tap] = output
                 if watch is None:
                     return

@@ -19,21 +19,12 @@ from parity.trace_writer import Recorder, TraceWriter
 from parity.truth import TruthListener, add_isolated, unpinned
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, weights_sha256
-from weight_conversion.taps import TAPS
+from weight_conversion.taps import BLOCK_TAPS, TAPS
 
 VERTICES = {"coarse": 156, "refine": 2466}
 """Vertices of each stage's input mesh."""
 OUTPUT_TAP = {stage: rows[-1].name for stage, rows in TAPS.items()}
 """The tap that is each stage's output mesh."""
-BLOCK_TAPS = {
-    "coarse": (
-        "graph_conv_blk1_14_layer_14",
-        "graph_conv_blk2_14_layer_30",
-        "graph_conv_blk3_15_layer_47",
-    ),
-    "refine": ("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5"),
-}
-"""The taps that are the output meshes of each stage's blocks."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import numpy as np
 
 from parity.layers.context import Context
 from parity.layers.evaluate import evaluate, layer_of, share_of
+from parity.layers.kinds import variables_of
 from parity.parts import Part, parts_of
 from parity.probe_run import ProbeRun
 from weight_conversion.taps import TAPS, TapRow
-from weight_conversion.weights import WEIGHTS
 
 STEP = 2.0**-20
 """Size of a perturbation relative to a variable's greatest element: small enough that no ReLU's
@@ -50,19 +50,11 @@ def sensitivity(run: ProbeRun, context: Context) -> Sensitivity:
             for name, seen in _swapped(row, run, context).items():
                 shown[name] = shown.get(name, False) or seen
         else:
-            keys = _variables(row)
+            keys = list(variables_of(row).values())
             if keys:
                 changes |= _perturbed(row, keys, run, context)
                 shown |= _permuted(row, run, context)
     return Sensitivity(changes, len(shown), tuple(name for name, seen in shown.items() if not seen))
-
-
-def _variables(row: TapRow) -> list[str]:
-    """The checkpoint keys of the variables that a tap's layer reads."""
-    if row.name.endswith((".residual", ".concat")):
-        return []  # they share the module of the tap before
-    rows = WEIGHTS[row.stage]
-    return [each.key for each in rows if each.torch_key.rpartition(".")[0] == row.module]
 
 
 def _inputs(row: TapRow, run: ProbeRun, part: Part) -> dict[str, np.ndarray]:

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Sequence
 
-from parity.record import BLOCK_TAPS
 from parity.result import Comparison, Status, TapResult
 from reports import wording
 from reports.layers import short_name
 from reports.message import find
-from weight_conversion.taps import TAPS
+from weight_conversion.taps import BLOCK_TAPS, TAPS
 
 MOST_STEPS = 300
 """Entries of training steps in a page; ``report.json`` has them all."""

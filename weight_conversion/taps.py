@@ -9,6 +9,15 @@ from dataclasses import dataclass
 
 IMAGES = "inputs/images"
 MESH = "inputs/mesh"
+BLOCK_TAPS = {
+    "coarse": (
+        "graph_conv_blk1_14_layer_14",
+        "graph_conv_blk2_14_layer_30",
+        "graph_conv_blk3_15_layer_47",
+    ),
+    "refine": ("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5"),
+}
+"""The taps that are the output meshes of each stage's blocks."""
 
 # Side length and channels of the 18 feature maps.
 _MAPS: tuple[tuple[int, int], ...] = (

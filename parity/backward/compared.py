@@ -9,7 +9,7 @@ from parity.backward.judge import BackwardJudge, Gradient
 from parity.backward.traced import GRADIENTS, TracedBackward
 from parity.backward.variants import diagnose
 from parity.layers.context import Context
-from parity.measure import Difference, difference, relative
+from parity.measure import difference
 from parity.result import Status, TapResult
 from parity.trace import TraceReader
 from weight_conversion.errors import InputError
@@ -80,7 +80,7 @@ class GradientComparison:
         dataset = self._traces[0].dataset(GRADIENTS, each.name)
         measured = difference(*self._traces, GRADIENTS, each.name)
         base = TapResult(PREFIX + each.name, 0, each.status, dataset.shape, str(dataset.dtype))
-        return _with(_measured(base, measured), each)
+        return _with(replace(base, **measured.numbers()), each)
 
 
 def _differs(entries: Iterable[TapResult]) -> bool:
@@ -99,20 +99,6 @@ def _origins(entries: Iterable[TapResult]) -> Iterable[tuple[str, str]]:
             yield entry.tap, entry.tap
         elif entry.origin in wrong:
             yield entry.tap, entry.origin
-
-
-def _measured(base: TapResult, found: Difference) -> TapResult:
-    return replace(
-        base,
-        size=found.size,
-        max_abs=found.max_abs,
-        at=found.at,
-        reference=found.reference,
-        candidate=found.candidate,
-        scale=found.scale,
-        max_rel=relative(found.max_abs, found.scale),
-        rms_rel=found.rms_rel,
-    )
 
 
 def _with(entry: TapResult, each: Gradient) -> TapResult:

@@ -1,13 +1,11 @@
 """Backward through convolutions of images and of graphs, and their ReLUs."""
 
 import numpy as np
-import scipy.sparse as sp
 
-from parity.backward.sums import TINY, HandedBack, Sum, narrow, zeros
+from parity.backward.sums import TINY, HandedBack, Sum, narrow
 from parity.layers.context import Context
+from parity.layers.convolution import Supports, same_padding, supports_of, times
 from weight_conversion.taps import IMAGES, TapRow
-
-Supports = tuple[sp.csr_array | np.ndarray, sp.csr_array | np.ndarray]
 
 
 def image_convolution(
@@ -45,17 +43,12 @@ def image_convolution(
     return HandedBack((Sum(value, magnitude, terms + 1),), variables)
 
 
-def _padding(size: int, stride: int) -> tuple[int, int]:
-    before = (size - stride) // 2
-    return before, size - stride - before
-
-
 def _by_kernel(
     x: np.ndarray, gradient: np.ndarray, shape: tuple[int, ...], stride: int
 ) -> np.ndarray:
     """Σ over pixels of shifted inputs times gradients: (size, size, C_in, C_out)."""
     size, (_, height, width, channels) = shape[0], x.shape
-    around = _padding(size, stride)
+    around = same_padding(size, stride)
     padded = np.pad(x, ((0, 0), around, around, (0, 0)))
     rows = gradient.reshape(-1, gradient.shape[-1])
     result = np.zeros(shape, x.dtype)
@@ -72,7 +65,7 @@ def _by_image(
     """Every gradient spread by the kernel over the pixels that it was made of."""
     size = kernel.shape[0]
     views, height, width, channels = shape
-    before, after = _padding(size, stride)
+    before, after = same_padding(size, stride)
     padded = np.zeros((views, height + before + after, width + before + after, channels),
                       gradient.dtype)  # fmt: skip
     for i in range(size):
@@ -90,8 +83,7 @@ def graph_convolution(
 ) -> HandedBack:
     """Through Σ_k S_k (X W_k) + b on a level's mesh; the coordinate layers have no ReLU."""
     passed = gradient if out.shape[-1] == 3 else rectified(out, gradient)
-    supports = context.supports[{156: 0, 618: 1, 2466: 2}[len(out)]]
-    return _mixed(parents[0], passed, supports, context.variables(row.module))
+    return _mixed(parents[0], passed, supports_of(row, context), context.variables(row.module))
 
 
 def local_convolution(
@@ -105,7 +97,10 @@ def local_convolution(
     x = parents[0]
     by_vertex = x.reshape(*out.shape[:2], x.shape[-1])
     back = _mixed(
-        by_vertex, rectified(out, gradient), context.supports[0], context.variables(row.module)
+        by_vertex,
+        rectified(out, gradient),
+        supports_of(row, context),
+        context.variables(row.module),
     )
     (by_x,) = back.parents
     assert by_x is not None
@@ -129,8 +124,8 @@ def _mixed(
     for support, name in zip(supports, ("weights_0", "weights_1"), strict=True):
         weights = variables[name]
         thin_w, scale_w = narrow(weights)
-        back = _transposed(support, passed).reshape(-1, width)
-        thin = _transposed(abs(support).astype(np.float32), thin_g).reshape(-1, width)
+        back = times(support.T, passed).reshape(-1, width)
+        thin = times(abs(support).astype(np.float32).T, thin_g).reshape(-1, width)
         longest = max(longest, int((support != 0).sum(axis=0).max()))
         value += (back @ weights.T).reshape(x.shape)
         magnitude += _bound((thin @ thin_w.T).reshape(x.shape), scale_g * scale_w, width)
@@ -141,19 +136,8 @@ def _mixed(
     return HandedBack((Sum(value, magnitude, width + longest + 4),), found)
 
 
-def _transposed(support: sp.csr_array | np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    if not sp.issparse(support) and np.array_equal(support, np.eye(len(support))):
-        return gradient
-    return np.asarray(support.T @ gradient)
-
-
 def _bound(thin: np.ndarray, scale: float, terms: int) -> np.ndarray:
     """Magnitudes that were summed as float32 shares; what float32 cannot hold is added."""
     # A sum in float32 may itself be below the exact one, by a rounding of each of its terms.
     wide: np.ndarray = (thin.astype(np.float64) * (1 + terms * 2.0**-24) + terms * TINY) * scale
     return wide
-
-
-def nothing(parents: list[np.ndarray]) -> HandedBack:
-    """What a layer hands back that the loss does not reach."""
-    return HandedBack(tuple(zeros(parent.shape) for parent in parents))

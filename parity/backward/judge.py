@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from parity.backward.sums import Sum, spread
-from parity.backward.walk import BackwardRun, Walk, backwards, consumers, keys_of
+from parity.backward.walk import BackwardRun, Walk, backwards, consumers
 from parity.layers.context import Context
-from parity.layers.evaluate import share_of
+from parity.layers.evaluate import difference_of, share_of
+from parity.layers.kinds import variables_of
 from parity.parts import Part
 from parity.result import Status
 from weight_conversion.taps import MESH, TAPS, TapRow
@@ -99,7 +100,7 @@ class BackwardJudge:
         found: dict[str, Gradient] = {}
         for row in rows:
             found[row.name] = Gradient(row.name, tuple(readers[row.name]), spread(stage))
-            for key in keys_of(row).values():
+            for key in variables_of(row).values():
                 found[key] = Gradient(key, (row.name,), spread(stage))
         found["mesh"] = Gradient("mesh", tuple(readers[MESH]), spread(stage))
         runs = (self.reference, self.candidate)
@@ -116,7 +117,7 @@ class BackwardJudge:
             for walk in walks:
                 walk.step(row, part)
             if last[row.name] == number:
-                for key in keys_of(row).values():
+                for key in variables_of(row).values():
                     seen = [run.variable(key) for run in runs]
                     self._take(found[key], seen, [w.expected_variable(key) for w in walks], None)
         if not all(run.knows_mesh() for run in runs):
@@ -136,7 +137,9 @@ class BackwardJudge:
 
     def _take(self, found: Gradient, seen: list[np.ndarray], sums: list[Sum], part: Part) -> None:
         stage = self.context.stage
-        errors = [_error(gradient, total) for gradient, total in zip(seen, sums, strict=True)]
+        errors = [
+            difference_of(gradient, total.value) for gradient, total in zip(seen, sums, strict=True)
+        ]
         tight = [total.limit(stage) for total in sums]
         limits = [each + total.undecided for each, total in zip(tight, sums, strict=True)]
         local, limit = errors[1] - errors[0], limits[0] + limits[1]
@@ -146,9 +149,8 @@ class BackwardJudge:
             found.share, found.part = share, part
         if not share <= 1:
             found.mismatched += int(np.count_nonzero(~(np.abs(local) <= limit) & (local != 0)))
-        with np.errstate(invalid="ignore"):
-            away = _away(seen[1], seen[0])
-            inherited = _away(sums[1].value, sums[0].value)
+        away = difference_of(seen[1], seen[0])
+        inherited = difference_of(sums[1].value, sums[0].value)
         found.truth_roundings = max(
             found.truth_roundings, share_of(errors[1], limits[1]) * found.limit
         )
@@ -196,20 +198,6 @@ class BackwardJudge:
                 if name in self.forward:
                     return self.forward[name]
         return None
-
-
-def _error(gradient: np.ndarray, total: Sum) -> np.ndarray:
-    return _away(np.asarray(gradient, np.float64), total.value)
-
-
-def _away(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Their difference; 0 where both are the same infinity or NaN, infinite where one is."""
-    with np.errstate(invalid="ignore"):
-        away = a - b
-    if np.isfinite(away).all():
-        return away
-    alike = (a == b) | (np.isnan(a) & np.isnan(b))
-    return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
 
 
 def _key(part: Part) -> tuple[int, int] | None:

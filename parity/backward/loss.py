@@ -14,11 +14,11 @@ import scipy.sparse as sp
 from scipy.spatial import KDTree
 
 from parity.backward.sums import DOUBLE, Sum
+from parity.mesh_losses import BACKWARD, SQUARE_FLOOR
 
-CHAMFER, BACKWARD, NORMAL, LAPLACE = 3000.0, float(np.float32(0.55)), 0.5, 1500.0
+CHAMFER, NORMAL, LAPLACE = 3000.0, 0.5, 1500.0
 EDGE = {"coarse": 350.0, "refine": 500.0}
 MOVE = {"coarse": 50.0, "refine": 100.0}
-SQUARE_FLOOR = float(np.float32(1e-12))
 DECAY_GRAPH = float(np.float32(5e-6))
 DECAY_CNN = float(np.float32(1e-5)) * float(np.float32(0.3))
 CANDIDATES = 8

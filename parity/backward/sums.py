@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from parity.layers.rounding import FALSE_ALARM, UNIT_ROUNDOFF
+from parity.layers.rounding import UNIT_ROUNDOFF, roundings_for
 from weight_conversion.taps import TAPS
 from weight_conversion.weights import WEIGHTS
 
@@ -31,7 +31,7 @@ def spread(stage: str) -> float:
     """
     elements = sum(math.prod(row.shape) for row in TAPS[stage])
     elements += sum(math.prod(row.shape) for row in WEIGHTS[stage])
-    return math.sqrt(2.0 * math.log(2.0 * 2 * elements * LONGEST_SUM / FALSE_ALARM))
+    return roundings_for(2 * elements * LONGEST_SUM)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,11 +25,11 @@ from parity.backward.walk import (
     backwards,
     decay_of,
     direct_terms,
-    keys_of,
 )
 from parity.backward.ways import other_ways
 from parity.layers.context import Context
 from parity.layers.evaluate import share_of
+from parity.layers.kinds import variables_of
 from parity.parts import Part
 from weight_conversion.taps import MESH, TAPS, TapRow
 
@@ -185,7 +185,7 @@ class _Question:
     def _share(self, rows: list[TapRow], back: Backward) -> Sum:
         """What layers of one kind hand back to the gradient in question."""
         name = MESH if self.wrong.name == "mesh" else self.wrong.name
-        keys = {key: short for row in rows for short, key in keys_of(row).items()}
+        keys = {key: short for row in rows for short, key in variables_of(row).items()}
         total: Sum | None = None
         for each, piece in backwards(self.context.stage, self.run.vertices):
             if each not in rows or not (self.part is None or _same(piece, self.part)):

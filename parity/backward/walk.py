@@ -16,8 +16,9 @@ from parity.backward.loss import DECAY_CNN, DECAY_GRAPH, measured_of, terms_by_m
 from parity.backward.reading import through_projection
 from parity.backward.sums import HandedBack, Sum, zeros
 from parity.layers.context import Context
+from parity.layers.kinds import Kind, kind_of, variables_of
 from parity.parts import Part, parts_of, rows_in
-from weight_conversion.taps import IMAGES, MESH, TAPS, TapRow
+from weight_conversion.taps import BLOCK_TAPS, IMAGES, MESH, TAPS, TapRow
 from weight_conversion.weights import WEIGHTS
 
 LOSS = "the losses"
@@ -52,28 +53,24 @@ class BackwardRun(Protocol):
         """The total loss's gradient of a variable, by checkpoint key."""
 
 
+_BACKWARDS: dict[Kind, Backward] = {
+    Kind.IMAGE_CONVOLUTION: convolution.image_convolution,
+    Kind.PROJECTION: through_projection,
+    Kind.CONCATENATION: pointwise.concatenation,
+    Kind.UNPOOLING: pointwise.unpooling,
+    Kind.GRAPH_CONVOLUTION: convolution.graph_convolution,
+    Kind.HALVED_SUM: pointwise.halved_sum,
+    Kind.HYPOTHESES: pointwise.hypotheses,
+    Kind.LOCAL_CONVOLUTION: convolution.local_convolution,
+    Kind.PLAIN_SUM: pointwise.plain_sum,
+    Kind.SOFTMAX: pointwise.softmax,
+    Kind.MOVED: pointwise.moved,
+}
+
+
 def backward_of(row: TapRow) -> Backward:
     """The way back through a tap's layer."""
-    name, kind = row.name, row.name.rsplit(".", 1)[-1]
-    if name.startswith("cnn."):
-        return convolution.image_convolution
-    if kind == "concat":
-        return pointwise.concatenation
-    if name.startswith(("graph_proj", "graph_localproj")):
-        return through_projection
-    if name.startswith("graph_pool"):
-        return pointwise.unpooling
-    if kind == "residual":
-        return pointwise.halved_sum
-    if kind.startswith("residual_"):
-        return pointwise.plain_sum
-    if name.startswith("graph_sample_hypothesis"):
-        return pointwise.hypotheses
-    if kind == "score":
-        return pointwise.softmax
-    if kind.startswith("localgconv_"):
-        return convolution.local_convolution
-    return convolution.graph_convolution if row.stage == "coarse" else pointwise.moved
+    return _BACKWARDS[kind_of(row)]
 
 
 def handed_back(
@@ -86,35 +83,16 @@ def handed_back(
     """What a layer hands back from ``gradient`` at its output ``out``."""
     out = out.reshape(gradient.shape)
     if not np.any(gradient):
-        names = list(context.variables(row.module)) if _has_variables(row) else []
-        shapes = {name: context.variables(row.module)[name].shape for name in names}
         backs = tuple(
             None if name == IMAGES else zeros(parent.shape)
             for name, parent in zip(row.parents, parents, strict=True)
         )
-        return HandedBack(backs, {name: zeros(shape) for name, shape in shapes.items()})
+        variables = {
+            name: zeros(context.weights[key].shape) for name, key in variables_of(row).items()
+        }
+        return HandedBack(backs, variables)
     with np.errstate(invalid="ignore", over="ignore"):
         return backward_of(row)(row, parents, out, gradient, context)
-
-
-def _has_variables(row: TapRow) -> bool:
-    return backward_of(row) in (
-        convolution.image_convolution,
-        convolution.graph_convolution,
-        convolution.local_convolution,
-    )
-
-
-def keys_of(row: TapRow) -> dict[str, str]:
-    """A layer's variables: the last part of the state-dict key to the checkpoint key."""
-    if not _has_variables(row):
-        return {}
-    prefix = f"{row.module}."
-    return {
-        each.torch_key.removeprefix(prefix): each.key
-        for each in WEIGHTS[row.stage]
-        if each.torch_key.startswith(prefix)
-    }
 
 
 def consumers(stage: str) -> dict[str, list[str]]:
@@ -124,23 +102,9 @@ def consumers(stage: str) -> dict[str, list[str]]:
         for parent in row.parents:
             found.setdefault(parent, []).append(row.name)
         found.setdefault(row.name, [])
-    for name in (MESH, *block_meshes(stage)):
+    for name in (MESH, *BLOCK_TAPS[stage]):
         found[name].append(LOSS)
     return found
-
-
-def block_meshes(stage: str) -> tuple[str, ...]:
-    """The taps that are the output meshes of a stage's blocks."""
-    return tuple(row.name for row in TAPS[stage] if row.shape[-1] == 3 and row.name in _MESHES)
-
-
-_MESHES = (
-    "graph_conv_blk1_14_layer_14",
-    "graph_conv_blk2_14_layer_30",
-    "graph_conv_blk3_15_layer_47",
-    "graph_drb_blk1_layer_2",
-    "graph_drb_blk2_layer_5",
-)
 
 
 class Walk:
@@ -161,7 +125,7 @@ class Walk:
         for name, found in zip(row.parents, back.parents, strict=True):
             if found is not None:
                 self._add(self._pending, (name, _start(name, part)), found)
-        for name, key in keys_of(row).items():
+        for name, key in variables_of(row).items():
             self._add(self._variables, key, back.variables[name])
 
     def expected(self, name: str, part: Part, shape: tuple[int, ...]) -> Sum:
@@ -242,7 +206,7 @@ def direct(context: Context, run: BackwardRun) -> dict[str, Sum]:
 def direct_terms(context: Context, run: BackwardRun) -> dict[str, list[tuple[str, Sum]]]:
     """The same, term by term, under their names in traces."""
     stage = context.stage
-    names = (MESH, *block_meshes(stage))
+    names = (MESH, *BLOCK_TAPS[stage])
     meshes = [np.asarray(run.value(name, None), np.float64) for name in names]
     found: dict[str, list[tuple[str, Sum]]] = {name: [] for name in names}
     for block, after in enumerate(meshes[1:], start=1):

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from inputs.cameras import camera_from_row, camera_to_world
-from parity.backward.loss import BACKWARD, CHAMFER, EDGE, LAPLACE, MOVE, NORMAL, Measured
+from parity.backward.loss import CHAMFER, EDGE, LAPLACE, MOVE, NORMAL, Measured
+from parity.mesh_losses import BACKWARD, SQUARE_FLOOR
 
-FLOOR = float(np.float32(1e-12))
 SMALL = 1000
 """The greatest denominator of a factor that is believed: one of a million numbers lies within
 1e-12 of such a fraction by chance."""
@@ -172,7 +172,7 @@ def _normal(block: Block) -> tuple[float, Iterator[Named]]:
     nearest = KDTree(to.points).query(mesh)[1]
 
     def term(
-        normals: np.ndarray, floor: float = FLOOR, reduced: Callable = np.abs, end: int = 0
+        normals: np.ndarray, floor: float = SQUARE_FLOOR, reduced: Callable = np.abs, end: int = 0
     ) -> float:
         unit = _unit(normals, floor)[(first, second)[end]]
         edges = _unit(mesh[first] - mesh[second], floor)

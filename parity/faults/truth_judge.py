@@ -21,11 +21,10 @@ from parity.judgement import Place, TapJudge, place_of
 from parity.layers.context import Context
 from parity.layers.evaluate import Local, local_error
 from parity.parts import Part, cut
-from parity.record import BLOCK_TAPS
 from parity.result import Status
 from parity.steps_adam import BETA_1, BETA_2
 from parity.yardstick import Yardstick, status_of, yardstick
-from weight_conversion.taps import MESH, TAPS, TapRow
+from weight_conversion.taps import BLOCK_TAPS, MESH, TAPS, TapRow
 
 Values = dict[str, np.ndarray]
 JUDGED = 48

@@ -28,10 +28,8 @@ def image_convolution(row: TapRow, parents: list[np.ndarray], context: Context) 
 def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     """Σ over the kernel's places of shifted images (views, H, W, C_in) times (C_in, C_out)."""
     size, _, channels_in, channels_out = kernel.shape
-    # SAME at stride 2 on an even size needs size − 2 in all, the smaller half before.
-    before = (size - stride) // 2
-    after = size - stride - before
-    padded = np.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+    around = same_padding(size, stride)
+    padded = np.pad(x, ((0, 0), around, around, (0, 0)))
     views, height, width, _ = x.shape
     out = np.zeros((views, height // stride, width // stride, channels_out), dtype=x.dtype)
     rows = out.reshape(-1, channels_out)
@@ -42,10 +40,17 @@ def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
     return out
 
 
+def same_padding(size: int, stride: int) -> tuple[int, int]:
+    """What TensorFlow's SAME puts before and after an even side, for a kernel of ``size``."""
+    # At stride 2 it needs size − 2 in all, the smaller half before.
+    before = (size - stride) // 2
+    return before, size - stride - before
+
+
 def graph_convolution(row: TapRow, parents: list[np.ndarray], context: Context) -> Evaluated:
     """Σ_k S_k (X W_k) + b on a level's mesh, rectified but for the three coordinate layers."""
     (x,) = parents
-    value, magnitude, terms = _mixed(x, _supports(row, context), context.variables(row.module))
+    value, magnitude, terms = _mixed(x, supports_of(row, context), context.variables(row.module))
     if row.shape[-1] == 3:
         return Evaluated(value, magnitude * math.sqrt(terms))
     return _rectified(value, magnitude, terms)
@@ -56,7 +61,7 @@ def local_convolution(row: TapRow, parents: list[np.ndarray], context: Context) 
     (x,) = parents
     if x.ndim == 2:
         x = x.reshape(-1, row.shape[1], x.shape[-1])
-    value, magnitude, terms = _mixed(x, _supports(row, context), context.variables(row.module))
+    value, magnitude, terms = _mixed(x, supports_of(row, context), context.variables(row.module))
     return _rectified(value, magnitude, terms)
 
 
@@ -64,12 +69,13 @@ def spread_over(row: TapRow, error: np.ndarray, context: Context) -> np.ndarray:
     """Σ_k |S_k| (error |W_k|): how far inputs off by ``error`` can put a graph convolution."""
     variables = context.variables(row.module)
     found = np.zeros(())
-    for number, support in enumerate(_supports(row, context)):
-        found = found + _times(abs(support), error @ np.abs(variables[f"weights_{number}"]))
+    for number, support in enumerate(supports_of(row, context)):
+        found = found + times(abs(support), error @ np.abs(variables[f"weights_{number}"]))
     return found
 
 
-def _supports(row: TapRow, context: Context) -> Supports:
+def supports_of(row: TapRow, context: Context) -> Supports:
+    """The two matrices of the graph that a tap's layer works on."""
     level = {156: 0, 618: 1, 2466: 2}[row.shape[0]] if row.stage == "coarse" else 0
     return context.supports[level]
 
@@ -86,14 +92,15 @@ def _mixed(
     longest = 0
     for support, name in zip(supports, ("weights_0", "weights_1"), strict=True):
         weights = variables[name]
-        value = value + _times(support, x @ weights)
+        value = value + times(support, x @ weights)
         products = positive @ np.abs(weights).astype(np.float32)
-        magnitude = magnitude + _times(abs(support).astype(np.float32), products)
+        magnitude = magnitude + times(abs(support).astype(np.float32), products)
         longest = max(longest, int((support != 0).sum(axis=1).max()))
     return value, magnitude, x.shape[-1] + longest + 4
 
 
-def _times(support: sp.csr_array | np.ndarray, x: np.ndarray) -> np.ndarray:
+def times(support: sp.sparray | np.ndarray, x: np.ndarray) -> np.ndarray:
+    """``support`` (V, V) times features (…, V, C); the identity rounds nothing."""
     if not sp.issparse(support) and np.array_equal(support, np.eye(len(support))):
         return x
     return support @ x

@@ -9,6 +9,7 @@ from parity.layers import pointwise
 from parity.layers.carried import Layer, carried
 from parity.layers.context import Context
 from parity.layers.convolution import graph_convolution, image_convolution, local_convolution
+from parity.layers.kinds import Kind, kind_of
 from parity.layers.reading import Decided, Read, projection
 from parity.layers.rounding import Evaluated
 from weight_conversion.taps import TapRow
@@ -68,28 +69,23 @@ def difference_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
 
 
+_LAYERS: dict[Kind, Layer] = {
+    Kind.IMAGE_CONVOLUTION: image_convolution,
+    Kind.CONCATENATION: pointwise.concatenation,
+    Kind.UNPOOLING: pointwise.unpooling,
+    Kind.GRAPH_CONVOLUTION: graph_convolution,
+    Kind.HALVED_SUM: pointwise.halved_sum,
+    Kind.HYPOTHESES: pointwise.hypotheses,
+    Kind.LOCAL_CONVOLUTION: local_convolution,
+    Kind.PLAIN_SUM: pointwise.plain_sum,
+    Kind.SOFTMAX: pointwise.softmax,
+    Kind.MOVED: pointwise.moved,
+}
+
+
 def layer_of(row: TapRow) -> Layer | None:
     """The function of a tap's layer; None for projections, which need to know the run's output."""
-    name, kind = row.name, row.name.rsplit(".", 1)[-1]
-    if name.startswith("cnn."):
-        return image_convolution
-    if name.startswith(("graph_proj", "graph_localproj")) and kind != "concat":
-        return None
-    if kind == "concat":
-        return pointwise.concatenation
-    if name.startswith("graph_pool"):
-        return pointwise.unpooling
-    if kind == "residual":
-        return pointwise.halved_sum
-    if kind.startswith("residual_"):
-        return pointwise.plain_sum
-    if name.startswith("graph_sample_hypothesis"):
-        return pointwise.hypotheses
-    if kind == "score":
-        return pointwise.softmax
-    if kind.startswith("localgconv_"):
-        return local_convolution
-    return graph_convolution if row.stage == "coarse" else pointwise.moved
+    return _LAYERS.get(kind_of(row))
 
 
 def evaluate(

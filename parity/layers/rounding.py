@@ -30,7 +30,11 @@ def spread(stage: str) -> float:
     """
     elements = sum(math.prod(row.shape) for row in TAPS[stage])
     longest = max(LONGEST_SUM[stage], 25 * 256 + 2)
-    events = 4 * elements * longest
+    return roundings_for(4 * elements * longest)
+
+
+def roundings_for(events: int) -> float:
+    """λ for so many partial results: all of them keep to it but with ``FALSE_ALARM``."""
     return math.sqrt(2.0 * math.log(2.0 * events / FALSE_ALARM))
 
 

@@ -15,8 +15,9 @@ from inputs.sampling import step_draws
 from inputs.template import build_template
 from parity.backends import BackendChoice
 from parity.learners import LearningSettings, OwnStepper, learner, stepper
-from parity.record import BLOCK_TAPS, RunInputs
+from parity.record import RunInputs
 from weight_conversion.errors import InputError
+from weight_conversion.taps import BLOCK_TAPS
 
 WEIGHTS = {"a": np.arange(3, dtype=np.float32)}
 SETTINGS = LearningSettings(learning_rate=0.5, seed=3)

@@ -17,7 +17,8 @@ from inputs.sampling import samples_on, step_draws
 from inputs.seeded import seeded_weights
 from inputs.template import load_template
 from parity.backends import BackendChoice
-from parity.record import BLOCK_TAPS, RunInputs
+from parity.record import RunInputs
+from weight_conversion.taps import BLOCK_TAPS
 
 GRAPHS = {
     "coarse": "checkpoint_graphs/coarse_mvp2m/meshnetmvp2m.ckpt-50.meta",

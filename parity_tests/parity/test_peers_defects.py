@@ -22,13 +22,14 @@ from parity.backends import BackendChoice
 from parity.compare import compare
 from parity.coverage import image_findings
 from parity.faults.probes import PROBES, probe
-from parity.record import BLOCK_TAPS, RunInputs, record
+from parity.record import RunInputs, record
 from parity.result import Status, TapResult, Verdict
 from parity_tests.parity.conftest import LAST, Build, seven, values
 from parity_tests.parity.test_steps import AT, KEYS, STEPS, Toy, first, lockstep
 from weight_conversion.convert import from_state_dict, to_state_dict
 from weight_conversion.errors import InputError
 from weight_conversion.layout import Layout
+from weight_conversion.taps import BLOCK_TAPS
 from weight_conversion.weight_set import WeightSet
 
 DEFECTS = {

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from parity.backward.sums import Sum
-from parity.backward.walk import handed_back, keys_of
+from parity.backward.walk import handed_back
+from parity.layers.kinds import variables_of
 from parity_tests.parity.backward.conftest import KINDS, forward
 from torch_impl.cnn import ConvSpec, SameConv2d
 from torch_impl.graph import GraphConvolution, LocalGraphConvolution, unpool
@@ -51,7 +52,7 @@ def directional(
         found = back.parents[number]
         way = draw.normal(size=values[number].shape)
     else:
-        found = back.variables[{full: short for short, full in keys_of(row).items()}[key]]
+        found = back.variables[{full: short for short, full in variables_of(row).items()}[key]]
         way = draw.normal(size=context.weights[key].shape)
     # So short a step that hardly a ReLU or pixel is decided otherwise on the way.
     way /= np.linalg.norm(way)
@@ -87,14 +88,14 @@ def test_inputs_by_central_differences(kind: str, number: int, make: Callable) -
 )  # fmt: skip
 def test_variables_by_central_differences(kind: str, make: Callable) -> None:
     row, _, _ = make(kind)
-    for key in keys_of(row).values():
+    for key in variables_of(row).values():
         differences, back = directional(kind, make, None, key)
         assert back == pytest.approx(differences, rel=1e-5, abs=1e-6), key
 
 
 def in_torch(kind: str, row: Any, context: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
-    """The layer as ``torch_impl`` has it, and its parameters in the order of ``keys_of``."""
-    variables = context.variables(row.module) if keys_of(row) else {}
+    """The layer as ``torch_impl`` has it, and its parameters in the order of ``variables_of``."""
+    variables = context.variables(row.module) if variables_of(row) else {}
     given = {name: torch.tensor(value) for name, value in variables.items()}
     if kind.startswith("image"):
         kernel = given["weight"]
@@ -107,7 +108,7 @@ def in_torch(kind: str, row: Any, context: Any) -> tuple[Callable[..., Tensor], 
             lambda x: module(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1),
             [module.weight, module.bias],
         )
-    if keys_of(row):
+    if variables_of(row):
         local = kind == "local convolution"
         weights = given["weights_0"]
         module = (LocalGraphConvolution if local else GraphConvolution)(*weights.shape).double()
@@ -168,7 +169,7 @@ def test_autograd_only_rounds(kind: str, make: Callable) -> None:
     for tensor, found in zip(inputs, back.parents, strict=True):
         assert found is not None
         assert_rounds(found, tensor.grad.numpy(), row.stage)
-    for parameter, short in zip(parameters, keys_of(row), strict=True):
+    for parameter, short in zip(parameters, variables_of(row), strict=True):
         seen = parameter.grad
         seen = seen.permute(2, 3, 1, 0) if seen.ndim == 4 else seen
         assert_rounds(back.variables[short], seen.numpy(), row.stage)
