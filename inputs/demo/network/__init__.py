@@ -3,9 +3,8 @@
 Its image encoder was never trained: it comes from a seed again, and is the same in both stages, as
 the official refine stage's starts from the coarse stage's. The coarse stage's graph convolutions
 were trained (``p2m-parity demo-network``), the refine stage's are seeded. Both are kept beside this
-module, rounded to float16. What is loaded is
-an ordinary float32 set of weights of the official network, checked against the digest of the set
-that was kept.
+module, rounded to float16. What is loaded is an ordinary float32 set of weights of the official
+network, checked against the digest of the set that was kept.
 """
 
 import json
