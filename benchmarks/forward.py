@@ -4,10 +4,17 @@ The contenders run in turn in one process, two threads each, weights loaded befo
 listening, the exported graph fetching only its last tensor. The floor is what the matrix products
 alone cost: each convolution, and one [rows, C_in] × [C_in, 2·C_out] product for each graph
 convolution, into preallocated outputs where the library lets us say so.
+
+TensorFlow takes oneDNN's operations where the processor has instructions made for networks, and its
+own elsewhere: the same graph runs two or three times as fast with them. Both are measured, the
+second in another process, for TensorFlow settles it when it starts.
 """
 
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +43,8 @@ GRAPHS = {"coarse": "coarse_mvp2m/meshnetmvp2m.ckpt-50.meta",
           "refine": "refine_p2mpp/meshnet.ckpt-10.meta"}  # fmt: skip
 ROWS = {1: 156, 2: 618, 3: 2466}
 HYPOTHESES = 43
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+"""The variable by which TensorFlow is told to take oneDNN's operations (1) or its own (0)."""
 Forward = Callable[[], Any]
 
 
@@ -120,6 +129,21 @@ def ratio(seconds: dict[str, list[float]], over: str, under: str) -> float | Non
     return statistics.median(a / b for a, b in pairs)
 
 
+def without_onednn(rounds: int, metagraphs: Path) -> dict[str, Any]:
+    """What ``main`` finds in a process whose TensorFlow runs its own operations."""
+    arguments = ["--json", "--rounds", str(rounds), "--metagraph-dir", str(metagraphs)]
+    # S603: this interpreter and our own module, no shell.
+    process = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks.forward", *arguments],
+        env={**os.environ, ONEDNN: "0"},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return found
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON alone, on one line.")
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(1))
@@ -140,6 +164,9 @@ def main(as_json: bool, rounds: int, metagraph_dir: Path) -> None:
                 "torch_over_floor": ratio(seconds, "torch", "floor"),
                 "seconds": {name: statistics.median(times) for name, times in seconds.items()},
             }
+    if os.environ.get(ONEDNN) != "0":
+        for stage, numbers in without_onednn(rounds, metagraph_dir).items():
+            result[stage]["without_onednn"] = numbers
     if not as_json:
         for stage, numbers in result.items():
             for name, value in numbers.items():

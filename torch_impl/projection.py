@@ -131,34 +131,31 @@ def bilinear_features(maps: list[Tensor], pixel: Tensor, corners: Tensor) -> Ten
     Returns:
         (views, N, 112).
     """
-    floor, ceil = corners.long().unbind(dim=3)
+    corners = corners.int()
     levels = []
     for level, feature_map in enumerate(maps):
-        scale = 2**level
-        levels.append(
-            _between_corners(feature_map, pixel / scale, floor // scale, -(-ceil // scale))
-        )
+        floor, ceil = corners[..., 0] >> level, -(-corners[..., 1] >> level)
+        levels.append(_between_corners(feature_map, pixel / 2**level, floor, ceil))
     return torch.cat(levels, dim=2)
 
 
 def _between_corners(feature_map: Tensor, at: Tensor, floor: Tensor, ceil: Tensor) -> Tensor:
     """Weigh four corners of a bordered map at coordinates (views, N, 2), in the official order."""
     views, size, _, channels = feature_map.shape
-    flat = feature_map.reshape(-1, channels)
     # Beyond the border, either way, all is zero.
-    first, second = floor.clamp(0, size - 1), ceil.clamp(0, size - 1)
-    below, above = at - floor, ceil - at
-    view = torch.arange(views, device=at.device)[:, None] * size
-
-    def corner(h: Tensor, w: Tensor, h_weight: Tensor, w_weight: Tensor) -> Tensor:
-        index = (view + h[..., 0]) * size + w[..., 1]
-        read = flat.index_select(0, index.flatten()).unflatten(0, index.shape)
-        return read * (h_weight[..., 0] * w_weight[..., 1]).unsqueeze(2)
-
-    result = corner(first, first, above, above)
-    result = result + corner(second, first, below, above)
-    result = result + corner(first, second, above, below)
-    return result + corner(second, second, below, below)
+    h, w = torch.stack([floor, ceil], dim=3).clamp(0, size - 1).unbind(dim=2)
+    h_weight, w_weight = torch.stack([ceil - at, at - floor], dim=3).unbind(dim=2)
+    view = torch.arange(views, device=at.device, dtype=h.dtype)[:, None, None] * size
+    # h runs fastest. Four reads, products and sums in one pass: apart they take four times as long.
+    index = ((view + h) * size)[..., None, :] + w[..., None]
+    weight = h_weight[..., None, :] * w_weight[..., None]
+    features = F.embedding_bag(
+        index.view(-1, 4),
+        feature_map.reshape(-1, channels),
+        per_sample_weights=weight.view(-1, 4),
+        mode="sum",
+    )
+    return features.unflatten(0, at.shape[:2])
 
 
 def _integers(value: Tensor) -> Tensor:
