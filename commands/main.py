@@ -12,24 +12,25 @@ import click
 
 from weight_conversion.errors import InputError
 
-COMMANDS = (
-    "demo",
-    "seed",
-    "inspect",
-    "predict",
-    "convert",
-    "trace",
-    "compare",
-    "run",
-    "losses",
-    "overfit",
-    "faults",
-    "coverage",
-    "report",
-    "table1",
-    "spikes",
-    "sweep",
-)
+COMMANDS = {
+    "demo": "Run both stages in TensorFlow and PyTorch on a plane and a sofa, and compare.",
+    "seed": "Write seeded weights for STAGE to DESTINATION, in the format of its ending.",
+    "inspect": "List the variables of WEIGHTS: shapes, dtypes, stage, step, checksums.",
+    "predict": "Predict the mesh of one item: coarse, refined, or refined from --mesh.",
+    "convert": "Convert SOURCE to DESTINATION, both formats by ending, bit for bit.",
+    "trace": "Record one run of STAGE.",
+    "compare": "Compare the traces REFERENCE and CANDIDATE.",
+    "run": "Run STAGE, or both, on two backends and report.",
+    "losses": "Print the losses of meshes and checkpoints: the paper's Table 1 with Laplace.",
+    "overfit": "Overfit STAGE on one item, by default with the official settings.",
+    "faults": "Put known faults into the implementation, and see whether the verdict finds them.",
+    "coverage": "What an item and weights can tell of STAGE, or both: measured once, then kept.",
+    "report": "Put the reports of RUNS side by side and say what changed against the first.",
+    "table1": "Set ours against the original: losses, mesh differences, the paper's numbers.",
+    "spikes": "Find spikes in meshes, trace them through the network, take them out.",
+    "sweep": "Overfit items under designed deviations and interventions, and count the spikes.",
+}
+"""Each command, and what its own help begins with: to list them none is loaded."""
 MAKERS = ("demo-network",)
 """Commands that make what the project carries; they work, but are not listed."""
 DISTRIBUTIONS = (
@@ -57,6 +58,10 @@ class Commands(click.Group):
         module = importlib.import_module(f"commands.{name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

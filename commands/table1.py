@@ -96,7 +96,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Set ours against the original: losses, mesh differences, and the paper's own numbers.
+    """Set ours against the original: losses, mesh differences, the paper's numbers.
 
     With --weights both run the same weights, which tells whether they are the same function. With
     --ours and --original each runs what it was trained to, which tells whether training is the

@@ -1,5 +1,6 @@
 """Two trainings in lockstep: from the same state, on the same draws, compared after every step."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +30,18 @@ TOLD = frozenset({Status.INHERITED, Status.DIFFER, Status.MISSING, Status.INVALI
 
 @dataclass(frozen=True)
 class Training:
-    """How both sides are trained: from the official settings only the rate may differ."""
+    """How both sides are trained: from the official settings only the rate may differ.
+
+    Raises:
+        InputError: the learning rate is not positive and finite.
+    """
 
     steps: int
     learning_rate: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError("learning rate", repr(self.learning_rate), "a positive number")
 
 
 @dataclass(frozen=True)
