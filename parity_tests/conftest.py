@@ -4,14 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import commands  # noqa: F401 - before torch: settles how its threads wait
 
 SHARING = ("network", "tf_reference", "torch_impl", "page")
-"""Suites whose tests share what takes long to make: under xdist each stays in one process."""
+"""Suites whose tests share what takes long to make: under xdist each stays in one process.
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
+Of the other suites each module does.
+"""
+
+SUITES = Path(__file__).resolve().parent
+SHARED = SUITES.parents[1] / "shared"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,11 +40,27 @@ def shared(official: Path) -> Path:
     return official.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests belong in one process (``-n 2 --dist loadgroup``)."""
-    suites = Path(__file__).resolve().parent
-    for item in items:
-        path = item.path.relative_to(suites)
-        group = path.parts[0] if path.parts[0] in SHARING else str(path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put the suites that stay in one process first, so that single modules fill up the end."""
+    items.sort(key=lambda item: _suite(str(item.path.relative_to(SUITES.parent))) not in SHARING)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Decide which tests stay in one process.
+
+    Not by xdist's marks: under pytest 9.2 its version 3.8 no longer reads them, and says nothing.
+    """
+    return _BySuite(config, log)
+
+
+class _BySuite(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        suite = _suite(module)
+        return suite if suite in SHARING else module
+
+
+def _suite(module: str) -> str:
+    """The folder of the suite in which a module is, its path from the root of the project."""
+    return Path(module).parts[1]

@@ -95,7 +95,7 @@ SETTINGS: tuple[Harmless, ...] = (
 
 SUMS: tuple[Harmless, ...] = (
     _CNN("cnn.unfolded", "convolutions as products with windows",
-         injection=every_convolution(variations.unfolded), small=True),
+         injection=every_convolution(variations.unfolded)),
     _CNN("cnn.permuted", "input channels in another order, kernels likewise",
          injection=every_convolution(variations.channels_permuted)),
     _CNN("cnn.split", "sums over two halves of the channels",

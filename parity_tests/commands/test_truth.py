@@ -13,6 +13,9 @@ from inputs.demo import demo_item_path
 from parity_tests.commands.cli import assert_trouble, p2m
 from weight_conversion.taps import TAPS
 
+BLOCK_2 = ("--taps", "graph_conv_blk2_*")
+"""The taps that are looked at where one of them was changed."""
+
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -76,7 +79,7 @@ def test_a_tap_in_half_precision_differs_by_precision(traces: Path, tmp_path: Pa
         values = file["taps"][tap][()]
         file["taps"][tap][...] = values.astype(np.float16).astype(np.float32)
 
-    status, found = report(traces, changed(traces, tmp_path, narrow))
+    status, found = report(traces, changed(traces, tmp_path, narrow), *BLOCK_2)
     assert status == 1
     assert found["first_divergence"] == tap
     (entry,) = (each for each in found["taps"] if each["tap"] == tap)
@@ -95,7 +98,7 @@ def test_a_float64_element_off_differs_by_function(
         values[np.unravel_index(values.argmax(), values.shape)] *= factor
         file["truth"][tap][...] = values
 
-    status, found = report(traces, changed(traces, tmp_path, shift))
+    status, found = report(traces, changed(traces, tmp_path, shift), *BLOCK_2)
     assert (status, found["first_divergence"]) == (1, tap)
     assert found["diagnosis"] is None or not found["diagnosis"]["confirmed"]
 
@@ -107,7 +110,7 @@ def test_what_was_not_recorded_makes_the_verdict_invalid(
     def drop(file: h5py.File) -> None:
         del file[group]["cnn.conv2d_4"]
 
-    status, found = report(traces, changed(traces, tmp_path, drop))
+    status, found = report(traces, changed(traces, tmp_path, drop), "--taps", "cnn.conv2d_[1-6]")
     assert (status, found["verdict"]) == (2, "invalid")
     (entry,) = (each for each in found["taps"] if each["tap"] == "cnn.conv2d_4")
     assert entry["status"] == "invalid"
