@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = ("parity_tests/torch_impl/test_losses.py", "parity_tests/torch_impl/test_nearest.py")
 ALONE = "parity_tests/weight_conversion/test_layout.py"
 
 
+@pytest.mark.slow
 def test_a_suite_that_shares_stays_in_one_process() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-n", "2",

@@ -286,7 +286,7 @@ def _detached_deviation(x: Tensor) -> Tensor:
 GRADIENTS: tuple[Fault, ...] = (
     _gradient("detach.coarse_layer", "a layer's input passes no gradient on", "detach",
               _first("coarse", layer_name(2, 2)),
-              graphs.computed(graphs.detached, layer_name(2, 3)), small=True),
+              graphs.computed(graphs.detached, layer_name(2, 3))),
     _gradient("detach.local_layer", "a layer's input passes no gradient on", "detach",
               _first("refine", f"{_BLOCK}.localgconv_3"),
               graphs.computed(graphs.detached, f"{_BLOCK}.localgconv_4")),

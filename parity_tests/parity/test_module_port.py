@@ -67,6 +67,7 @@ def test_both_mistakes_are_found_in_one_run(tmp_path: Path) -> None:
     assert not {e["status"] for e in found["taps"]} - {"agree", "rounding", "inherited", "differ"}
 
 
+@pytest.mark.slow
 def test_mended_it_agrees(tmp_path: Path) -> None:
     status, found = report(tmp_path, mended=True)
     assert status == 0
