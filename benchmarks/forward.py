@@ -6,8 +6,8 @@ alone cost: each convolution, and one [rows, C_in] × [C_in, 2·C_out] product f
 convolution, into preallocated outputs where the library lets us say so.
 
 TensorFlow takes oneDNN's operations where the processor has instructions made for networks, and its
-own elsewhere: the same graph runs two or three times as fast with them. Both are measured, the
-second in another process, for TensorFlow settles it when it starts.
+own elsewhere: the refine stage's graph runs more than twice as fast with them. Both are measured,
+the second in another process, for TensorFlow settles it when it starts.
 """
 
 import json

@@ -1,5 +1,6 @@
 """Training in any framework behind one small interface: a step, its draws, a state."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,12 +25,19 @@ class LearningSettings:
 
     ``loss_weights`` are factors by name (``torch_impl.losses.LossWeights``) that replace the
     stage's official ones.
+
+    Raises:
+        InputError: the learning rate is not positive and finite.
     """
 
     learning_rate: float = 1e-5
     seed: int = 0
     frozen_cnn: bool = False
     loss_weights: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError("learning rate", repr(self.learning_rate), "a positive number")
 
 
 @dataclass(frozen=True)

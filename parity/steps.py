@@ -1,6 +1,5 @@
 """Two trainings in lockstep: from the same state, on the same draws, compared after every step."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,8 +39,7 @@ class Training:
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InputError("learning rate", repr(self.learning_rate), "a positive number")
+        LearningSettings(self.learning_rate)  # refuses it now, before anything is run
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ SHARING = ("network", "tf_reference", "torch_impl", "page")
 Of the other suites each module does.
 """
 
-SUITES = Path(__file__).resolve().parent
-SHARED = SUITES.parents[1] / "shared"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,7 +41,7 @@ def shared(official: Path) -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the suites that stay in one process first, so that single modules fill up the end."""
-    items.sort(key=lambda item: _suite(str(item.path.relative_to(SUITES.parent))) not in SHARING)
+    items.sort(key=lambda item: _suite(item.nodeid) not in SHARING)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -51,16 +50,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
     Not by xdist's marks: under pytest 9.2 its version 3.8 no longer reads them, and says nothing.
     """
+    # They are started in the order that they were put in, not those with most tests first.
+    config.option.loadscopereorder = False
     return _BySuite(config, log)
 
 
 class _BySuite(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        suite = _suite(module)
-        return suite if suite in SHARING else module
+        suite = _suite(nodeid)
+        return suite if suite in SHARING else nodeid.partition("::")[0]
 
 
-def _suite(module: str) -> str:
-    """The folder of the suite in which a module is, its path from the root of the project."""
-    return Path(module).parts[1]
+def _suite(nodeid: str) -> str:
+    """The folder of the suite in which a test is: ``parity_tests/SUITE/…``."""
+    return nodeid.split("/")[1]

@@ -16,7 +16,7 @@ ALONE = "parity_tests/weight_conversion/test_layout.py"
 def test_a_suite_that_shares_stays_in_one_process() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-n", "2",
-         "--dist", "loadscope", "--no-loadscope-reorder", *MODULES, ALONE],
+         *MODULES, ALONE],
         cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
