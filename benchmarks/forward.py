@@ -33,10 +33,10 @@ from inputs.hypotheses import build_hypotheses
 from inputs.item import load_item
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
-from parity.record import RunInputs
+from network.weights import WEIGHTS
+from parity.traces.record import RunInputs
 from torch_impl.backend import TorchBackend
 from torch_impl.cnn import CONVOLUTIONS
-from weight_conversion.weights import WEIGHTS
 
 THREADS = 2
 GRAPHS = {"coarse": "coarse_mvp2m/meshnetmvp2m.ckpt-50.meta",

@@ -8,8 +8,8 @@ from commands.console import print_json, steps
 from commands.options import PATH, unmatched_option
 from commands.reporting import show, write
 from commands.staging import staging
-from parity.compare import compare
-from parity.probe import probe
+from parity.traces.probe import probe
+from parity.verdict.compare import compare
 
 
 @click.command("compare")

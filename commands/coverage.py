@@ -17,15 +17,15 @@ from commands.options import (
     load_stages,
     weights_option,
 )
-from parity import coverage_cache
-from parity.backends import BackendChoice
-from parity.coverage import measured
-from parity.layers.context import Context
-from parity.record import RunInputs, predict, record
-from parity.trace import open_trace
-from parity.truth import TraceRun
+from network.taps import TAPS
+from parity.oracle.layers.context import Context
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs, predict, record
+from parity.traces.trace import open_trace
+from parity.verdict import coverage_cache
+from parity.verdict.coverage import measured
+from parity.verdict.truth import TraceRun
 from weight_conversion.formats import WeightSet
-from weight_conversion.taps import TAPS
 
 
 @click.command("coverage")

@@ -13,8 +13,8 @@ from commands.pairs import Settings, run_stages
 from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
-from parity.backends import BackendChoice
-from reports.summary import Part, overall, worse
+from parity.traces.backends import BackendChoice
+from reports.tables.summary import Part, overall, worse
 from reports.wording import printable
 from reports.write import write_summary
 from weight_conversion.convert import convert

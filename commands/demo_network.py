@@ -14,8 +14,8 @@ from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.fit import fitted_mesh
 from inputs.demo.network import demo_weights, save_graph_weights, start_weights
 from inputs.meshes import save_obj
-from parity.backends import BackendChoice
-from parity.demo_training import CoarseTrainer, DemoTraining
+from parity.traces.backends import BackendChoice
+from studies.demo_training import CoarseTrainer, DemoTraining
 from weight_conversion.errors import InputError
 
 TRAINING = DemoTraining(steps=(0, 100, 45), learning_rate=0.01)

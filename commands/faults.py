@@ -11,17 +11,17 @@ import click
 from commands.console import print_json, steps
 from commands.options import PATH
 from commands.staging import staging
-from parity.backends import BackendChoice
-from parity.faults.fault import Fault
-from parity.faults.faults import FAULTS
-from parity.faults.harmless import HARMLESS, Harmless
-from parity.faults.harness import Job, jobs, run
-from parity.faults.judge import default_judge
-from parity.faults.outcome import Judged, gather
-from parity.faults.table import csv_text, markdown, summary
-from parity.faults.workers import run_in_processes, usual_workers
-from parity.result import jsonable
-from reports.tables import json_text
+from parity.traces.backends import BackendChoice
+from parity.verdict.result import jsonable
+from reports.tables.comparison import json_text
+from studies.faults.fault import Fault
+from studies.faults.faults import FAULTS
+from studies.faults.harmless import HARMLESS, Harmless
+from studies.faults.harness import Job, jobs, run
+from studies.faults.judge import default_judge
+from studies.faults.outcome import Judged, gather
+from studies.faults.table import csv_text, markdown, summary
+from studies.faults.workers import run_in_processes, usual_workers
 from weight_conversion.errors import InputError
 
 FEW = 12

@@ -21,15 +21,15 @@ from inputs.item import Item, load_item
 from inputs.meshes import load_mesh, obj_triangles
 from inputs.sampling import BLOCK_LEVELS, draw, load_samples
 from inputs.template import Template
-from parity.backends import BackendChoice
-from parity.loss_columns import Before, Candidate, Sampling, Truth
-from parity.mesh_losses import Samples
-from parity.record import RunInputs, record
-from parity.trace import open_trace
+from network.taps import BLOCK_TAPS
+from parity.meshes.loss_columns import Before, Candidate, Sampling, Truth
+from parity.meshes.losses import Samples
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs, record
+from parity.traces.trace import open_trace
 from weight_conversion.containers import npz
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
-from weight_conversion.taps import BLOCK_TAPS
 
 # Globs that match the outputs of a stage's last two blocks, and of the other taps few.
 _MESH_TAPS = {

@@ -20,10 +20,17 @@ from commands.options import PATH, by_stage
 from commands.staging import staging
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.template import build_template, load_template
-from parity.loss_columns import LOSSES_SCHEMA, LossTable, measure, repeated
-from parity.loss_weights import PRESETS, TableWeights, check_claim, load_claims, parse_weights
-from parity.result import jsonable
-from reports.loss_table import (
+from parity.meshes.loss_columns import LOSSES_SCHEMA, LossTable, measure, repeated
+from parity.meshes.loss_weights import (
+    PRESETS,
+    TableWeights,
+    check_claim,
+    load_claims,
+    parse_weights,
+)
+from parity.verdict.result import jsonable
+from reports.tables.comparison import json_text
+from reports.tables.losses import (
     Grid,
     check_grid,
     csv_text,
@@ -32,7 +39,6 @@ from reports.loss_table import (
     markdown_text,
     show,
 )
-from reports.tables import json_text
 from weight_conversion.errors import InputError
 
 FORMATS = {"csv": csv_text, "markdown": markdown_text, "latex": latex_text}

@@ -15,11 +15,11 @@ from inputs.item import Item, load_item
 from inputs.meshes import load_mesh
 from inputs.sampling import Samples, load_samples
 from inputs.template import Template, build_template, load_template
-from parity.backends import BackendChoice
-from parity.record import RunInputs
+from network.taps import TAPS
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
-from weight_conversion.taps import TAPS
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)

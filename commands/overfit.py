@@ -10,9 +10,9 @@ from commands.console import steps as progress_steps
 from commands.options import PATH, STAGES, load_sources
 from inputs.initial import initial_weights
 from inputs.meshes import save_obj
-from parity.learners import LearningSettings, learner
-from parity.overfit import Overfit, overfit
-from parity.trace import inputs_sha256
+from parity.traces.trace import inputs_sha256
+from parity.training.overfit import Overfit, overfit
+from parity.training.trainers import LearningSettings, learner
 from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights, weights_sha256
 

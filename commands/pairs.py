@@ -10,12 +10,12 @@ import numpy as np
 from commands.console import Steps
 from commands.options import Sources
 from commands.reporting import at, write
-from parity.backends import BackendChoice
-from parity.gradient_precision import gradient_precision, with_precision
-from parity.pair import Advance, PairPaths, compare_pair
-from parity.record import RunInputs, read_output, read_samples
-from parity.result import Comparison
-from parity.steps import Training, add_steps
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs, read_output, read_samples
+from parity.training.gradient_precision import gradient_precision, with_precision
+from parity.training.steps import Training, add_steps
+from parity.verdict.pair import Advance, PairPaths, compare_pair
+from parity.verdict.result import Comparison
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
 

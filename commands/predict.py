@@ -18,7 +18,7 @@ from commands.options import (
     weights_option,
 )
 from inputs.meshes import save_obj
-from parity.record import predict
+from parity.traces.record import predict
 from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights
 

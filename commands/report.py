@@ -8,9 +8,9 @@ from rich.console import Console
 
 from commands.console import print_json
 from commands.options import PATH
-from reports.runs import labels, read_run, runs_json
-from reports.runs_text import csv_text, markdown_text, page_text, show
-from reports.tables import json_text
+from reports.tables.comparison import json_text
+from reports.tables.runs import labels, read_run, runs_json
+from reports.text.runs_text import csv_text, markdown_text, page_text, show
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 

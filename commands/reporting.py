@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from parity.result import Comparison
-from reports import terminal
+from parity.verdict.result import Comparison
 from reports.meshes import output_meshes
+from reports.text import terminal
 from reports.write import write_report
 
 

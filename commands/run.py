@@ -24,8 +24,8 @@ from commands.options import (
 from commands.pairs import Settings, run_stage, run_stages
 from commands.reporting import show
 from commands.staging import staging
-from parity.steps import Training
-from reports.summary import Part, summary_json, worse
+from parity.training.steps import Training
+from reports.tables.summary import Part, summary_json, worse
 from reports.write import write_summary
 from weight_conversion.errors import InputError
 

@@ -14,9 +14,9 @@ from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.item import Item, load_item
 from inputs.meshes import save_obj
 from inputs.template import build_template, load_template
-from parity.spikes.judge import Against, judge, source_of
-from parity.spikes.repair import METHODS, repair
-from reports import spikes as spikes_report
+from parity.meshes.spikes.judge import Against, judge, source_of
+from parity.meshes.spikes.repair import METHODS, repair
+from reports.tables import spikes as spikes_report
 from weight_conversion.errors import InputError
 
 

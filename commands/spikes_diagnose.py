@@ -10,13 +10,13 @@ from commands.console import Steps, print_json, steps
 from commands.options import PATH, STAGES, Sources, load_sources
 from commands.staging import staging
 from inputs.files import Float64, Int64
-from parity.probe import probe
-from parity.record import RunInputs
-from parity.spikes.diagnose import Neighbourhood, diagnose, worst_vertices
-from parity.spikes.replay import Replay
-from parity.spikes.runs import Taken, is_trace, take_apart, trace_output, trace_values
-from parity.spikes.self_check import self_check
-from reports import spikes_diagnosis
+from parity.meshes.spikes.diagnose import Neighbourhood, diagnose, worst_vertices
+from parity.meshes.spikes.replay import Replay
+from parity.meshes.spikes.runs import Taken, is_trace, take_apart, trace_output, trace_values
+from parity.meshes.spikes.self_check import self_check
+from parity.traces.probe import probe
+from parity.traces.record import RunInputs
+from reports.tables import spikes_diagnosis
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
 

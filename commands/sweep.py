@@ -10,12 +10,12 @@ from commands.console import Task, print_json, steps
 from commands.loss_sources import labelled
 from commands.options import PATH, load_sources
 from inputs.demo import DEMO_ITEMS, demo_item_path
-from parity.record import RunInputs
-from parity.spikes.study import OnStep, run_plan
-from parity.spikes.study_design import DESIGNS, Plan, plans, published_plans
-from parity.spikes.study_design import PUBLISHED as PUBLISHED_PARTS
-from parity.spikes.study_results import plan_key, read_study, run_key, study_result
-from reports.spikes_study import study_lines, write_study
+from parity.traces.record import RunInputs
+from reports.tables.spikes_study import study_lines, write_study
+from studies.spikes.design import DESIGNS, Plan, plans, published_plans
+from studies.spikes.design import PUBLISHED as PUBLISHED_PARTS
+from studies.spikes.results import plan_key, read_study, run_key, study_result
+from studies.spikes.study import OnStep, run_plan
 from weight_conversion.errors import InputError
 
 PUBLISHED = "published"

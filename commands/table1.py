@@ -25,15 +25,17 @@ from inputs.demo.network import demo_weights
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.sampling import draw
 from inputs.template import Template, build_template, load_template
-from parity.loss_columns import Candidate, Column, LossTable, Sampling, measure
-from parity.loss_weights import PRESETS
-from parity.mesh_difference import mesh_difference
-from parity.mesh_losses import Samples
-from parity.result import jsonable
-from reports.figures import image
+from parity.meshes.difference import mesh_difference
+from parity.meshes.loss_columns import Candidate, Column, LossTable, Sampling, measure
+from parity.meshes.loss_weights import PRESETS
+from parity.meshes.losses import Samples
+from parity.verdict.result import jsonable
+from reports.figures.differences import image
+from reports.figures.renderings import NotDrawnError
+from reports.figures.table1 import curves_figure, item_figure, read_log
 from reports.meshes import Meshes
-from reports.renderings import NotDrawnError
-from reports.table1 import (
+from reports.tables.comparison import json_text
+from reports.tables.table1 import (
     KINDS,
     SIDES,
     Pair,
@@ -42,9 +44,7 @@ from reports.table1 import (
     markdown_text,
     table1_json,
 )
-from reports.table1_figures import curves_figure, item_figure, read_log
-from reports.table1_text import show
-from reports.tables import json_text
+from reports.text.table1_text import show
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
 

@@ -19,9 +19,9 @@ from commands.options import (
     run_options,
     weights_option,
 )
-from parity.probe import probe
-from parity.record import read_decisions, record
-from weight_conversion.taps import TAPS
+from network.taps import TAPS
+from parity.traces.probe import probe
+from parity.traces.record import read_decisions, record
 
 
 @click.command("trace")

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from inputs.files import Float32
+from network.layout import Layout
+from network.weights import WEIGHTS, WeightRow
 from weight_conversion.errors import InputError
-from weight_conversion.layout import Layout
-from weight_conversion.weights import WEIGHTS, WeightRow
 
 
 def initial_weights(

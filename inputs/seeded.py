@@ -22,8 +22,8 @@ flat that the refine stage hardly moves. These draws are made so that difference
 
 import numpy as np
 
-from weight_conversion.layout import Layout
-from weight_conversion.weights import WEIGHTS, WeightRow
+from network.layout import Layout
+from network.weights import WEIGHTS, WeightRow
 
 COORDINATE_LAYERS = ("_layer_14", "_layer_30", "_layer_47")
 SCORE_LAYERS = ("localgconv_6", "localgconv_12")

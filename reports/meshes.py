@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.record import read_output
-from parity.spikes.spike import spikes
+from parity.meshes.spikes.spike import spikes
+from parity.traces.record import read_output
 
 Vertices = NDArray[np.floating[Any]]
 Faces = NDArray[np.integer[Any]]

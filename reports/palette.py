@@ -7,7 +7,7 @@ marker in figures, a glyph in pages, and its name in words everywhere.
 
 from dataclasses import dataclass
 
-from parity.result import Status, Verdict
+from parity.verdict.result import Status, Verdict
 
 
 @dataclass(frozen=True)

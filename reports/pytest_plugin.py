@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from parity.result import Comparison
-    from reports.summary import Part
+    from parity.verdict.result import Comparison
+    from reports.tables.summary import Part
 
 OPTION = "--p2m-report"
 _LONGEST = 60  # characters of a comparison's folder
@@ -64,7 +64,7 @@ class ParityReport:
         Raises:
             InputError: a trace cannot be read, or the two cannot be compared.
         """
-        from parity.compare import compare
+        from parity.verdict.compare import compare
 
         traces = Path(reference), Path(candidate)
         found = compare(*traces, taps=taps, pinned=None if pinned is None else Path(pinned))
@@ -80,7 +80,7 @@ class ParityReport:
         Raises:
             InputError: the report cannot be written.
         """
-        from reports.summary import Part
+        from reports.tables.summary import Part
 
         name = label or (self.item.nodeid if self.item is not None else "comparison")
         taken = {part.label for part in self.parts}
@@ -113,8 +113,8 @@ class ParityReport:
         Raises:
             KeyError: ``comparison`` holds no entry named ``tap``.
         """
-        from parity.result import Status, Verdict
-        from reports.message import find, message, sentence
+        from parity.verdict.result import Status, Verdict
+        from reports.text.message import find, message, sentence
 
         __tracebackhide__ = True
         if tap is not None:
@@ -134,7 +134,7 @@ class ParityReport:
 
     def finish(self) -> None:
         """Write the report above all comparisons, and the step's summary where one is wanted."""
-        from reports.summary import Part, summary_markdown
+        from reports.tables.summary import Part, summary_markdown
         from reports.write import write_summary
 
         if self.folder is None or not self.parts:
@@ -213,7 +213,7 @@ def pytest_testnodedown(node: Any) -> None:
     report = node.config.stash[_REPORT]
     sent = getattr(node, "workeroutput", {}).get("p2m_parity")
     if sent is not None:
-        from reports.summary import Part
+        from reports.tables.summary import Part
 
         found = pickle.loads(sent)  # noqa: S301 - our own worker's, of this very session
         worker = node.workerinput["workerid"]
@@ -246,7 +246,7 @@ def pytest_terminal_summary(
     report = config.stash[_REPORT]
     if report.folder is None:
         return
-    from reports.summary import overall
+    from reports.tables.summary import overall
     from reports.wording import printable
 
     terminalreporter.section("parity")

@@ -7,7 +7,7 @@ markup (HTML, Markdown) comes on top, where the markup is written.
 
 import math
 
-from parity.result import TapResult
+from parity.verdict.result import TapResult
 
 IDENTICAL = "identical"
 NOTHING = "—"

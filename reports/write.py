@@ -6,17 +6,18 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from parity.result import Comparison, Verdict
-from reports import flips_figure, ulps_figure
-from reports.figures import difference_figure, image
-from reports.html import Picture
+from parity.verdict.result import Comparison, Verdict
+from reports.figures import flips as flips_figure
+from reports.figures import ulps as ulps_figure
+from reports.figures.differences import difference_figure, image
+from reports.figures.renderings import Renderings, render
+from reports.figures.roundings import has_roundings, roundings_figure
 from reports.meshes import Meshes, obj_text
-from reports.page import PartPictures, report_page, summary_page
-from reports.payload import payload
-from reports.renderings import Renderings, render
-from reports.roundings_figure import has_roundings, roundings_figure
-from reports.summary import Part, summary_json, summary_markdown
-from reports.tables import csv_text, json_text, markdown_text
+from reports.page.html import Picture
+from reports.page.page import PartPictures, report_page, summary_page
+from reports.page.payload import payload
+from reports.tables.comparison import csv_text, json_text, markdown_text
+from reports.tables.summary import Part, summary_json, summary_markdown
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 

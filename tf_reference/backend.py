@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from network.weights import STAGES, WEIGHTS
 from tf_reference.coarse import coarse
 from tf_reference.decisions import checked_pinned
 from tf_reference.gradients import MESH, stage_gradients, stage_losses
@@ -18,7 +19,6 @@ from tf_reference.runtime import device_name, tf, tf_dtype, versions
 from tf_reference.tap_gradients import Watch
 from tf_reference.training import Adam, AdamState, Samples, Trained, Training, steps
 from weight_conversion.errors import InputError
-from weight_conversion.weights import STAGES, WEIGHTS
 
 __all__ = ["TensorFlowBackend", "factory", "metagraph_factory", "versions"]
 

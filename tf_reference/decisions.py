@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.taps import TAPS
 from weight_conversion.errors import InputError
-from weight_conversion.taps import TAPS
 
 OUTSIDE = -32768
 """The decision for a coordinate that is no number: a pixel outside every map."""

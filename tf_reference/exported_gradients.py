@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.taps import TAPS
 from tf_reference.decisions import decision_shapes
 from tf_reference.exported_feeds import (
     MESH_TENSOR,
@@ -23,7 +24,6 @@ from tf_reference.gradients import MESH
 from tf_reference.graph import chunks
 from tf_reference.runtime import tf
 from tf_reference.tap_gradients import Watch, tell_arrays
-from weight_conversion.taps import TAPS
 
 Run = Callable[[Any, Mapping[Any, NDArray[Any]]], Any]
 """Runs the graph: what is fetched, what is fed."""

@@ -12,10 +12,10 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from network.taps import TAPS
+from network.weights import STAGES, WEIGHTS
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
-from weight_conversion.taps import TAPS
-from weight_conversion.weights import STAGES, WEIGHTS
 
 _MESSAGE = "an exported graph (.meta)"
 

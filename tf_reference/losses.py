@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from network.weights import WEIGHTS
 from tf_reference.measured import Measured, Surface
 from tf_reference.parameters import Weights
 from tf_reference.runtime import tf
-from weight_conversion.weights import WEIGHTS
 
 Terms = dict[str, "tf.Tensor"]
 """Scalars by name: chamfer_b, edge_b, normal_b, laplace_b, move_b a block, decay, total; no

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.taps import IMAGES, MESH, TAPS, TapRow
+from network.weights import WEIGHTS
 from tf_reference.decisions import checked_pinned, decision_shapes
 from tf_reference.exported_feeds import (
     Fed,
@@ -26,8 +28,6 @@ from tf_reference.parameters import checked_arrays, checked_weights
 from tf_reference.runtime import device_name, tf, tf_dtype
 from tf_reference.tap_gradients import Watch
 from weight_conversion.errors import InputError
-from weight_conversion.taps import IMAGES, MESH, TAPS, TapRow
-from weight_conversion.weights import WEIGHTS
 
 # Fetching taps in groups of this size bounds the memory; a group holds one tap at least.
 _GROUP_BYTES = 256 << 20

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from inputs.hypotheses import Hypotheses
 from inputs.template import Template
+from network.weights import WEIGHTS
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 VERTICES = {"coarse": 156, "refine": 2466}
 """How many vertices the mesh has that each stage starts from."""

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.weights import WEIGHTS
 from tf_reference.decisions import checked_pinned
 from tf_reference.gradients import stage_gradients
 from tf_reference.measured import checked_measured
 from tf_reference.parameters import as_real, checked_weights, network_inputs
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 Samples = Callable[[int], Mapping[str, Any]]
 """The draws ``face_b``, ``r1_b``, ``r2_b`` of a step, by its number from 1."""

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from inputs.ground_truth import GroundTruth
 from inputs.sampling import BLOCK_LEVELS, Draw, Samples, samples_on
 from inputs.template import MOST_NEIGHBOURS, Template
+from network.weights import WEIGHTS
 from torch_impl.coarse import BlockMeshes
 from torch_impl.losses import BlockSamples, Surface, Truth
 from torch_impl.nearest import Targets
 from torch_impl.pinning import Flips
-from weight_conversion.weights import WEIGHTS
 
 ToTensor = Callable[[np.ndarray], Tensor]
 """Puts an array on the run's device, floats in its precision."""

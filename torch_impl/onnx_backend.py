@@ -11,9 +11,9 @@ import numpy as np
 
 from inputs.hypotheses import Hypotheses
 from inputs.template import Template
+from network.taps import TAPS
 from torch_impl.onnx_export import DECISIONS, OUTPUT, PINNED, build_model, decision_shape, require
 from weight_conversion.errors import InputError
-from weight_conversion.taps import TAPS
 
 Listen = Callable[[str, np.ndarray], None]
 PACKAGES = ("onnx", "onnxruntime")

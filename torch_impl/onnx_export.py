@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.taps import TAPS
 from weight_conversion.atomic import replacing
 from weight_conversion.containers.contents import writing
 from weight_conversion.convert import to_state_dict
 from weight_conversion.errors import InputError
 from weight_conversion.files import is_folder
 from weight_conversion.formats import WeightSet
-from weight_conversion.taps import TAPS
 
 OUTPUT = "vertices"
 DECISIONS = "decisions/"

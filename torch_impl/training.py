@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from inputs.sampling import Samples, step_draws
+from network.weights import WEIGHTS
 from torch_impl.backend import TorchBackend, as_array, full_precision, load_network
 from torch_impl.cnn import float32_constant
 from torch_impl.evaluation import (
@@ -27,7 +28,6 @@ from torch_impl.evaluation import (
 )
 from torch_impl.losses import LossWeights, stage_losses
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 BETA_1, BETA_2, EPSILON = (float32_constant(value) for value in (0.9, 0.999, 1e-8))
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.weights import WEIGHTS
 from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights, save_weights, step_kept
 from weight_conversion.recognise import listing, mismatch
@@ -22,7 +23,6 @@ from weight_conversion.weight_set import (
     dtype_text,
     weights_sha256,
 )
-from weight_conversion.weights import WEIGHTS
 
 
 def check_bijection(stage: str, keys: Iterable[str], torch_keys: Iterable[str]) -> None:

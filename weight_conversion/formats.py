@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.weights import WEIGHTS, WeightRow
 from weight_conversion.atomic import replacing
 from weight_conversion.containers import checkpoint, hdf5, npz, onnx, pytorch, safetensors
 from weight_conversion.containers.checkpoint import step_in_name
@@ -37,7 +38,6 @@ from weight_conversion.weight_set import (
     dtype_text,
     weights_sha256,
 )
-from weight_conversion.weights import WEIGHTS, WeightRow
 
 __all__ = [
     "CHECKPOINT",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.weights import WEIGHTS, WeightRow
 from weight_conversion.containers.contents import Contents, Variable
 from weight_conversion.errors import InputError
 from weight_conversion.formats import Format, opened_weights
 from weight_conversion.recognise import Naming, listing, recognise_stage
 from weight_conversion.weight_set import shape_text, weights_sha256
-from weight_conversion.weights import WEIGHTS, WeightRow
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from network.weights import STAGES, WEIGHTS, WeightRow
 from weight_conversion.errors import InputError
-from weight_conversion.weights import STAGES, WEIGHTS, WeightRow
 
 _SHOWN = 3
 # What training leaves in a checkpoint beside the network's variables: counters of the

@@ -3,13 +3,13 @@
 import math
 from pathlib import Path
 
+from network.taps import TAPS, TapRow
+from network.weights import WEIGHTS, WeightRow
 from weight_conversion.atomic import replacing
-from weight_conversion.taps import TAPS, TapRow
 from weight_conversion.weight_set import shape_text
-from weight_conversion.weights import WEIGHTS, WeightRow
 
 _SOURCE = (
-    "Written by `python -m weight_conversion.tables` from `weight_conversion/{module}.py`: edit "
+    "Written by `python -m weight_conversion.tables` from `network/{module}.py`: edit "
     "the rows there."
 )
 _TITLES = {"coarse": "Coarse stage (MVP2M)", "refine": "Refine stage (P2MPP)"}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.weights import STAGES, WEIGHTS
 from weight_conversion.errors import InputError
 from weight_conversion.recognise import mismatch
-from weight_conversion.weights import STAGES, WEIGHTS
 
 
 @dataclass(frozen=True)

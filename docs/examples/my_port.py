@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parity.module_port import ModulePort
+from network.taps import TAPS
+from network.weights import WEIGHTS
+from parity.traces.module_port import ModulePort
 from weight_conversion.convert import to_state_dict
-from weight_conversion.taps import TAPS
-from weight_conversion.weights import WEIGHTS
 
 SAME_PADDING = False
 """Mistake 1: stride-2 convolutions padded on both sides, as ``nn.Conv2d(padding=…)`` does."""

@@ -22,13 +22,13 @@ from commands.options import load_sources
 from commands.reporting import write
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
-from parity.backends import BackendChoice
-from parity.compare import compare
-from parity.faults.fault import Fault
-from parity.faults.faults import FAULTS
-from parity.faults.injection import Mutant
-from parity.record import RunInputs, read_samples, record
-from parity.steps import Training, add_steps
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs, read_samples, record
+from parity.training.steps import Training, add_steps
+from parity.verdict.compare import compare
+from studies.faults.fault import Fault
+from studies.faults.faults import FAULTS
+from studies.faults.injection import Mutant
 from torch_impl.training import TrainingSettings
 from weight_conversion.formats import WeightSet, load_weights
 
@@ -61,7 +61,7 @@ class Port:
     def steps(
         self, inputs: Any, weights: Any, _samples: Any, learning_rate: float
     ) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
-        """See ``parity.learners.OwnStepper``; ``inputs`` hold the samples of all steps."""
+        """See ``parity.training.trainers.OwnStepper``; ``inputs`` hold the samples of all steps."""
         settings = TrainingSettings(learning_rate=learning_rate)
         for step, state in self._backend.steps(inputs, weights, STEPS, settings=settings):
             yield step.losses, vars(state)

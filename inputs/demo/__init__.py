@@ -7,7 +7,8 @@ from weight_conversion.errors import InputError
 DEMO_ITEMS = ("plane", "sofa")
 """Names of the items, both in ShapeNet's layout with ``model_normal.xyz`` as ground truth."""
 DEMO_COVERAGE = Path(__file__).parent / "coverage"
-"""What the items can tell under weights that come with them: see ``parity.coverage_cache``."""
+"""What the items can tell under weights that come with them: see
+``parity.verdict.coverage_cache``."""
 
 
 def demo_item_path(name: str) -> Path:

@@ -1,7 +1,7 @@
 """A camera model with parts that can be wrong, with the bound of its rounding.
 
-The official one, and what its rounding may do, is ``parity.pixels``; it is computed once more here
-so that every step of it can be another one.
+The official one, and what its rounding may do, is ``parity.oracle.pixels``; it is computed once
+more here so that every step of it can be another one.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parity.diagnosis.variant import narrowed
-from parity.pixels import CENTRE, FOCAL, PI
-from parity.rounding import Bounded, dot, stack
+from parity.oracle.pixels import CENTRE, FOCAL, PI
+from parity.oracle.rounding import Bounded, dot, stack
 
 Vector = list[Bounded]
 WAYS_BACK = ("inverse", "none", "rotation")
@@ -111,7 +111,7 @@ class Camera:
             nan = Bounded(np.full(v[0].value.shape, np.nan), np.full(v[0].value.shape, np.nan), u)
             return [nan] * 3
         inverse = np.linalg.inv(matrix.T)
-        # As in ``parity.pixels``, but that axes may not be of unit length.
+        # As in ``parity.oracle.pixels``, but that axes may not be of unit length.
         size = np.linalg.norm(inverse, 2)
         spread = np.abs(inverse) @ error.T @ np.abs(inverse) + 27 * u * size * np.linalg.cond(
             matrix

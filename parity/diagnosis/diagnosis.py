@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from network.taps import TapRow
 from parity.diagnosis import graphs, images, pointwise, projections
 from parity.diagnosis.patterns import patterns
 from parity.diagnosis.variant import Part, Question, Variant, Variants, excess
-from parity.layers.context import Context
-from parity.layers.evaluate import Local, local_error
-from parity.layers.rounding import spread
-from weight_conversion.taps import TapRow
+from parity.oracle.layers.context import Context
+from parity.oracle.layers.evaluate import Local, local_error
+from parity.oracle.layers.rounding import spread
 
 WORST, SPREAD = 8, 8
 """Rows that variants are first tried on: those with the greatest errors, and others."""

@@ -20,7 +20,7 @@ from parity.diagnosis.variant import (
     same_order,
     telling_channels,
 )
-from parity.layers.rounding import Evaluated
+from parity.oracle.layers.rounding import Evaluated
 
 Matrix: TypeAlias = sp.csr_array | np.ndarray
 LEVEL = {156: 0, 618: 1, 2466: 2}

@@ -7,6 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
+from network.taps import IMAGES
 from parity.diagnosis.variant import (
     ALL,
     NARROWER,
@@ -20,8 +21,7 @@ from parity.diagnosis.variant import (
     same_order,
     telling_channels,
 )
-from parity.layers.rounding import Evaluated
-from weight_conversion.taps import IMAGES
+from parity.oracle.layers.rounding import Evaluated
 
 LEAK = 0.01
 """The slope that leaky ReLUs have by default."""

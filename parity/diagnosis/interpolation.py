@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from parity.layers.readers import (
+from parity.oracle.layers.readers import (
     COARSE_CELL,
     INTERPOLATION,
     LAST,
@@ -14,7 +14,7 @@ from parity.layers.readers import (
     Reader,
     view_statistics,
 )
-from parity.rounding import Bounded
+from parity.oracle.rounding import Bounded
 
 UNCLAMPED = (-np.inf, np.inf)
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))

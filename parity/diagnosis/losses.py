@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from inputs.cameras import camera_from_row, camera_to_world
-from parity.backward.loss import CHAMFER, EDGE, LAPLACE, MOVE, NORMAL, Measured
-from parity.mesh_losses import BACKWARD, SQUARE_FLOOR
+from parity.meshes.losses import BACKWARD, SQUARE_FLOOR
+from parity.oracle.backward.loss import CHAMFER, EDGE, LAPLACE, MOVE, NORMAL, Measured
 
 SMALL = 1000
 """The greatest denominator of a factor that is believed: one of a million numbers lies within
@@ -36,7 +36,7 @@ class Block:
     """What the terms of one block are taken of.
 
     ``before`` and ``after``: (V, 3), the block's input, unpooled, and its output; ``to``: see
-    ``parity.backward.loss``; ``camera``: the row (5,) of the first view.
+    ``parity.oracle.backward.loss``; ``camera``: the row (5,) of the first view.
     """
 
     stage: str

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from network.taps import IMAGES
 from parity.diagnosis.precision import representable
 from parity.diagnosis.variant import Question, same_order
-from parity.layers.evaluate import Local
-from parity.layers.readers import LAST
-from parity.pixels import bounded_pixels
-from weight_conversion.taps import IMAGES
+from parity.oracle.layers.evaluate import Local
+from parity.oracle.layers.readers import LAST
+from parity.oracle.pixels import bounded_pixels
 
 ALIKE = 1e-6
 """How near, of the greatest value, a pattern has to fit to be named; no verdict rests on it."""

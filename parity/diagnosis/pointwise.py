@@ -17,8 +17,8 @@ from parity.diagnosis.variant import (
     same_order,
     short,
 )
-from parity.layers import pointwise
-from parity.layers.rounding import Evaluated
+from parity.oracle.layers import pointwise
+from parity.oracle.layers.rounding import Evaluated
 
 PointwiseLayer = Callable[..., Evaluated]
 ROUNDINGS = 8.0

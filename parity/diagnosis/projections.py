@@ -24,9 +24,9 @@ from parity.diagnosis.variant import (
     narrowed_result,
     short,
 )
-from parity.layers.readers import LAST, READERS, VARIANCE_FLOOR, Reader
-from parity.layers.reading import projection
-from parity.layers.rounding import Evaluated
+from parity.oracle.layers.readers import LAST, READERS, VARIANCE_FLOOR, Reader
+from parity.oracle.layers.reading import projection
+from parity.oracle.layers.rounding import Evaluated
 
 SCANNED = 48
 """Rows that constants are looked for with."""

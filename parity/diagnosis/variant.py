@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.layers.context import Context
-from parity.layers.rounding import UNIT_ROUNDOFF, Evaluated
-from weight_conversion.taps import TapRow
-from weight_conversion.weights import WEIGHTS
+from network.taps import TapRow
+from network.weights import WEIGHTS
+from parity.oracle.layers.context import Context
+from parity.oracle.layers.rounding import UNIT_ROUNDOFF, Evaluated
 
 ALL = slice(None)
 

@@ -10,9 +10,9 @@ import pytest
 
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
+from network.weights import WEIGHTS
 from parity_tests.commands.cli import assert_trouble, p2m
 from weight_conversion.formats import WeightSet, save_weights
-from weight_conversion.weights import WEIGHTS
 
 PLANE = demo_item_path("plane")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from commands.faults import JOURNAL, _Journal
-from parity.faults.judge import default_judge
 from parity_tests.commands.cli import assert_trouble, p2m
+from studies.faults.judge import default_judge
 from weight_conversion.errors import InputError
 
 ONE = "drop.relu.coarse.conv2d_1"

@@ -17,10 +17,10 @@ from inputs.files import Float64
 from inputs.meshes import load_mesh, obj_triangles, save_obj
 from inputs.sampling import choose_faces, points_on, save_samples
 from inputs.template import build_template
-from parity.mesh_losses import unpooled
+from network.taps import BLOCK_TAPS, TAPS
+from parity.meshes.losses import unpooled
 from parity_tests.commands.cli import assert_trouble, p2m
 from weight_conversion.errors import InputError
-from weight_conversion.taps import BLOCK_TAPS, TAPS
 
 TEMPLATE = build_template()
 ELLIPSOID = TEMPLATE.coordinates.astype(np.float64)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from inputs.demo import demo_item_path
+from network.taps import TAPS
 from parity_tests.commands.cli import assert_trouble, p2m
-from weight_conversion.taps import TAPS
 
 BLOCK_2 = ("--taps", "graph_conv_blk2_*")
 """The taps that are looked at where one of them was changed."""

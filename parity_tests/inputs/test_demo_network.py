@@ -15,9 +15,9 @@ from inputs.demo.network import (
     start_weights,
 )
 from inputs.seeded import seeded_weights
+from network.weights import STAGES, WEIGHTS
 from weight_conversion.errors import InputError
 from weight_conversion.weight_set import check_arrays, weights_sha256
-from weight_conversion.weights import STAGES, WEIGHTS
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from inputs.initial import initial_weights
+from network.layout import Layout
+from network.weights import WEIGHTS
 from weight_conversion.errors import InputError
-from weight_conversion.layout import Layout
-from weight_conversion.weights import WEIGHTS
 
 # Constants of the official graphs' initialisers, as exported.
 LIMITS = {

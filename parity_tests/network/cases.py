@@ -12,10 +12,10 @@ from inputs.demo import demo_item_path
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.item import load_item
 from inputs.template import build_template, load_template
-from parity.backends import BackendChoice
-from parity.pair import PairPaths, compare_pair
-from parity.record import RunInputs, predict
-from parity.result import Comparison, TapResult
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs, predict
+from parity.verdict.pair import PairPaths, compare_pair
+from parity.verdict.result import Comparison, TapResult
 from reports.pytest_plugin import ParityReport
 from weight_conversion.formats import WeightSet
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inputs.item import Item
-from parity.backends import BackendChoice
-from parity.record import predict
+from parity.traces.backends import BackendChoice
+from parity.traces.record import predict
 from parity_tests.network.cases import Case, Pairs
 from weight_conversion.formats import WeightSet
 

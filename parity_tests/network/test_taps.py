@@ -4,11 +4,11 @@ import importlib.util
 
 import pytest
 
-from parity.result import Status, Verdict
-from parity.verdict import LIMITS
+from network.taps import TAPS, TapRow
+from parity.verdict.limits import LIMITS
+from parity.verdict.result import Status, Verdict
 from parity_tests.network.cases import Case, Pairs
-from reports.message import message
-from weight_conversion.taps import TAPS, TapRow
+from reports.text.message import message
 
 if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("TensorFlow is not installed", allow_module_level=True)

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity.compare import compare
-from parity.result import Comparison, Status
-from parity.trace import TraceHeader
-from parity.trace_writer import TraceWriter
+from network.taps import TAPS
+from parity.traces.trace import TraceHeader
+from parity.traces.writer import TraceWriter
+from parity.verdict.compare import compare
+from parity.verdict.result import Comparison, Status
 from parity_tests.reports.conftest import HOSTILE
 from reports import write
+from reports.figures.renderings import Renderings
 from reports.meshes import Meshes
-from reports.page import PartPictures, report_page
-from reports.renderings import Renderings
-from reports.summary import Part
+from reports.page.page import PartPictures, report_page
+from reports.tables.summary import Part
 from reports.write import write_report, write_summary
-from weight_conversion.taps import TAPS
 
 STRANGE = '<img src=x onerror="document.title=1">'
 """A tap's name that would run a script if it ever became markup."""

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from parity.trace import TRACE_SCHEMA
-from weight_conversion.taps import TAPS
+from network.taps import TAPS
+from parity.traces.trace import TRACE_SCHEMA
 
 LAST = "graph_conv_blk1_14_layer_14"
 SEVEN = "graph_conv_blk1_1[0-4]_*"

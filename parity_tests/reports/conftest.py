@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity.result import Comparison, Flip, Side, Status, TapResult, Verdict
+from network.taps import TAPS
+from parity.verdict.result import Comparison, Flip, Side, Status, TapResult, Verdict
 from reports.meshes import Meshes
-from weight_conversion.taps import TAPS
 
 HOSTILE = (
     "[red]x",

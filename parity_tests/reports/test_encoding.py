@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from parity_tests.reports.conftest import HOSTILE
-from reports.encoding import OCTAVE, STEPS, magnitudes, packed, script_json, shades
+from reports.page.encoding import OCTAVE, STEPS, magnitudes, packed, script_json, shades
 
 
 def levels(text: str) -> np.ndarray:

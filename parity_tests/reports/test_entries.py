@@ -3,10 +3,16 @@ from dataclasses import replace
 
 import pytest
 
-from parity.result import Comparison, Status
-from reports.entries import MOST_STEPS, in_network_order, layer_of, short_entry, shown_steps
-from weight_conversion.taps import TAPS
-from weight_conversion.weights import WEIGHTS
+from network.taps import TAPS
+from network.weights import WEIGHTS
+from parity.verdict.result import Comparison, Status
+from reports.page.entries import (
+    MOST_STEPS,
+    in_network_order,
+    layer_of,
+    short_entry,
+    shown_steps,
+)
 
 VARIABLES = [(stage, row.key) for stage, rows in WEIGHTS.items() for row in rows]
 

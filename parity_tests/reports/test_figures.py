@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from parity.result import Comparison, Status, TapResult
-from reports.figures import difference_figure, group, image
+from network.taps import TAPS
+from parity.verdict.result import Comparison, Status, TapResult
+from reports.figures.differences import difference_figure, group, image
 from reports.palette import LOOKS
-from weight_conversion.taps import TAPS
 
 Planted = Callable[[str], Comparison]
 

@@ -1,8 +1,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from parity.result import Comparison
-from reports.flips_figure import decision_counts, flips_figure
+from parity.verdict.result import Comparison
+from reports.figures.flips import decision_counts, flips_figure
 
 Planted = Callable[[str], Comparison]
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from parity.result import Comparison, Status, TapResult, Verdict
-from reports.hints import hints
-from weight_conversion.weights import WEIGHTS
+from network.weights import WEIGHTS
+from parity.verdict.result import Comparison, Status, TapResult, Verdict
+from reports.text.hints import hints
 
 Planted = Callable[[str], Comparison]
 
@@ -118,7 +118,7 @@ def test_a_step_whose_gradients_agree(planted: Planted, group: str) -> None:
 
 
 def test_steps_are_counted_in_the_sentence(planted: Planted) -> None:
-    from reports.message import sentence
+    from reports.text.message import sentence
 
     summaries = tuple(SimpleNamespace(statuses={"agree": 2, "differ": n}) for n in (1, 2))
     comparison = replace(planted("agree"), step_summaries=summaries)

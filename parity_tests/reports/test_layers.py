@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from parity.result import Status
+from network.taps import IMAGES, MESH, TAPS
+from parity.verdict.result import Status
 from parity_tests.reports.conftest import HOSTILE, entry
-from reports.layers import Node, layer_graph, short_name
-from weight_conversion.taps import IMAGES, MESH, TAPS
+from reports.page.layers import Node, layer_graph, short_name
 
 
 def overlaps(a: Node, b: Node) -> bool:

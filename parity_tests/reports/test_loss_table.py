@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from parity.frames import Frame
-from parity.loss_columns import Column, LossTable
-from parity.loss_weights import PRESETS, Claim, Number, check_claim, load_claims
-from parity.mesh_losses import MeshLosses, Surface
-from parity.registration import Registration
-from parity.similarity import Similarity
+from parity.meshes.frames import Frame
+from parity.meshes.loss_columns import Column, LossTable
+from parity.meshes.loss_weights import PRESETS, Claim, Number, check_claim, load_claims
+from parity.meshes.losses import MeshLosses, Surface
+from parity.meshes.registration import Registration
+from parity.meshes.similarity import Similarity
 from parity_tests.reports.conftest import HOSTILE
-from reports.loss_table import (
+from reports.tables.losses import (
     Grid,
     check_grid,
     csv_text,

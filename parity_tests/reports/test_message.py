@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from parity.result import Comparison, Status, Verdict
-from reports.message import find, message, sentence
+from parity.verdict.result import Comparison, Status, Verdict
+from reports.text.message import find, message, sentence
 
 Planted = Callable[[str], Comparison]
 

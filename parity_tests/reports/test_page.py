@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from parity.result import Comparison, TapResult, Verdict
-from reports.entries import MOST_STEPS
-from reports.html import Picture
-from reports.page import PartPictures, report_page, summary_page
-from reports.summary import Part
-from reports.tables import STEP_PARTS
+from parity.verdict.result import Comparison, TapResult, Verdict
+from reports.page.entries import MOST_STEPS
+from reports.page.html import Picture
+from reports.page.page import PartPictures, report_page, summary_page
+from reports.tables.comparison import STEP_PARTS
+from reports.tables.summary import Part
 
 Planted = Callable[[str], Comparison]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reports.patterns import Sums, channel_meaning, describe
+from reports.text.patterns import Sums, channel_meaning, describe
 
 LIMIT = 1e-3
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.trace import TraceHeader
-from parity.trace_writer import TraceWriter
-from weight_conversion.taps import TAPS
+from network.taps import TAPS
+from parity.traces.trace import TraceHeader
+from parity.traces.writer import TraceWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = TAPS["coarse"][21]
@@ -25,7 +25,7 @@ def test_port(p2m_report):
     p2m_report.compare("reference.h5", "candidate.h5")
 
 def test_one_tap(p2m_report):
-    from parity.compare import compare
+    from parity.verdict.compare import compare
     found = compare(Path("reference.h5"), Path("candidate.h5"))
     p2m_report.add(found, label="itself")
     p2m_report.check(found, "graph_conv_blk1_2_layer_2")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from inputs.meshes import load_mesh, obj_triangles
-from reports import renderings
+from reports.figures import renderings
+from reports.figures.renderings import SIZE, draw, panels, render
+from reports.figures.scene import VIEW_0, oblique_camera, unseen, vertex_distance
 from reports.meshes import Meshes
-from reports.renderings import SIZE, draw, panels, render
-from reports.scene import VIEW_0, oblique_camera, unseen, vertex_distance
 
 
 def drawn(meshes: Meshes) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from parity.result import Comparison
-from reports.figures import image
-from reports.roundings_figure import has_roundings, roundings_figure
+from parity.verdict.result import Comparison
+from reports.figures.differences import image
+from reports.figures.roundings import has_roundings, roundings_figure
 from reports.write import write_report
 
 Planted = Callable[[str], Comparison]

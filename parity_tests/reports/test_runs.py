@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from parity.result import Comparison
-from reports.runs import changes, labels, read_run, runs_json, same_numbers, unequal_settings
-from reports.runs_text import csv_text, markdown_text, page_text, sentences, show
-from reports.summary import Part, summary_json
+from parity.verdict.result import Comparison
+from reports.tables.runs import (
+    changes,
+    labels,
+    read_run,
+    runs_json,
+    same_numbers,
+    unequal_settings,
+)
+from reports.tables.summary import Part, summary_json
+from reports.text.runs_text import csv_text, markdown_text, page_text, sentences, show
 from weight_conversion.errors import InputError
 
 Planted = Callable[[str], Comparison]

@@ -14,12 +14,12 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from parity.result import Comparison, Status
+from parity.verdict.result import Comparison, Status
 from parity_tests.reports.conftest import BUILDERS
-from reports.entries import shown_entries
-from reports.page import PartPictures, report_page
-from reports.tables import csv_text, json_text, markdown_text
-from reports.terminal import show
+from reports.page.entries import shown_entries
+from reports.page.page import PartPictures, report_page
+from reports.tables.comparison import csv_text, json_text, markdown_text
+from reports.text.terminal import show
 
 SECTIONS = ("taps", "losses", "gradients", "steps")
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity.result import Status, TapResult
-from parity.trace import TraceHeader, open_trace
-from parity.trace_writer import TraceWriter
-from reports import samples
-from reports.samples import ACROSS, BANDS, tap_sample
+from parity.traces.trace import TraceHeader, open_trace
+from parity.traces.writer import TraceWriter
+from parity.verdict.result import Status, TapResult
+from reports.page import samples
+from reports.page.samples import ACROSS, BANDS, tap_sample
 
 Sampled = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
 TAP = "cnn.conv2d_1"

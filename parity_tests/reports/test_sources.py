@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from reports.sources import excerpts
-from weight_conversion.taps import TAPS
+from network.taps import TAPS
+from reports.page.sources import excerpts
 
 ROWS = [pytest.param(row.name, id=f"{stage}.{row.name}") for stage in TAPS for row in TAPS[stage]]
 
@@ -40,7 +40,7 @@ def test_a_tap_of_nobody_has_none() -> None:
 
 def test_reading_imports_no_framework() -> None:
     program = (
-        "import sys; from reports.sources import excerpts; "
+        "import sys; from reports.page.sources import excerpts; "
         "assert excerpts('torch', 'cnn.conv2d_1') and excerpts('tf', 'cnn.conv2d_1'); "
         "sys.exit(bool({'torch', 'tensorflow', 'torch_impl', 'tf_reference'} & set(sys.modules)))"
     )

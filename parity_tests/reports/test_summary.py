@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from parity.result import Comparison, Verdict
-from reports.summary import Part, overall, summary_json, summary_markdown, worse
+from parity.verdict.result import Comparison, Verdict
+from reports.tables.summary import Part, overall, summary_json, summary_markdown, worse
 
 Planted = Callable[[str], Comparison]
 

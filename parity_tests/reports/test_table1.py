@@ -10,10 +10,10 @@ from rich.console import Console
 from inputs.ground_truth import GroundTruth
 from inputs.sampling import draw
 from inputs.template import build_template
-from parity.loss_columns import Candidate, Column, LossTable, Sampling, Truth, measure
-from parity.loss_weights import PRESETS
-from parity.mesh_difference import mesh_difference
-from reports.table1 import (
+from parity.meshes.difference import mesh_difference
+from parity.meshes.loss_columns import Candidate, Column, LossTable, Sampling, Truth, measure
+from parity.meshes.loss_weights import PRESETS
+from reports.tables.table1 import (
     Pair,
     csv_text,
     differences_frame,
@@ -24,7 +24,7 @@ from reports.table1 import (
     remarks,
     table1_json,
 )
-from reports.table1_text import show
+from reports.text.table1_text import show
 
 TEMPLATE = build_template()
 DRAW = draw(np.random.default_rng(0))

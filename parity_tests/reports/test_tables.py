@@ -8,8 +8,14 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 
-from parity.result import Comparison, TapResult
-from reports.tables import MOST_FLIPS, csv_text, json_text, markdown, markdown_text
+from parity.verdict.result import Comparison, TapResult
+from reports.tables.comparison import (
+    MOST_FLIPS,
+    csv_text,
+    json_text,
+    markdown,
+    markdown_text,
+)
 
 Planted = Callable[[str], Comparison]
 

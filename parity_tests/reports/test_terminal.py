@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from parity.result import Comparison
-from reports.terminal import show
+from parity.verdict.result import Comparison
+from reports.text.terminal import show
 
 Planted = Callable[[str], Comparison]
 

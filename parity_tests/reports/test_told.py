@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from parity.result import Comparison
-from reports.page import PartPictures, report_page
-from reports.tables import markdown_text
-from reports.told import coverage_of, coverage_words, diagnosis_lines
+from parity.verdict.result import Comparison
+from reports.page.page import PartPictures, report_page
+from reports.tables.comparison import markdown_text
+from reports.text.told import coverage_of, coverage_words, diagnosis_lines
 
 Planted = Callable[[str], Comparison]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.ulps import OCTAVES, UlpCounts, octave_words, octaves, ulp_distance
+from reports.tables.ulps import OCTAVES, UlpCounts, octave_words, octaves, ulp_distance
 
 TYPES = (np.float16, np.float32, np.float64)
 each_type = pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)

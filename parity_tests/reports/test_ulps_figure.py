@@ -3,9 +3,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from parity.result import Comparison
-from reports.figures import image
-from reports.ulps_figure import ulp_counts, ulps_figure
+from parity.verdict.result import Comparison
+from reports.figures.differences import image
+from reports.figures.ulps import ulp_counts, ulps_figure
 
 Planted = Callable[[str], Comparison]
 

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from inputs.meshes import load_mesh, obj_triangles
 from parity_tests.reports.test_renderings import drawn
+from reports.figures.renderings import SIZE, panels
+from reports.figures.scene import VIEW_0, vertex_distance
+from reports.figures.vector import draw_panel, polygons
 from reports.meshes import Meshes
-from reports.renderings import SIZE, panels
-from reports.scene import VIEW_0, vertex_distance
-from reports.vector import draw_panel, polygons
 
 
 def request(meshes: Meshes) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_looks_as_the_rendering_does(official: Path, panel: str) -> None:
 
 
 def test_a_pdf_holds_paths_and_no_pixels(meshes: Meshes) -> None:
-    from reports.renderings import render
+    from reports.figures.renderings import render
 
     pictures = render(meshes).pictures
     assert len(pictures) == 3

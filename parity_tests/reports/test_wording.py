@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from parity.result import Status, TapResult
+from parity.verdict.result import Status, TapResult
 from reports import wording
 
 

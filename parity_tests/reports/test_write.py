@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.result import Comparison
+from parity.verdict.result import Comparison
 from reports import write
+from reports.figures.renderings import Rendering, Renderings
 from reports.meshes import Meshes
-from reports.renderings import Rendering, Renderings
-from reports.summary import Part
+from reports.tables.summary import Part
 from reports.write import write_report, write_summary
 from weight_conversion.errors import InputError
 

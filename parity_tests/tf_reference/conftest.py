@@ -12,7 +12,7 @@ from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.item import load_item
 from inputs.template import Template, build_template, load_template
-from weight_conversion.weights import WEIGHTS
+from network.weights import WEIGHTS
 
 if importlib.util.find_spec("tensorflow") is None:
     # Not importorskip, which would import it before ``tf_reference`` has silenced it.

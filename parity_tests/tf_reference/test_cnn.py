@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from network.taps import TAPS
+from network.weights import WEIGHTS
 from tf_reference.cnn import image_features
 from tf_reference.listening import SILENCE
 from tf_reference.runtime import tf
-from weight_conversion.taps import TAPS
-from weight_conversion.weights import WEIGHTS
 
 Run = tuple[np.ndarray, dict[str, np.ndarray], dict[int, np.ndarray]]
 SIDES = {row.name: row.shape for row in TAPS["coarse"] if row.name.startswith("cnn.")}

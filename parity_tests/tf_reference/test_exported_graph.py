@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from network.taps import TAPS
+from network.weights import WEIGHTS, WeightRow
 from tf_reference.exported_graph import ancestors, extracted, read_metagraph
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
-from weight_conversion.taps import TAPS
-from weight_conversion.weights import WEIGHTS, WeightRow
 
 PathOf = Callable[[str], Path]
 

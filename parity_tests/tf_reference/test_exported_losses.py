@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from tf_reference.backend import factory
 from tf_reference.exported_losses import decay_nodes, term_nodes
 from tf_reference.losses import term_names
 from tf_reference.metagraph import load_metagraph
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 Of = Callable[[str], dict[str, Any]]
 PathOf = Callable[[str], Path]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from tf_reference.coarse import coarse
 from tf_reference.gradients import MESH, meshes_before, stage_gradients, stage_losses
 from tf_reference.listening import SILENCE, Listening
@@ -16,7 +17,6 @@ from tf_reference.parameters import Level, NetworkInputs, Weights, network_input
 from tf_reference.refine import refine
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 Of = Callable[[str], dict[str, Any]]
 Case = tuple[NetworkInputs, Weights, Measured]

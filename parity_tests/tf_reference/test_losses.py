@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from tf_reference.losses import decay_parts, loss_terms, nearest, term_names
 from tf_reference.measured import Measured, Surface
 from tf_reference.runtime import tf
-from weight_conversion.weights import WEIGHTS
 
 RANDOM = np.random.default_rng(11)
 # A tetrahedron, both directions of each edge and the self-loops, as in the second support.

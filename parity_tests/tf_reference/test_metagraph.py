@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from network.taps import TAPS, TapRow
 from tf_reference.backend import factory, metagraph_factory
 from tf_reference.decisions import decision_shapes
 from tf_reference.exported_feeds import decision_tensors, pinned_feeds
 from tf_reference.metagraph import load_metagraph
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
-from weight_conversion.taps import TAPS, TapRow
 
 Of = Callable[[str], dict[str, Any]]
 PathOf = Callable[[str], Path]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from tf_reference.listening import SILENCE
 from tf_reference.refine import BLOCKS, Block, hypothesis_scores
 from tf_reference.runtime import tf
-from weight_conversion.weights import WEIGHTS
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.reasoning)

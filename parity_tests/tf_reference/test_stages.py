@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from network.taps import TAPS, TapRow
 from tf_reference.backend import factory
 from tf_reference.decisions import decision_shapes
 from weight_conversion.errors import InputError
-from weight_conversion.taps import TAPS, TapRow
 
 Of = Callable[[str], dict[str, Any]]
 

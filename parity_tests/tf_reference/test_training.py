@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import tf_reference.training as training
+from network.weights import WEIGHTS
 from tf_reference.backend import factory
 from tf_reference.gradients import LossAndGradients
 from tf_reference.runtime import tf
 from tf_reference.training import Adam, AdamState
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 Of = Callable[[str], dict[str, Any]]
 KEY = "meshnet/pixel2mesh/graph_drb_blk1_layer_2/localgconv_6_vars/bias:0"

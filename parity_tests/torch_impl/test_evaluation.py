@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from inputs.sampling import load_samples, save_samples
+from network.weights import WEIGHTS
 from torch_impl.backend import factory
 from torch_impl.evaluation import block_samples, block_surfaces, truth_of
 from torch_impl.losses import BLOCK_TERMS, LossWeights, stage_losses
 from torch_impl.pinning import rectifying
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 BLOCKS = {"coarse": 3, "refine": 2}
 STEP = 1e-7

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity.learners import LearningSettings, TensorFlowLearner, TorchLearner
-from parity.result import Status
-from parity.steps import StepsResult, compare_steps
-from weight_conversion.weights import WEIGHTS
+from network.weights import WEIGHTS
+from parity.training.steps import StepsResult, compare_steps
+from parity.training.trainers import LearningSettings, TensorFlowLearner, TorchLearner
+from parity.verdict.result import Status
 
 STEPS = 2
 RATE = 1e-5

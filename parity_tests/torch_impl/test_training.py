@@ -6,11 +6,11 @@ import torch
 
 from inputs.ground_truth import GroundTruth
 from inputs.sampling import step_draws
+from network.weights import WEIGHTS
 from torch_impl.backend import factory
 from torch_impl.losses import LossWeights
 from torch_impl.training import Adam, Trainer, TrainingSettings, TrainingState
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 RATE = 3e-4
 CNN_KEYS = [row.key for row in WEIGHTS["coarse"] if row.torch_key.startswith("cnn.")]

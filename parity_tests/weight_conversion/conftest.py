@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weight_conversion.layout import Layout
+from network.layout import Layout
+from network.weights import WEIGHTS, WeightRow
 from weight_conversion.weight_set import WeightSet
-from weight_conversion.weights import WEIGHTS, WeightRow
 
 SMALL = (
     WeightRow("small", "s/cnn/c/W:0", "m/cnn/c/W", "cnn.c.weight", (3, 2, 4, 5), Layout.CONV),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from network.weights import WEIGHTS
 from weight_conversion.bundle import (
     BundleIndex,
     data_path,
@@ -19,7 +20,6 @@ from weight_conversion.errors import InputError
 from weight_conversion.protos import EntryProto, encode_entry, encode_header
 from weight_conversion.sstable import write_table
 from weight_conversion.varint import write_varint
-from weight_conversion.weights import WEIGHTS
 
 OFFICIAL = {
     "coarse": "coarse_mvp2m/meshnetmvp2m.ckpt-50",

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from weight_conversion.bundle import data_path, index_path, read_bundle, read_index, write_bundle
 from weight_conversion.errors import InputError
-from weight_conversion.weights import WEIGHTS
 
 DTYPES = (
     *("float16", "float32", "float64", "int8", "int16", "int32", "int64"),

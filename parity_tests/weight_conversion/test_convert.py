@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from weight_conversion.bundle import write_bundle
 from weight_conversion.convert import check_bijection, convert, from_state_dict, to_state_dict
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights, save_weights, weights_sha256
-from weight_conversion.weights import WEIGHTS
 
 STAGES = [stage for stage in WEIGHTS if stage != "small"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from weight_conversion.errors import InputError
 from weight_conversion.formats import (
     CHECKPOINT,
@@ -17,7 +18,6 @@ from weight_conversion.formats import (
     step_kept,
     weights_sha256,
 )
-from weight_conversion.weights import WEIGHTS
 
 ENDINGS = (".ckpt-7", ".safetensors", ".pt", ".npz", ".h5")
 
@@ -376,7 +376,7 @@ import resource, signal, sys
 import numpy as np
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, save_weights
-from weight_conversion.weights import WEIGHTS
+from network.weights import WEIGHTS
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 arrays = {row.key: np.zeros(row.shape, np.float32) for row in WEIGHTS["refine"]}
 weights = WeightSet("refine", arrays, None, "zeros")
@@ -406,7 +406,7 @@ def test_no_room_on_the_disk(small_files: Path) -> None:
 
 def test_reading_tables_and_checkpoints_needs_no_framework() -> None:
     code = (
-        "import sys; import weight_conversion.formats, weight_conversion.taps, "
+        "import sys; import weight_conversion.formats, network.taps, "
         "weight_conversion.bundle, weight_conversion.inspect, weight_conversion.convert; "
         "print([name for name in ('torch', 'tensorflow', 'onnx') if name in sys.modules])"
     )

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from weight_conversion.bundle import data_path, write_bundle
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, weights_sha256
 from weight_conversion.inspect import inspect_weights
-from weight_conversion.weights import WEIGHTS
 
 
 @pytest.mark.parametrize("ending", [".ckpt-7", ".safetensors", ".pt", ".npz", ".h5"])

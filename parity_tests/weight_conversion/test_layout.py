@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from weight_conversion.layout import Layout
+from network.layout import Layout
 
 SHAPES = {Layout.CONV: (3, 3, 4, 4), Layout.MATRIX: (6, 6), Layout.VECTOR: (5,)}
 

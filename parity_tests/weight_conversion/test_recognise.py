@@ -1,5 +1,6 @@
 import pytest
 
+from network.weights import WEIGHTS
 from weight_conversion.errors import InputError
 from weight_conversion.recognise import (
     Naming,
@@ -8,7 +9,6 @@ from weight_conversion.recognise import (
     mismatch,
     recognise_stage,
 )
-from weight_conversion.weights import WEIGHTS
 
 
 def names(stage: str, naming: Naming) -> list[str]:

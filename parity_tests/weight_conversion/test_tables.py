@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from network.taps import TAPS
+from network.weights import WEIGHTS
 from weight_conversion.tables import pages, write_pages
-from weight_conversion.taps import TAPS
-from weight_conversion.weights import WEIGHTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weight_conversion.taps import IMAGES, MESH, TAPS, TapRow
+from network.taps import IMAGES, MESH, TAPS, TapRow
 
 ROWS = [row for rows in TAPS.values() for row in rows]
 PARENTS = [

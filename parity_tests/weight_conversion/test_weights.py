@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from weight_conversion.layout import Layout
-from weight_conversion.weights import WEIGHTS, WeightRow
+from network.layout import Layout
+from network.weights import WEIGHTS, WeightRow
 
 ROWS = [row for rows in WEIGHTS.values() for row in rows]
 TOTALS = {"coarse": (165, 19_051_385), "refine": (72, 13_696_498)}

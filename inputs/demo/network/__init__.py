@@ -18,11 +18,11 @@ from safetensors.numpy import save_file
 
 from inputs.files import Float32
 from inputs.seeded import seeded_weights
+from network.layout import Layout
+from network.weights import WEIGHTS, WeightRow
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
-from weight_conversion.layout import Layout
 from weight_conversion.weight_set import WeightSet, weights_sha256
-from weight_conversion.weights import WEIGHTS, WeightRow
 
 ENCODER_SEED = 0
 """Of ``seeded_weights``, whose encoder passes on what distinguishes two images."""

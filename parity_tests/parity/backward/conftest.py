@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity.faults.probes import probe
-from parity.faults.truth_judge import context_of
-from parity.layers.context import Context
-from parity.layers.evaluate import local_error
-from weight_conversion.taps import IMAGES, MESH, TAPS, TapRow
+from network.taps import IMAGES, MESH, TAPS, TapRow
+from parity.oracle.layers.context import Context
+from parity.oracle.layers.evaluate import local_error
+from studies.faults.probes import probe
+from studies.faults.truth_judge import context_of
 
 Made = tuple[TapRow, dict[str, np.ndarray]]
 ROWS = {(stage, row.name): row for stage in TAPS for row in TAPS[stage]}

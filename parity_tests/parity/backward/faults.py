@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from parity.faults.injection import Injection, layers, replaced, replacing
+from studies.faults.injection import Injection, layers, replaced, replacing
 
 Back = Callable[..., Tensor]
 

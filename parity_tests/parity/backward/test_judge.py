@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from parity.backward.judge import BackwardJudge, Gradient
-from parity.backward.memory import MemoryBackward
-from parity.backward.variants import diagnose
-from parity.faults import terms
-from parity.faults.injection import Injection, Mutant
-from parity.faults.probes import probe
-from parity.layers.context import Context
-from parity.result import Status
+from network.taps import MESH
+from parity.diagnosis.gradients import diagnose
+from parity.oracle.layers.context import Context
+from parity.verdict.gradients import BackwardJudge, Gradient
+from parity.verdict.result import Status
 from parity_tests.parity.backward import faults
-from weight_conversion.taps import MESH
+from studies.faults import terms
+from studies.faults.injection import Injection, Mutant
+from studies.faults.memory import MemoryBackward
+from studies.faults.probes import probe
 
 Run = Callable[[str, Injection | None], MemoryBackward]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from parity.backward.sums import Sum
-from parity.backward.walk import handed_back
-from parity.layers.kinds import variables_of
+from network.kinds import variables_of
+from parity.oracle.backward.sums import Sum
+from parity.oracle.backward.walk import handed_back
 from parity_tests.parity.backward.conftest import KINDS, forward
 from torch_impl.cnn import ConvSpec, SameConv2d
 from torch_impl.graph import GraphConvolution, LocalGraphConvolution, unpool

@@ -11,18 +11,18 @@ import h5py
 import pytest
 
 from inputs.demo import demo_item_path
-from parity.backward.judge import BackwardJudge
-from parity.backward.memory import MemoryBackward
-from parity.faults.probes import probe
-from parity.layers.context import Context
-from parity.result import Status
+from network.taps import TAPS
+from parity.oracle.layers.context import Context
+from parity.verdict.gradients import BackwardJudge
+from parity.verdict.result import Status
 from parity_tests.commands.cli import assert_trouble, p2m
+from studies.faults.memory import MemoryBackward
+from studies.faults.probes import probe
 from torch_impl.backend import factory
-from weight_conversion.taps import TAPS
 
 STOPPED, BEFORE = "graph_conv_blk2_5_layer_21", "graph_conv_blk2_4_layer_20"
 CANDIDATE = f"""
-from parity.faults.injection import Mutant, layers
+from studies.faults.injection import Mutant, layers
 
 def factory(stage, dtype, device):
     def make(_, old):

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.backward.compared import _origins
-from parity.backward.traced import GRADIENTS, VALUES, WritingWatch
-from parity.result import Status, TapResult
-from parity.trace import TraceHeader
-from parity.trace_writer import TraceWriter
-from weight_conversion.taps import TAPS
+from network.taps import TAPS
+from parity.traces.gradients import GRADIENTS, VALUES, WritingWatch
+from parity.traces.trace import TraceHeader
+from parity.traces.writer import TraceWriter
+from parity.verdict.gradient_comparison import _origins
+from parity.verdict.result import Status, TapResult
 
 HEADER = TraceHeader("coarse", "torch", "float32", "cpu", "w", "i")
 TAP = "graph_conv_blk1_3_layer_3"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from parity.layers.context import Context
-from weight_conversion.taps import TAPS, TapRow
-from weight_conversion.weights import WEIGHTS
+from network.taps import TAPS, TapRow
+from network.weights import WEIGHTS
+from parity.oracle.layers.context import Context
 
 Make = Callable[..., Context]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from inputs.template import build_template
-from parity.backward.loss import CHAMFER, EDGE, Measured
 from parity.diagnosis.losses import _TERMS, Block, explain
+from parity.oracle.backward.loss import CHAMFER, EDGE, Measured
 
 OTHERS = {"chamfer_1": 3.0, "move_1": 0.5, "laplace_1": 0.0}
 

@@ -11,12 +11,12 @@ from inputs.hypotheses import build_hypotheses
 from inputs.item import load_item
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
+from network.weights import WEIGHTS
 from parity_tests.torch_impl.onnx.heard import STAGES, Kept
 from torch_impl.backend import factory as torch_factory
 from torch_impl.onnx_backend import factory
 from torch_impl.onnx_export import export
 from weight_conversion.formats import WeightSet
-from weight_conversion.weights import WEIGHTS
 
 
 @pytest.fixture(scope="session")

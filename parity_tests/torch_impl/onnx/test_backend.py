@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from network.taps import TAPS
 from parity_tests.torch_impl.onnx.heard import Kept, close
 from torch_impl import onnx_backend
 from torch_impl.onnx_backend import OnnxBackend, factory
 from torch_impl.onnx_export import build_model, export
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
-from weight_conversion.taps import TAPS
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from network.taps import TAPS
+from network.weights import WEIGHTS
 from parity_tests.torch_impl.onnx.heard import STAGES, Kept, close
 from torch_impl.onnx_backend import stage_inputs
 from torch_impl.onnx_export import export
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
-from weight_conversion.taps import TAPS
-from weight_conversion.weights import WEIGHTS
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")

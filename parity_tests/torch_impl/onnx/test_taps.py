@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from network.taps import TAPS, TapRow
 from parity_tests.torch_impl.onnx.evaluated import GraphWriter, evaluated
 from parity_tests.torch_impl.onnx.heard import Kept, close
 from torch_impl import onnx_network, onnx_projection
@@ -13,7 +14,6 @@ from torch_impl.backend import load_network
 from torch_impl.onnx_backend import factory, stage_inputs
 from weight_conversion.convert import to_state_dict
 from weight_conversion.formats import WeightSet
-from weight_conversion.taps import TAPS, TapRow
 
 
 @pytest.mark.parametrize("row", TAPS["coarse"], ids=lambda row: f"coarse.{row.name}")

@@ -1,0 +1,72 @@
+"""Which traces may be held against each other at all."""
+
+from reprlib import repr as short
+
+import numpy as np
+
+from network.taps import TAPS
+from parity.traces.trace import TraceReader, inputs_sha256
+from weight_conversion.errors import InputError
+
+_ITEM = {"images": (3, 224, 224, 3), "cameras": (3, 5)}
+INPUTS = {"coarse": {**_ITEM, "mesh": (156, 3)}, "refine": {**_ITEM, "mesh": (2466, 3)}}
+"""What every trace holds under ``/inputs``, at least."""
+
+
+def check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
+    """Refuse two traces that are not runs of the same stage on the same inputs.
+
+    Raises:
+        InputError: they are not, or one lacks inputs that every trace holds.
+    """
+    for trace in (reference, candidate):
+        header = trace.header
+        if header.stage not in TAPS:
+            raise InputError(trace.path, f"stage {short(header.stage)}", " or ".join(TAPS))
+        if header.dtype not in ("float32", "float64"):
+            raise InputError(trace.path, f"dtype {short(header.dtype)}", "float32 or float64")
+        for name, shape in INPUTS[header.stage].items():
+            found = trace.dataset("inputs", name).shape
+            if found != shape:
+                raise InputError(trace.path, f"/inputs/{name} has shape {found}", f"{shape}")
+    if reference.header.stage != candidate.header.stage:
+        raise InputError(
+            candidate.path,
+            f"a trace of the {candidate.header.stage} stage",
+            f"the {reference.header.stage} stage, as in {reference.path}",
+        )
+    names = sorted({*reference.names("inputs"), *candidate.names("inputs")})
+    different = [name for name in names if not _equal(reference, candidate, name)]
+    if different or reference.header.inputs_sha256 != candidate.header.inputs_sha256:
+        what = f" ({', '.join(different)})" if different else ""
+        raise InputError(
+            candidate.path,
+            f"recorded on other inputs{what} than {reference.path}",
+            "two runs on the same inputs",
+        )
+
+
+def _equal(reference: TraceReader, candidate: TraceReader, name: str) -> bool:
+    if not (reference.has("inputs", name) and candidate.has("inputs", name)):
+        return False
+    return np.array_equal(
+        reference.array("inputs", name), candidate.array("inputs", name), equal_nan=True
+    )
+
+
+def check_pinned(reference: TraceReader, candidate: TraceReader, pinned: TraceReader) -> None:
+    """Refuse a trace that is not the candidate's run on the reference's pixel decisions.
+
+    Raises:
+        InputError: it says itself that it is something else.
+    """
+    check_comparable(reference, pinned)
+    decisions = {name: reference.array("decisions", name) for name in reference.names("decisions")}
+    if pinned.header.pinned != inputs_sha256(decisions):
+        raise InputError(
+            pinned.path, f"not pinned to {reference.path}", "a trace recorded with --pin of it"
+        )
+    for name in ("backend", "dtype", "device", "weights_sha256"):
+        found, expected = getattr(pinned.header, name), getattr(candidate.header, name)
+        if found != expected:
+            raise InputError(pinned.path, f"{name} {found!r}", f"{expected!r} as the candidate's")

@@ -1,0 +1,258 @@
+"""Trace files: one recorded run, in HDF5, written and read one tap at a time.
+
+A refine trace holds about 1.5 GB and is never in memory whole. The layout is the contract's schema
+``p2m-parity-trace/1``; beside it stand ``/decisions/<tap>``, the pixel decisions of each
+projection, and ``/mesh/faces``, the triangles of the output mesh, for pictures.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+import h5py
+import numpy as np
+
+from parity.oracle.chunks import Part, cut
+from parity.traces.untrusted import (
+    SMALL,
+    attribute,
+    checked,
+    dataset_names,
+    reading,
+    selections,
+    text,
+)
+from parity.verdict.result import Side
+from weight_conversion.errors import InputError
+
+TRACE_SCHEMA = "p2m-parity-trace/1"
+GROUPS = ("taps", "losses", "gradients")
+TRUTH_GROUPS = (
+    "truth",
+    "isolated",
+    "bound",
+    "decided",
+    "weights",
+    "truth_losses",
+    "truth_gradients",
+    "tap_gradients",
+    "tap_values",
+    "measured",
+)
+"""What ``--truth`` adds; see ``parity.verdict.truth`` and ``parity.traces.gradients``."""
+
+
+@dataclass(frozen=True)
+class TraceHeader:
+    """The root attributes of a trace.
+
+    ``requested`` is the glob of ``--taps`` that it was recorded with; ``unmatched`` maps taps that
+    the backend does not have to its reason. ``pinned`` is the digest of the pixel decisions that
+    the run was made to use, empty if it used its own.
+    """
+
+    stage: str
+    backend: str
+    dtype: str
+    device: str
+    weights_sha256: str
+    inputs_sha256: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    requested: str = "*"
+    unmatched: Mapping[str, str] = field(default_factory=dict)
+    pinned: str = ""
+
+
+def inputs_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """A digest of inputs: over the sorted names, shapes and little-endian float32 bytes.
+
+    Integers are hashed as float32 too, which is exact below 2**24, far above any index here.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype="<f4")
+        digest.update(f"{name} {list(array.shape)}\n".encode(errors="surrogateescape"))
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+class TraceReader:
+    """Reads a trace, one tap at a time, without trusting the file."""
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path = path
+        self._file = file
+        self._groups: dict[str, dict[str, None]] = {}
+        self.header = _read_header(path, file)
+
+    @property
+    def side(self) -> Side:
+        """This trace as one side of a comparison."""
+        header = self.header
+        return Side(
+            path=str(self.path),
+            backend=header.backend,
+            dtype=header.dtype,
+            device=header.device,
+            weights_sha256=header.weights_sha256,
+            inputs_sha256=header.inputs_sha256,
+            versions=header.versions,
+        )
+
+    def names(self, group: str) -> list[str]:
+        """Names in ``/taps``, ``/losses``, ``/gradients``, ``/decisions`` or ``/inputs``.
+
+        A name may contain slashes, as checkpoint keys do. Taps come in the order of their attribute
+        ``order``, those without one last.
+
+        Raises:
+            InputError: the group holds anything but numbers stored in this file.
+        """
+        return list(self._members(group))
+
+    def has(self, group: str, name: str) -> bool:
+        """Whether the trace holds this dataset."""
+        return name in self._members(group)
+
+    def dataset(self, group: str, name: str) -> h5py.Dataset:
+        """The dataset, checked but not read; its values through ``slabs`` or ``array``."""
+        where = f"/{group}/{name}"
+        if not self.has(group, name):
+            raise InputError(self.path, f"no {where}", "a whole trace")
+        with reading(self.path, where):
+            return checked(self.path, self._file[where], where)
+
+    def array(self, group: str, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        """A whole dataset, which must be small, and of ``shape`` where that is given."""
+        dataset = self.dataset(group, name)
+        if shape is not None and dataset.shape != shape:
+            raise InputError(self.path, f"/{group}/{name} has shape {dataset.shape}", f"{shape}")
+        if dataset.size > SMALL:
+            raise InputError(
+                self.path,
+                f"/{group}/{name} has shape {dataset.shape}",
+                f"at most {SMALL:,} numbers",
+            )
+        return self.read(group, name, dataset, ())
+
+    def slabs(self, group: str, name: str, most: int) -> Iterator[np.ndarray]:
+        """The dataset's values in C order, flat, at most ``most`` at a time."""
+        dataset = self.dataset(group, name)
+        if dataset.chunks:
+            # Slabs may cut chunks, and each cut would unpack the whole chunk again.
+            whole = self.read(group, name, dataset, ()).ravel()
+            for start in range(0, whole.size, most):
+                yield whole[start : start + most]
+            return
+        for selection in selections(dataset.shape, most):
+            yield self.read(group, name, dataset, selection).ravel()
+
+    def values(self, group: str, name: str, part: Part) -> np.ndarray:
+        """A dataset's values at some vertices, see ``parity.oracle.chunks``."""
+        dataset = self.dataset(group, name)
+        with reading(self.path, f"/{group}/{name}"):
+            return cut(dataset, name, part)
+
+    def read(self, group: str, name: str, dataset: h5py.Dataset, selection: Any) -> np.ndarray:
+        """Part of a dataset, as h5py selects it."""
+        with reading(self.path, f"/{group}/{name}"):
+            return np.asarray(dataset[selection])
+
+    def significand(self, group: str, name: str) -> int:
+        """Bits of the significand of the type that the file holds the numbers in; 0 for integers.
+
+        NumPy's type does not say it: bfloat16 reads as float32.
+        """
+        dataset = self.dataset(group, name)
+        with reading(self.path, f"/{group}/{name}"):
+            kind = dataset.id.get_type()
+            return kind.get_fields()[4] + 1 if isinstance(kind, h5py.h5t.TypeFloatID) else 0
+
+    def faces(self) -> np.ndarray | None:
+        """The output mesh's triangles, where the trace has them."""
+        return self.array("mesh", "faces") if self.has("mesh", "faces") else None
+
+    def _members(self, group: str) -> dict[str, None]:
+        """The names of a group in order; checked, and read from the file, but once."""
+        if group not in self._groups:
+            names = dataset_names(self.path, self._file, group)
+            if group == "taps":
+                names.sort(key=self._order)
+            self._groups[group] = dict.fromkeys(names)
+        return self._groups[group]
+
+    def _order(self, tap: str) -> float:
+        with reading(self.path, f"tap {tap}'s order"):
+            value = attribute(self.path, self._file[f"taps/{tap}"], "order")
+        if value is None:
+            return math.inf
+        if not isinstance(value, np.integer | np.floating) or np.isnan(value):
+            raise InputError(self.path, f"tap {tap} has order {short(value)}", "an integer")
+        return float(value)
+
+
+_TEXTS = ("stage", "backend", "dtype", "device", "weights_sha256", "inputs_sha256")
+
+
+def _read_header(path: Path, file: h5py.File) -> TraceHeader:
+    with reading(path, "the root attributes"):
+        schema = attribute(path, file, "schema")
+        if schema != TRACE_SCHEMA:
+            raise InputError(path, f"schema {short(schema)}", repr(TRACE_SCHEMA))
+        complete = attribute(path, file, "complete")
+        if not isinstance(complete, bool | np.bool_) or not complete:
+            raise InputError(
+                path, "an incomplete trace: its recording did not finish", "a complete one"
+            )
+        texts = {name: text(path, file, name) for name in _TEXTS}
+        # Not in the contract: other programs' traces may lack these.
+        texts |= {
+            name: text(path, file, name) for name in ("requested", "pinned") if name in file.attrs
+        }
+        return TraceHeader(
+            **texts,
+            versions=_mapping(path, file, "versions"),
+            unmatched=_mapping(path, file, "unmatched"),
+        )
+
+
+def _mapping(path: Path, file: h5py.File, name: str) -> dict[str, str]:
+    if name not in file.attrs:
+        return {}
+    try:
+        value = json.loads(text(path, file, name))
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"root attribute {name!r} is no JSON", "JSON") from error
+    if not isinstance(value, dict):
+        raise InputError(path, f"root attribute {name!r} is no JSON object", "an object")
+    return {str(key): str(entry) for key, entry in value.items()}
+
+
+@contextmanager
+def open_trace(path: Path) -> Iterator[TraceReader]:
+    """Open a trace for reading.
+
+    Raises:
+        InputError: it is missing, no HDF5 file, of another schema, incomplete, holds no taps or
+            holds anything but numbers of its own.
+    """
+    if not path.is_file():
+        found = "not a file" if path.exists() else "no such file"
+        raise InputError(path, found, "a trace (.h5)")
+    try:
+        file = h5py.File(path, "r")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(path, "not a readable HDF5 file", "a trace (.h5)") from error
+    with file:
+        reader = TraceReader(path, file)
+        for group in (*GROUPS, *TRUTH_GROUPS, "inputs", "decisions", "mesh"):
+            reader.names(group)  # checks all that the group holds
+        if not reader.names("taps"):
+            raise InputError(path, "an empty trace: no taps", "at least one tap")
+        yield reader

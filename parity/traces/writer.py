@@ -1,0 +1,171 @@
+"""Writing a trace, one tap at a time; see ``parity.traces.trace`` for its layout."""
+
+import fnmatch
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+
+from parity.traces.trace import TRACE_SCHEMA, TraceHeader
+from parity.traces.untrusted import is_number
+from weight_conversion.atomic import replacing
+from weight_conversion.errors import InputError
+
+
+class TraceWriter:
+    """Writes a trace; the file appears under its name, complete, when the block succeeds.
+
+    Use it as a context manager. An exception inside leaves an existing file as it was.
+    """
+
+    def __init__(self, path: Path, header: TraceHeader, orders: Mapping[str, int]) -> None:
+        self.path = path
+        self._header = header
+        self._orders = orders
+
+    def __enter__(self) -> "TraceWriter":
+        with ExitStack() as stack:
+            self._file = stack.enter_context(_new_file(self.path))
+            attributes = {"schema": TRACE_SCHEMA, "complete": False, **vars(self._header)}
+            for name, value in attributes.items():
+                plain = json.dumps(dict(value)) if isinstance(value, Mapping) else value
+                self._file.attrs[name] = plain
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def inputs(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write ``/inputs``; the three of the contract and whatever else the run read."""
+        for name, array in arrays.items():
+            self._file.create_dataset(f"inputs/{name}", data=array)
+
+    def faces(self, faces: np.ndarray) -> None:
+        """Write the output mesh's triangles (F, 3), zero-based."""
+        self._file.create_dataset("mesh/faces", data=faces)
+
+    def tap(self, name: str, value: np.ndarray) -> None:
+        """Write one tap.
+
+        Raises:
+            InputError: the backend gave the tap twice, or no numbers.
+        """
+        array = np.asarray(value)
+        if not is_number(array.dtype):
+            raise InputError(f"tap {name}", f"dtype {array.dtype}", "numbers of at most 64 bits")
+        dataset = self._create("taps", name, array)
+        dataset.attrs["order"] = self._orders.get(name, len(self._orders) + self.count)
+
+    def decisions(self, name: str, value: np.ndarray) -> None:
+        """Write the pixel decisions of one projection.
+
+        Raises:
+            InputError: the backend gave them twice, or no 16-bit integers.
+        """
+        array = np.asarray(value)
+        narrow = array.astype(np.int16) if array.dtype.kind in "iu" else array
+        if array.dtype.kind not in "iu" or not np.array_equal(narrow, array):
+            found = f"decisions of dtype {array.dtype}"
+            raise InputError(f"tap {name}", found, "integers within 16 bits")
+        self._create("decisions", name, narrow)
+
+    def add(self, group: str, name: str, value: np.ndarray) -> None:
+        """Write a loss, a gradient or a sample.
+
+        Raises:
+            InputError: it was given before, or is no number.
+        """
+        if not is_number(value.dtype):
+            raise InputError(f"{group}/{name}", f"dtype {value.dtype}", "numbers")
+        self._create(group, name, value)
+
+    def dataset(self, group: str, name: str) -> h5py.Dataset:
+        """What was written under a name, to be read again."""
+        return self._file[f"{group}/{name}"]
+
+    def has(self, group: str, name: str) -> bool:
+        """Whether it was written."""
+        return f"{group}/{name}" in self._file
+
+    def reserve(self, group: str, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
+        """A dataset to be filled part by part."""
+        return self._file.create_dataset(f"{group}/{name}", shape=shape, dtype=dtype)
+
+    def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
+        if f"{group}/{name}" in self._file:
+            raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
+        return self._file.create_dataset(f"{group}/{name}", data=array)
+
+    @property
+    def count(self) -> int:
+        """Taps written so far."""
+        return len(self._file["taps"]) if "taps" in self._file else 0
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[h5py.File]:
+    """A file under another name that becomes ``path``, marked complete, if the block succeeds."""
+    with replacing(path) as temporary:
+        file = h5py.File(temporary, "w")
+        try:
+            yield file
+            file.attrs["complete"] = True
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                file.close()
+            raise
+        try:
+            file.close()
+        except Exception as error:  # whatever HDF5 raises when it cannot write
+            raise InputError(path, f"cannot be written ({error})", "room to write") from error
+
+
+class Recorder:
+    """The ``listen`` callable given to a backend: writes what the globs admit.
+
+    ``on_tap`` is told each tap's name once it is there, for progress. The small taps named in
+    ``keep`` are also held in ``kept``, whether they are written or not.
+    """
+
+    def __init__(
+        self,
+        writer: TraceWriter,
+        requested: str = "*",
+        on_tap: Callable[[str], None] | None = None,
+        keep: Collection[str] = (),
+    ) -> None:
+        self._writer = writer
+        self._requested = requested
+        self._on_tap = on_tap
+        self._keep = frozenset(keep)
+        self.kept: dict[str, np.ndarray] = {}
+
+    def wants(self, tap: str) -> bool:
+        """Whether the tap is to be recorded or kept."""
+        return tap in self._keep or self.requests(tap)
+
+    def requests(self, tap: str) -> bool:
+        """Whether the tap is to be recorded."""
+        return fnmatch.fnmatchcase(tap, self._requested)
+
+    def __call__(self, tap: str, value: np.ndarray) -> None:
+        if self.requests(tap):
+            self._writer.tap(tap, value)
+        if tap in self._keep:
+            self.kept[tap] = np.array(value)
+        if self._on_tap is not None:
+            self._on_tap(tap)
+
+    def decide(self, tap: str, decisions: np.ndarray) -> None:
+        """Record a projection's pixel decisions."""
+        self._writer.decisions(tap, decisions)

@@ -1,0 +1,354 @@
+"""Training in any framework behind one small interface: a step, its draws, a state."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from inputs.sampling import Samples, samples_on, step_draws
+from network.taps import BLOCK_TAPS
+from parity.traces.backends import Backend, BackendChoice
+from parity.traces.record import RunInputs
+from weight_conversion.errors import InputError
+
+Arrays = dict[str, np.ndarray]
+Variable = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A variable, Adam's mean of its gradient and that of the gradient's square."""
+BUILT_IN = ("torch", "tf")
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How to train; the official settings by default.
+
+    ``loss_weights`` are factors by name (``torch_impl.losses.LossWeights``) that replace the
+    stage's official ones.
+
+    Raises:
+        InputError: the learning rate is not positive and finite.
+    """
+
+    learning_rate: float = 1e-5
+    seed: int = 0
+    frozen_cnn: bool = False
+    loss_weights: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError("learning rate", repr(self.learning_rate), "a positive number")
+
+
+@dataclass(frozen=True)
+class LearningState:
+    """All that the next step depends on: by checkpoint key, in the checkpoint's layout."""
+
+    step: int
+    weights: Arrays
+    first_moments: Arrays
+    second_moments: Arrays
+    beta_powers: tuple[float, float]
+
+
+class Stepper(Protocol):
+    """One stage that takes training steps on one item."""
+
+    @property
+    def samples(self) -> Samples:
+        """The points of the last step."""
+
+    def step(self, samples: Samples | None = None) -> dict[str, float]:
+        """Take a step; the loss terms before it, by their trace names.
+
+        Without ``samples`` the inputs' are taken, or points are drawn on its own meshes.
+        """
+
+    def variable(self, key: str) -> Variable:
+        """Copies of a variable as it is now and of its moments, in the checkpoint's layout."""
+
+    def gradients(self, weights: Mapping[str, np.ndarray], samples: Samples) -> Arrays | None:
+        """The total's gradient at other weights, None where the backend has no gradients."""
+
+
+class Learner(Stepper, Protocol):
+    """A stepper that can stop and go on."""
+
+    def state(self) -> LearningState:
+        """A copy of the state."""
+
+    def restore(self, state: LearningState) -> None:
+        """Go on from a state."""
+
+    def predict(self) -> np.ndarray:
+        """The output mesh (2466, 3), camera frame of view 0."""
+
+
+def learner(
+    backend: str,
+    device: str,
+    inputs: RunInputs,
+    weights: Arrays,
+    settings: LearningSettings,
+    dtype: str = "float32",
+) -> Learner:
+    """A learner of ``inputs`` that starts from ``weights``.
+
+    Raises:
+        InputError: the backend cannot train, or settings or inputs are wrong.
+    """
+    if inputs.ground_truth is None:
+        raise InputError("--ground-truth", "not given", "points to train towards")
+    if backend == "torch":
+        return TorchLearner(device, inputs, weights, settings, dtype)
+    if backend == "tf":
+        return TensorFlowLearner(device, inputs, weights, settings, dtype)
+    raise InputError("--backend", repr(backend), "torch or tf")
+
+
+def stepper(
+    choice: BackendChoice,
+    device: str,
+    inputs: RunInputs,
+    weights: Arrays,
+    settings: LearningSettings,
+    dtype: str,
+) -> Stepper:
+    """Any backend that can take steps: ``learner``'s, and ``module:factory`` with ``steps()``.
+
+    Raises:
+        InputError: the backend has no ``steps()``, or as ``learner``.
+    """
+    if choice.name in BUILT_IN or inputs.ground_truth is None:
+        return learner(choice.name, device, inputs, weights, settings, dtype)
+    backend = choice.make(inputs.stage, dtype, device)
+    if ":" not in choice.name or not callable(getattr(backend, "steps", None)):
+        known = f"{', '.join(BUILT_IN)} or module:factory with steps()"
+        raise InputError(f"backend {choice.name}", "cannot take training steps", known)
+    return OwnStepper(choice.name, backend, inputs, weights, settings)
+
+
+class TorchLearner:
+    """Trains with ``torch_impl``."""
+
+    def __init__(
+        self,
+        device: str,
+        inputs: RunInputs,
+        weights: Arrays,
+        settings: LearningSettings,
+        dtype: str = "float32",
+    ) -> None:
+        from torch_impl.backend import factory
+        from torch_impl.losses import LossWeights
+        from torch_impl.training import Trainer, TrainingSettings
+
+        factors = LossWeights.of(inputs.stage)
+        try:
+            changed = {**vars(factors), **(settings.loss_weights or {})}
+            factors = LossWeights(**changed)
+        except TypeError:
+            unknown = sorted(set(settings.loss_weights or {}) - set(vars(factors)))
+            raise InputError(
+                "--loss-weight", ", ".join(unknown), ", ".join(vars(factors))
+            ) from None
+        self._inputs, self._factors = inputs.mapping(), factors
+        self._backend = factory(inputs.stage, dtype, device)
+        self._trainer = Trainer(
+            self._backend,
+            self._inputs,
+            weights,
+            TrainingSettings(settings.learning_rate, settings.seed, settings.frozen_cnn, factors),
+        )
+        self.samples: Samples = {}
+
+    def step(self, samples: Samples | None = None) -> dict[str, float]:
+        taken = self._trainer.step(samples)
+        self.samples = taken.samples
+        return taken.losses
+
+    def variable(self, key: str) -> Variable:
+        return self._trainer.variable(key)
+
+    def gradients(self, weights: Mapping[str, np.ndarray], samples: Samples) -> Arrays | None:
+        # A mapping of its own, because the backend keeps the network of one that it has seen.
+        given = {**self._inputs, "samples": samples}
+        return self._backend.gradients(given, dict(weights), loss_weights=self._factors)
+
+    def state(self) -> LearningState:
+        return LearningState(**vars(self._trainer.state()))
+
+    def restore(self, state: LearningState) -> None:
+        from torch_impl.training import TrainingState
+
+        self._trainer.restore(TrainingState(**vars(state)))
+
+    def predict(self) -> np.ndarray:
+        return self._trainer.predict()
+
+
+class TensorFlowLearner:
+    """Trains with ``tf_reference``."""
+
+    def __init__(
+        self,
+        device: str,
+        inputs: RunInputs,
+        weights: Arrays,
+        settings: LearningSettings,
+        dtype: str = "float32",
+    ) -> None:
+        from tf_reference.backend import factory
+
+        if settings.loss_weights:
+            raise InputError("--loss-weight", "given for tf", "the official weights, or torch")
+        self._backend = factory(inputs.stage, dtype, device)
+        self._inputs, self._mapping, self._settings = inputs, inputs.mapping(), settings
+        self._frozen = [key for key in weights if settings.frozen_cnn and "/cnn/" in key]
+        self._training = self._from(weights)
+        self.samples: Samples = {}
+
+    def _from(self, weights: Arrays, adam: Any = None) -> Any:
+        rate = self._settings.learning_rate
+        return self._backend.training(self._mapping, weights, rate, adam, self._frozen)
+
+    def step(self, samples: Samples | None = None) -> dict[str, float]:
+        drawn = self._inputs.samples if samples is None else samples
+        if drawn is None:
+            weights, number = self._training.weights(), self._training.taken + 1
+            drawn = _drawn(self._backend, self._inputs, weights, self._settings.seed, number)
+        self.samples = drawn
+        losses: dict[str, float] = self._training.step(drawn)
+        return losses
+
+    def variable(self, key: str) -> Variable:
+        found: Variable = self._training.variable(key)
+        return found
+
+    def gradients(self, weights: Mapping[str, np.ndarray], samples: Samples) -> Arrays | None:
+        return self._backend.gradients({**self._mapping, "samples": samples}, weights)
+
+    def state(self) -> LearningState:
+        adam = self._training.state()
+        return LearningState(
+            adam.taken,
+            self._training.weights(),
+            dict(adam.first),
+            dict(adam.second),
+            (0.0, 0.0),  # TensorFlow's side computes them from the number of steps
+        )
+
+    def restore(self, state: LearningState) -> None:
+        from tf_reference.training import AdamState
+
+        adam = AdamState(state.step, state.first_moments, state.second_moments)
+        self._training = self._from(state.weights, adam)
+
+    def predict(self) -> np.ndarray:
+        return self._backend.run(self._mapping, self._training.weights(), None)
+
+
+class OwnStepper:
+    """Trains with a user's port: ``steps(inputs, weights, samples, learning_rate)``.
+
+    It is a generator that, a step, takes the next of the iterator ``samples`` and yields the loss
+    terms before the step and the state after it: a mapping with ``weights``, ``first_moments`` and
+    ``second_moments``, each by checkpoint key in the checkpoint's layout.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        inputs: RunInputs,
+        weights: Arrays,
+        settings: LearningSettings,
+    ) -> None:
+        self._name, self._backend, self._inputs = name, backend, inputs
+        self._seed, self._taken = settings.seed, 0
+        self.samples: Samples = {}
+        self._state: Mapping[str, Mapping[str, Any]] = {"weights": weights}
+        steps: Callable[..., Any] = getattr(backend, "steps")  # noqa: B009 - the protocol has none
+        mapping, rate = inputs.mapping(), settings.learning_rate
+        self._steps = self._guarded(lambda: iter(steps(mapping, weights, self._next(), rate)))
+
+    def _next(self) -> Iterator[Samples]:
+        while True:
+            yield self.samples
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except InputError:
+            raise
+        except StopIteration:
+            raise InputError(
+                f"backend {self._name}",
+                f"its steps() ended after {self._taken}",
+                "as many as asked",
+            ) from None
+        except Exception as error:
+            # A user's own port: whatever it raises is about the port, not about this program.
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(
+                f"backend {self._name}", f"its steps() failed ({reason})", ""
+            ) from error
+
+    def step(self, samples: Samples | None = None) -> dict[str, float]:
+        drawn = self._inputs.samples if samples is None else samples
+        if drawn is None:
+            weights = self._state["weights"]
+            drawn = _drawn(self._backend, self._inputs, weights, self._seed, self._taken + 1)
+        self.samples = drawn
+        losses, self._state = self._guarded(lambda: self._unpacked(next(self._steps)))
+        self._taken += 1
+        return {name: float(value) for name, value in losses.items()}
+
+    def _unpacked(self, yielded: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        losses, state = yielded
+        for part in ("weights", "first_moments", "second_moments"):
+            if part not in state:
+                raise InputError(f"backend {self._name}", f"its steps() give no {part}", "a state")
+        return losses, state
+
+    def variable(self, key: str) -> Variable:
+        found = []
+        for part in ("weights", "first_moments", "second_moments"):
+            if key not in self._state[part]:
+                where = f"backend {self._name}, step {self._taken}"
+                raise InputError(where, f"no {part} of {key}", "one a variable")
+            found.append(np.array(self._state[part][key]))
+        return found[0], found[1], found[2]
+
+    def gradients(self, weights: Mapping[str, np.ndarray], samples: Samples) -> Arrays | None:
+        compute = getattr(self._backend, "gradients", None)
+        if compute is None:
+            return None
+        mapping = {**self._inputs.mapping(), "samples": samples}
+        return dict(self._guarded(lambda: compute(mapping, weights)))
+
+
+def _drawn(
+    backend: Any, inputs: RunInputs, weights: Mapping[str, np.ndarray], seed: int, number: int
+) -> Samples:
+    """The points of a step, on the meshes as they are, from the numbers all sides draw."""
+    blocks = _BlockMeshes(inputs.stage)
+    backend.run(inputs.mapping(), weights, blocks)
+    draws = step_draws(inputs.stage, seed, number)
+    meshes = [blocks.found[tap] for tap in BLOCK_TAPS[inputs.stage]]
+    return samples_on(inputs.stage, inputs.template, meshes, draws)
+
+
+class _BlockMeshes:
+    """Listens to the blocks' output meshes alone."""
+
+    def __init__(self, stage: str) -> None:
+        self._taps = frozenset(BLOCK_TAPS[stage])
+        self.found: Arrays = {}
+
+    def wants(self, tap: str) -> bool:
+        return tap in self._taps
+
+    def __call__(self, tap: str, value: np.ndarray) -> None:
+        if tap in self._taps:
+            self.found[tap] = np.array(value)

@@ -1,0 +1,231 @@
+"""The difference of two recorded arrays, slab by slab, in float64."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from parity.traces.trace import TraceReader
+from weight_conversion.errors import InputError
+
+SLAB = 2**17
+"""Elements compared at a time: 1 MB a side in float64, which a core's cache holds."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two arrays of one shape differ.
+
+    ``max_abs`` is the greatest |candidate - reference|, NaN where a NaN or an infinity stands on
+    one side only; equal infinities and NaN at the same place differ by 0. ``scale`` is the
+    reference's greatest finite magnitude and ``rms_rel`` the RMS of the difference over the RMS of
+    the reference, both over the elements that are finite on both sides. ``unmatched`` counts
+    elements that are NaN or infinite on one side, or infinite with the other sign.
+    """
+
+    size: int
+    max_abs: float
+    at: tuple[int, ...]
+    reference: float
+    candidate: float
+    scale: float
+    rms_rel: float
+    unmatched: int
+    not_a_number: int
+
+    def numbers(self) -> dict[str, Any]:
+        """By the names that ``parity.verdict.result.TapResult`` has for them."""
+        return {
+            "size": self.size,
+            "max_abs": self.max_abs,
+            "at": self.at,
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "scale": self.scale,
+            "max_rel": relative(self.max_abs, self.scale),
+            "rms_rel": self.rms_rel,
+        }
+
+
+def difference(
+    reference: TraceReader,
+    candidate: TraceReader,
+    group: str,
+    name: str,
+    without: np.ndarray | None = None,
+) -> Difference:
+    """Measure one dataset that has the same shape in both traces.
+
+    Args:
+        reference: the trace taken as right.
+        candidate: the trace held against it.
+        group: ``taps``, ``losses`` or ``gradients``.
+        name: the dataset in that group.
+        without: (V,) bool, rows to leave out; V is the first axis or divides it, as the vertices
+            divide the rows of the hypotheses.
+
+    Raises:
+        InputError: the shapes differ, or a value cannot be read.
+    """
+    shape = _common_shape(reference, candidate, group, name)
+    greatest, at, values = -1.0, 0, (0.0, 0.0)
+    alien_at: int | None = None
+    unmatched = not_a_number = 0
+    scale = 0.0
+    delta_norm, reference_norm = _Norm(), _Norm()
+    for offset, r, c in slabs(reference, candidate, group, name, without):
+        delta, finite_r = _delta(r, c), r
+        top = int(delta.argmax())
+        # NaN counts as the greatest, so that a finite maximum proves every element finite.
+        if not math.isfinite(delta[top]):
+            special, alien = _special(r, c)
+            if alien.any() and alien_at is None:
+                first = int(alien.argmax())
+                alien_at, values = offset + first, (r[first], c[first])
+            unmatched += int(alien.sum())
+            not_a_number += int((np.isnan(r) & np.isnan(c)).sum())
+            delta[special], finite_r = 0.0, np.where(special, 0.0, r)
+            top = int(delta.argmax())
+        if alien_at is None and delta[top] > greatest:
+            greatest, at, values = float(delta[top]), offset + top, (r[top], c[top])
+        magnitude = float(max(finite_r.max(), -finite_r.min()))
+        scale = max(scale, magnitude)
+        delta_norm.add(delta, float(delta[top]))
+        reference_norm.add(finite_r, magnitude)
+    at = at if alien_at is None else alien_at
+    return Difference(
+        size=math.prod(shape),
+        max_abs=max(greatest, 0.0) if alien_at is None else math.nan,
+        at=tuple(int(i) for i in np.unravel_index(at, shape)) if math.prod(shape) else (),
+        reference=float(values[0]),
+        candidate=float(values[1]),
+        scale=scale,
+        rms_rel=delta_norm.over(reference_norm),
+        unmatched=unmatched,
+        not_a_number=not_a_number,
+    )
+
+
+def count_beyond(
+    reference: TraceReader, candidate: TraceReader, group: str, name: str, tolerance: float
+) -> int:
+    """Elements whose difference is not within ``tolerance``."""
+    beyond = 0
+    for _, r, c in slabs(reference, candidate, group, name):
+        delta = _delta(r, c)
+        within = delta <= tolerance
+        if not math.isfinite(delta.max()):
+            special, alien = _special(r, c)
+            within[special] = ~alien[special]
+        beyond += within.size - int(within.sum())
+    return beyond
+
+
+def relative(max_abs: float, scale: float) -> float:
+    """``max_abs`` over ``scale``, 0 where both are 0."""
+    if scale:
+        return max_abs / scale
+    return 0.0 if max_abs == 0 else math.inf if max_abs > 0 else math.nan
+
+
+def slabs(
+    reference: TraceReader,
+    candidate: TraceReader,
+    group: str,
+    name: str,
+    without: np.ndarray | None = None,
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Both sides' values in step, flat, in float64: (offset, reference, candidate).
+
+    Values in rows ``without`` (see ``difference``) are 0 on both sides.
+    """
+    shape = _common_shape(reference, candidate, group, name)
+    row = math.prod(shape) // len(without) if without is not None else 0
+    offset = 0
+    for first, second in zip(
+        reference.slabs(group, name, SLAB), candidate.slabs(group, name, SLAB), strict=True
+    ):
+        r, c = first.astype(np.float64), second.astype(np.float64)
+        if without is not None:
+            left_out = without[(offset + np.arange(r.size)) // row]
+            r[left_out] = c[left_out] = 0.0
+        yield offset, r, c
+        offset += r.size
+
+
+def significant_bits(trace: TraceReader, group: str, name: str, enough: int) -> int:
+    """Bits of significand that the values themselves need; 0 if all are zero.
+
+    Numbers computed in float16 and stored in float32 need 11 of the 24 bits that float32 has.
+    Reading stops once ``enough`` (1 to 53) are needed.
+    """
+    bits = 0
+    for slab in trace.slabs(group, name, SLAB):
+        bits = max(bits, bits_of(slab))
+        if bits >= enough:
+            break
+    return bits
+
+
+def bits_of(values: np.ndarray) -> int:
+    """Bits of significand that an array's finite values need; 0 if all are zero."""
+    values = np.asarray(values, dtype=np.float64).ravel()
+    values = values[np.isfinite(values) & (values != 0)]
+    used = int(np.bitwise_or.reduce(values.view(np.uint64), initial=np.uint64(0)))
+    # The leading 1 is not stored; the last 1 among the 52 that are is the last bit needed.
+    fraction = used % 2**52 + 2**52
+    trailing = (fraction & -fraction).bit_length() - 1
+    return 53 - trailing if values.size else 0
+
+
+class _Norm:
+    """The square root of a sum of squares that neither overflows nor vanishes on the way."""
+
+    def __init__(self) -> None:
+        self._top = 0.0
+        self._squares = 0.0
+
+    def add(self, values: np.ndarray, top: float) -> None:
+        """Add values of which ``top`` is the greatest magnitude."""
+        if top > self._top:
+            self._squares *= (self._top / top) ** 2
+            self._top = top
+        if self._top and math.isfinite(self._top):
+            scaled = values / self._top
+            # Not ``scaled @ scaled``: BLAS would start threads for a millisecond's work.
+            self._squares += float(np.einsum("i,i->", scaled, scaled))
+
+    def over(self, other: "_Norm") -> float:
+        """This norm over the other's."""
+        if not self._top or not other._top or not math.isfinite(self._top):
+            return relative(self._top, other._top)
+        return self._top / other._top * math.sqrt(self._squares / other._squares)
+
+
+def _common_shape(
+    reference: TraceReader, candidate: TraceReader, group: str, name: str
+) -> tuple[int, ...]:
+    first, second = reference.dataset(group, name), candidate.dataset(group, name)
+    if first.shape != second.shape:
+        # Anything else would be at the mercy of broadcasting.
+        raise InputError(
+            candidate.path, f"/{group}/{name} has shape {second.shape}", f"{first.shape}"
+        )
+    shape: tuple[int, ...] = first.shape
+    return shape
+
+
+def _delta(r: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """|c - r|; NaN or infinite where either is."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        delta = c - r
+        return np.abs(delta, out=delta)
+
+
+def _special(r: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elements NaN or infinite on either side, and those of them that are not so on both alike."""
+    special = ~(np.isfinite(r) & np.isfinite(c))
+    alike = (r == c) | (np.isnan(r) & np.isnan(c))
+    return special, special & ~alike

@@ -1,0 +1,18 @@
+"""The float64 run of a probe, as far as its coverage asks for it."""
+
+from typing import Protocol
+
+import numpy as np
+
+from parity.oracle.chunks import Part
+
+
+class ProbeRun(Protocol):
+    """One recorded run; see ``parity.verdict.truth.TraceRun``."""
+
+    @property
+    def vertices(self) -> int:
+        """Of the mesh that the stage starts from."""
+
+    def truth(self, name: str, part: Part) -> np.ndarray:
+        """Part of a tap, or of an input named as in ``TapRow.parents``, in float64."""

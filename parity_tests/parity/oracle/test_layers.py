@@ -1,0 +1,94 @@
+"""Single layers in float64 NumPy, held against both implementations and planted faults."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from network.taps import TAPS, TapRow
+from parity.oracle.layers.context import Context
+from parity.oracle.layers.evaluate import Local, local_error
+from parity.oracle.layers.rounding import FALSE_ALARM, spread
+from parity.traces.backends import BackendChoice
+from studies.faults.probes import Probe, probe
+from studies.faults.truth_judge import context_of
+
+STAGES = ("coarse", "refine")
+Taps = dict[str, np.ndarray]
+ROWS = [pytest.param(row, id=f"{stage}.{row.name}") for stage in STAGES for row in TAPS[stage]]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Callable[[str, str, str], tuple[Probe, Context, Taps]]:
+    kept: dict[tuple[str, str, str], tuple[Probe, Context, Taps]] = {}
+
+    def record(backend: str, stage: str, dtype: str) -> tuple[Probe, Context, Taps]:
+        key = backend, stage, dtype
+        if key not in kept:
+            asked, taps = probe("border", stage), {}
+            run = BackendChoice(backend).make(stage, dtype, "cpu").run
+            run(asked.inputs, asked.weights.arrays, lambda name, value: taps.update({name: +value}))
+            kept[key] = asked, context_of(asked), taps
+        return kept[key]
+
+    return record
+
+
+def of(row: TapRow, context: Context, taps: Taps, observed: np.ndarray, dtype: str) -> Local:
+    parents = {name: taps.get(name, context.inputs.get(name)) for name in row.parents}
+    return local_error(row, parents, context, observed, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("row", ROWS)
+def test_torch_only_rounds(row: TapRow, dtype: str, recorded: Callable) -> None:
+    _, context, taps = recorded("torch", row.stage, dtype)
+    local = of(row, context, taps, taps[row.name], dtype)
+    assert local.worst <= 1
+    assert local.open_rows == 0
+
+
+@pytest.mark.parametrize("row", [p for p in ROWS if p.values[0].stage == "coarse"])
+def test_tensorflow_only_rounds(row: TapRow, recorded: Callable) -> None:
+    pytest.importorskip("tensorflow")
+    _, context, taps = recorded("tf", row.stage, "float64")
+    assert of(row, context, taps, taps[row.name], "float64").worst <= 1
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_one_element_a_little_off_is_no_rounding(row: TapRow, recorded: Callable) -> None:
+    _, context, taps = recorded("torch", row.stage, "float64")
+    observed = taps[row.name].copy()
+    place = np.unravel_index(np.abs(observed).argmax(), observed.shape)
+    observed[place] *= 1 + 1e-9
+    local = of(row, context, taps, observed, "float64")
+    assert local.worst > 1
+    assert np.count_nonzero(local.share() > 1) == 1
+
+
+def test_nan_on_one_side_is_no_rounding(recorded: Callable) -> None:
+    row = TAPS["coarse"][3]
+    _, context, taps = recorded("torch", "coarse", "float32")
+    observed = taps[row.name].copy()
+    observed[0, 0, 0, 0] = np.nan
+    assert of(row, context, taps, observed, "float32").worst == np.inf
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_spread_follows_from_the_admitted_alarms(stage: str) -> None:
+    elements = sum(np.prod(row.shape) for row in TAPS[stage])
+    alarms = 4 * elements * 6402 * 2 * np.exp(-(spread(stage) ** 2) / 2)
+    assert alarms == pytest.approx(FALSE_ALARM, rel=1e-9)
+
+
+def test_a_pixel_on_a_border_may_be_decided_either_way(recorded: Callable) -> None:
+    """Rows recorded with the other cell fit where the coordinate is close, and not elsewhere."""
+    row = next(row for row in TAPS["coarse"] if row.name == "graph_proj_1_layer_0")
+    asked, _, taps = recorded("torch", "coarse", "float32")
+    context = context_of(asked)
+    # Far from every border: a row read from another vertex's cell is wrong.
+    observed = taps[row.name].copy()
+    observed[0, 3:] = observed[80, 3:]
+    local = of(row, context, taps, observed, "float32")
+    assert local.worst > 1
+    assert not local.decided

@@ -1,0 +1,178 @@
+"""The verdict on taps without limits, on faults planted into recorded runs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from network.taps import TAPS
+from parity.oracle.layers.context import Context
+from parity.traces.backends import BackendChoice
+from parity.verdict.judgement import Judged, TapJudge, place_of
+from parity.verdict.result import Status
+from studies.faults.probes import probe
+from studies.faults.truth_judge import JUDGED, MemoryRun, context_of
+
+STAGE = "coarse"
+ROWS = {row.name: row for row in TAPS[STAGE]}
+CONV, GRAPH, RESIDUAL = (
+    "cnn.conv2d_5",
+    "graph_conv_blk1_4_layer_4",
+    "graph_conv_blk1_3_layer_3.residual",
+)
+LAST = ROWS["graph_conv_blk1_5_layer_5.residual"].order
+Run = Callable[..., dict[str, np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return context_of(probe("plane", STAGE))
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    kept: dict[str, dict[str, np.ndarray]] = {}
+
+    def record(dtype: str) -> dict[str, np.ndarray]:
+        if dtype not in kept:
+            asked = probe("plane", STAGE)
+            kept[dtype] = {}
+            BackendChoice("torch").make(STAGE, dtype, "cpu").run(
+                asked.inputs,
+                asked.weights.arrays,
+                lambda name, value: kept[dtype].update({name: +value}),
+            )
+        return dict(kept[dtype])
+
+    return record
+
+
+def judged(
+    context: Context, run: Run, taps: dict[str, np.ndarray], true: dict[str, np.ndarray]
+) -> dict[str, Judged]:
+    ours = MemoryRun(context, "float32", run("float32"), run("float64"))
+    theirs = MemoryRun(context, "float32", taps, true)
+    judge = TapJudge(context, ours, theirs)
+    return {name: judge.judge(row) for name, row in ROWS.items() if row.order <= LAST}
+
+
+def test_a_run_agrees_with_itself(context: Context, run: Run) -> None:
+    found = judged(context, run, run("float32"), run("float64"))
+    assert {each.status for each in found.values()} == {Status.AGREE}
+
+
+def test_another_order_of_summation_rounds(context: Context, run: Run) -> None:
+    taps = run("float32")
+    taps[GRAPH] = np.where(taps[GRAPH] > 0, np.nextafter(taps[GRAPH], np.float32(9)), 0)
+    found = judged(context, run, taps, run("float64"))
+    assert found[GRAPH].status is Status.ROUNDING
+    assert 0 < found[GRAPH].local_roundings < found[GRAPH].roundings_limit
+
+
+def test_another_function_differs_there_and_is_inherited_after(context: Context, run: Run) -> None:
+    """A factor in one layer, the layers after it computed rightly from what it made."""
+    taps, true = run("float32"), run("float64")
+    for values in (taps, true):
+        values[GRAPH] = values[GRAPH] * 1.001
+        after = "graph_conv_blk1_5_layer_5"
+        # The next layer is wrong as well, so that its own error is not hidden by what it inherits.
+        values[after] = values[after] + np.float32(1e-3)
+    found = judged(context, run, taps, true)
+    first = next(name for name, each in found.items() if each.status is Status.DIFFER)
+    assert first == GRAPH
+    assert found[GRAPH].cause == "function"
+    assert found[GRAPH].truth_roundings > 1e6
+
+
+def test_what_follows_from_a_difference_is_inherited(context: Context, run: Run) -> None:
+    taps, true = run("float32"), run("float64")
+    rows = [ROWS[RESIDUAL], ROWS["graph_conv_blk1_5_layer_5.residual"]]
+    for values in (taps, true):
+        values[RESIDUAL] = values[RESIDUAL] + np.float32(0.25)
+        x, r = (values[name] for name in rows[1].parents)
+        values[rows[1].name] = (x + r) * np.asarray(0.5, x.dtype)
+    found = judged(context, run, taps, true)
+    assert found[RESIDUAL].status is Status.DIFFER
+    assert found[rows[1].name].status is Status.INHERITED
+    assert found[rows[1].name].origin == RESIDUAL
+    assert found[rows[1].name].inherited_max_abs == pytest.approx(0.125, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [CONV, GRAPH, RESIDUAL, "graph_proj_1_layer_0"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_lower_precision_differs(name: str, dtype: str, context: Context, run: Run) -> None:
+    taps = run("float32")
+    if dtype == "float16":
+        taps[name] = taps[name].astype(np.float16).astype(np.float32)
+    else:
+        taps[name] = (taps[name].view(np.uint32) & 0xFFFF0000).view(np.float32)
+    found = judged(context, run, taps, run("float64"))[name]
+    assert found.status is Status.DIFFER
+    assert found.cause == "precision"
+    assert dtype in found.note
+
+
+def test_both_departing_alike_is_the_same_function(context: Context, run: Run) -> None:
+    ours = MemoryRun(context, "float32", run("float32"), run("float64"))
+    for values in (ours.taps, ours.true):
+        values[CONV] = values[CONV] * np.float32(2)
+    theirs = MemoryRun(context, "float32", dict(ours.taps), dict(ours.true))
+    found = TapJudge(context, ours, theirs).judge(ROWS[CONV])
+    assert found.status is Status.AGREE
+    assert "the reference itself departs" in found.note
+
+
+def test_nan_on_one_side_differs(context: Context, run: Run) -> None:
+    taps = run("float32")
+    taps[CONV] = taps[CONV].copy()
+    taps[CONV][0, 0, 0, 0] = np.nan
+    found = judged(context, run, taps, run("float64"))[CONV]
+    assert found.status is Status.DIFFER
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-3, 1 + 1e-6])
+def test_one_weight_element_is_enough(factor: float, context: Context, run: Run) -> None:
+    """The candidate's own weights are held against the reference's."""
+    asked = probe("plane", STAGE)
+    weights = {key: +array for key, array in asked.weights.arrays.items()}
+    key = "meshnetmvp2m/pixel2mesh/graph_conv_blk2_1_layer_17_vars/weights_0:0"
+    place = np.unravel_index(np.abs(weights[key][:3]).argmax(), weights[key][:3].shape)
+    weights[key][place] *= np.float32(factor)
+    changed = {}
+    BackendChoice("torch").make(STAGE, "float64", "cpu").run(
+        asked.inputs, weights, lambda name, value: changed.update({name: +value})
+    )
+    ours = MemoryRun(context, "float64", true=run("float64"))
+    theirs = MemoryRun(replace(context), "float64", true=changed)
+    judge = TapJudge(context, ours, theirs, own_precision=False)
+    first = next(name for name, row in ROWS.items() if judge.judge(row).status is Status.DIFFER)
+    assert first == "graph_conv_blk2_1_layer_17"
+
+
+def test_rows_without_a_bound_are_not_said_to_agree(context: Context, run: Run) -> None:
+    """A vertex in a camera's plane may lie on any pixel: what is not judged must not pass."""
+    ours = MemoryRun(context, "float32", run("float32"), run("float64"))
+    theirs = MemoryRun(context, "float32", run("float32"), run("float64"))
+    row = ROWS["graph_proj_1_layer_0"]
+    local = ours.alone(row, None)
+    limit = local.limit.copy()
+    limit[3] = np.inf
+    place = place_of(row, None)
+    ours._alone[place] = theirs._alone[place] = replace(local, limit=limit)
+    found = TapJudge(context, ours, theirs).judge(row)
+    assert found.status is Status.INVALID
+    assert "1 rows lie in a camera's plane and were not judged" in found.note
+
+
+@pytest.mark.parametrize("vertex", [0, 1, JUDGED - 1])
+def test_each_judged_vertex_of_a_run_in_memory_is_looked_at(vertex: int) -> None:
+    """The refine stage is gone through in parts: a fault at one vertex alone is one."""
+    asked = probe("plane", "refine")
+    context = context_of(asked)
+    row = next(row for row in TAPS["refine"] if row.name == "graph_sample_hypothesis_1_layer_0")
+    taps = (asked.inputs["mesh"][:, None] + asked.inputs["hypotheses"].offsets).astype(np.float64)
+    off = taps.copy()
+    off[vertex, 5, 1] += 1e-3
+    runs = [MemoryRun(context, "float64", true={row.name: values}) for values in (taps, off)]
+    assert TapJudge(context, *runs, own_precision=False).judge(row).status is Status.DIFFER

@@ -1,0 +1,103 @@
+"""A differentiated run in memory, for probes: the other way to make a side of a judgement."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from inputs.ground_truth import GroundTruth
+from inputs.sampling import BLOCK_LEVELS
+from inputs.template import Template
+from network.taps import MESH
+from parity.oracle.chunks import Part, cut
+from parity.oracle.layers.context import Context
+
+
+class MemoryBackward:
+    """Takes what a differentiated run tells, and is one side; see ``walk.BackwardRun``."""
+
+    def __init__(self, context: Context, measured: Mapping[str, np.ndarray]) -> None:
+        self.context, self.measured = context, measured
+        self.vertices = len(context.inputs[MESH])
+        self.gradients: Mapping[str, np.ndarray] = {}
+        self._told: tuple[dict[str, list[Any]], dict[str, list[Any]]] = ({}, {})
+        self._joined: dict[tuple[int, str], np.ndarray] = {}
+
+    @classmethod
+    def of(
+        cls,
+        backend: Any,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, np.ndarray],
+        context: Context,
+    ) -> "MemoryBackward":
+        """Run a backend's ``watched_gradients`` on a probe's inputs."""
+        stage = context.stage
+        truth, template, samples = (inputs[n] for n in ("ground_truth", "template", "samples"))
+        run = cls(context, measured_in(stage, truth, template, samples))
+        run.gradients = backend.watched_gradients(inputs, weights, run.watch)[1]
+        return run
+
+    def take(self, which: int, tap: str, rows: slice | None, array: np.ndarray) -> None:
+        self._told[which].setdefault(tap, []).append((rows, np.array(array, np.float64)))
+
+    @property
+    def watch(self) -> "_Watch":
+        """Whom a backend tells."""
+        return _Watch(self)
+
+    def value(self, name: str, part: Part) -> np.ndarray:
+        given = self.context.inputs.get(name)
+        return cut(self._whole(0, name) if given is None else given, name, part)
+
+    def knows_mesh(self) -> bool:
+        return "mesh" in self.gradients
+
+    def gradient(self, name: str, part: Part) -> np.ndarray:
+        found = self.gradients["mesh"] if name == MESH else self._whole(1, name)
+        return cut(found, name, part)
+
+    def variable(self, key: str) -> np.ndarray:
+        return np.asarray(self.gradients[key], np.float64)
+
+    def _whole(self, which: int, name: str) -> np.ndarray:
+        if (which, name) not in self._joined:
+            told = self._told[which].get(name, [])
+            if len(told) == 1 and told[0][0] is None:
+                self._joined[which, name] = told[0][1]
+            elif which == 0:
+                parts = sorted(told, key=lambda each: each[0].start)
+                self._joined[which, name] = np.concatenate([array for _, array in parts])
+            else:
+                # What the loss does not reach is told nobody.
+                whole = np.zeros_like(self._whole(0, name))
+                for rows, array in told:
+                    whole[rows] = array
+                self._joined[which, name] = whole
+        return self._joined[which, name]
+
+
+class _Watch:
+    def __init__(self, run: MemoryBackward) -> None:
+        self._run = run
+
+    def value(self, tap: str, rows: slice | None, array: np.ndarray) -> None:
+        self._run.take(0, tap, rows, array)
+
+    def gradient(self, tap: str, rows: slice | None, array: np.ndarray) -> None:
+        self._run.take(1, tap, rows, array)
+
+
+def measured_in(
+    stage: str, truth: GroundTruth, template: Template, samples: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """What the losses read, by the names that ``loss.measured_of`` has for it."""
+    found = {"points": np.asarray(truth.points)}
+    if truth.normals is not None:
+        found["normals"] = np.asarray(truth.normals)
+    for block, level in enumerate(BLOCK_LEVELS[stage], start=1):
+        found[f"faces_{block}"] = np.asarray(template.faces[level])
+        found[f"laplace_{block}"] = np.asarray(template.laplace[level])
+        found[f"pairs_{block}"] = np.asarray(template.supports[level][1].indices)
+    found |= {name: np.asarray(values) for name, values in samples.items()}
+    return found
