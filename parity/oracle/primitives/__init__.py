@@ -1,0 +1,14 @@
+"""The rules of the primitives, one table of them; see ``docs/verdict.md``."""
+
+from parity.oracle.primitives import (  # noqa: F401 - importing enters the rules into the table
+    arithmetic,
+    decisions,
+    elementwise,
+    interpolation,
+    movement,
+    products,
+    reductions,
+)
+from parity.oracle.primitives.rule import RULES, Border, Primitive, State
+
+__all__ = ["RULES", "Border", "Primitive", "State"]

@@ -1,0 +1,288 @@
+"""Products with matrices: sums whose terms are products, in whatever order they are added.
+
+A term passes through the rounding of its product and at most n − 1 of the additions. Only sums of
+products are meant: Winograd's and Fourier transforms have other bounds, and a library that chose
+one would be reported as less precise, which it is.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from network.program import Expression, call
+from parity.oracle.number import SINGLE_SIZE, Number, nothing
+from parity.oracle.primitives.rule import Primitive, Settings, State, rule
+
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def bilinear(state: State, product: Product, a: Number, b: Number, terms: int) -> Number:
+    """A product that is linear in both factors, each sum of so many terms, with its bounds."""
+    arithmetic = state.arithmetic
+    a, b = arithmetic.summand(a), arithmetic.summand(b)
+    if not a.is_exact and not b.is_exact:
+        a, b = arithmetic.close(a), arithmetic.close(b)
+    with np.errstate(invalid="ignore", over="ignore"):
+        value = product(a.value, b.value)
+        sizes = (_single(a.magnitude), _single(b.magnitude))
+        size = product(*sizes) * np.float32(1.0 + SINGLE_SIZE)
+        error: Any = 0.0
+        undecided: Any = 0.0
+        for one, other, left in ((a, b, True), (b, a, False)):
+            if not nothing(one.error):
+                error = error + _ordered(product, one.error, other.magnitude, left, one, other)
+            if not nothing(one.undecided):
+                undecided = undecided + _ordered(
+                    product, one.undecided, other.magnitude, left, one, other
+                )
+    count = int(np.max(a.count)) + int(np.max(b.count)) + terms
+    return Number(value, error, size, count, undecided=undecided)
+
+
+def _ordered(
+    product: Product, bound: Any, magnitude: np.ndarray, left: bool, one: Number, other: Number
+) -> np.ndarray:
+    wide = np.broadcast_to(bound, one.value.shape)
+    return product(wide, magnitude) if left else product(magnitude, wide)
+
+
+def _single(magnitude: np.ndarray) -> np.ndarray:
+    return magnitude.astype(np.float32)
+
+
+@rule
+class Matmul(Primitive):
+    """x W over the last axis of x."""
+
+    name = "matmul"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        a, b = operands
+        return bilinear(state, np.matmul, a, b, a.value.shape[-1])
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        x, weights = operands
+        return [
+            gradient @ call("transpose", weights, axes=(1, 0)),
+            call("outer_sum", x, gradient),
+        ]
+
+
+@rule
+class OuterSum(Primitive):
+    """Σ over all leading axes of x_i·g_j: (C_in, C_out)."""
+
+    name = "outer_sum"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        a, b = operands
+
+        def product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+            return x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+
+        return bilinear(state, product, a, b, a.value.size // a.value.shape[-1])
+
+
+@rule
+class SparseMatmul(Primitive):
+    """S x over the rows of x (V, C), or over the second axis of (V, 43, C).
+
+    ``support`` is a constant: a dense matrix, or one given by its entries (see
+    ``parity.oracle.constants``). A row of one entry adds nothing up.
+    """
+
+    name = "sparse_matmul"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        support, x = operands
+        x = state.arithmetic.summand(x)
+        matrix = entries_of(support.value)
+        if settings.get("transposed"):
+            matrix = matrix.T
+        filled = matrix != 0
+        terms = int(filled.sum(axis=1).max())
+        whole = bool(np.isin(np.abs(matrix.data if sp.issparse(matrix) else matrix), (0, 1)).all())
+        if terms <= 1 and whole:
+            rows = np.asarray(filled.sum(axis=1)).ravel()
+            if (rows == 1).all() and _is_identity(matrix):
+                return x
+        positive = abs(matrix)
+        single = positive.astype(np.float32)
+
+        def times(by: Any, part: Any) -> Any:
+            return part if part is None or nothing(part) else by @ np.broadcast_to(
+                part, x.value.shape
+            )
+
+        with np.errstate(invalid="ignore", over="ignore"):
+            size = single @ x.magnitude.astype(np.float32) * np.float32(1.0 + SINGLE_SIZE)
+            return Number(
+                matrix @ x.value,
+                times(positive, x.error),
+                size,
+                int(np.max(x.count)) + terms - (1 if whole else 0),
+                undecided=times(positive, x.undecided),
+            )
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        back = not settings.get("transposed", False)
+        return [None, call("sparse_matmul", operands[0], gradient, transposed=back)]
+
+
+def entries_of(matrix: Any) -> Any:
+    """The matrix itself, where it was handed over as an object that holds a sparse one."""
+    if isinstance(matrix, np.ndarray) and matrix.dtype == object:
+        return matrix.item()
+    return matrix
+
+
+def _is_identity(matrix: Any) -> bool:
+    dense_diagonal = matrix.diagonal()
+    return bool((dense_diagonal == 1).all())
+
+
+@rule
+class Conv2d(Primitive):
+    """An image (views, H, W, C_in) with a kernel (k, k, C_in, C_out), TensorFlow's SAME padding."""
+
+    name = "conv2d"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        x, kernel = operands
+        stride = settings["stride"]
+
+        def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return convolved(a, b, stride)
+
+        return bilinear(state, product, x, kernel, int(np.prod(kernel.value.shape[:-1])))
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        x, kernel = operands
+        stride = settings["stride"]
+        return [
+            call("conv2d_input", gradient, kernel, x, stride=stride),
+            call("conv2d_kernel", gradient, x, kernel, stride=stride),
+        ]
+
+
+@rule
+class Conv2dInput(Primitive):
+    """A convolution's gradient at its input, of the third operand's shape."""
+
+    name = "conv2d_input"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        gradient, kernel, like = operands
+        stride, shape = settings["stride"], like.value.shape
+
+        def product(g: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return input_gradient(g, b, shape, stride)
+
+        size, _, _, channels_out = kernel.value.shape
+        return bilinear(state, product, gradient, kernel, size * size * channels_out)
+
+
+@rule
+class Conv2dKernel(Primitive):
+    """A convolution's gradient at its kernel, of the third operand's shape."""
+
+    name = "conv2d_kernel"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        gradient, x, like = operands
+        stride, shape = settings["stride"], like.value.shape
+
+        def product(g: np.ndarray, a: np.ndarray) -> np.ndarray:
+            return kernel_gradient(g, a, shape, stride)
+
+        return bilinear(state, product, gradient, x, int(np.prod(gradient.value.shape[:-1])))
+
+
+def same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
+    """What TensorFlow's SAME puts before and after a side, for a kernel of ``size``."""
+    total = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return total // 2, total - total // 2
+
+
+def _shifts(shape: tuple[int, ...], size: int, stride: int) -> list[tuple[int, int, Any, Any]]:
+    """For each place of a kernel: the slices of a padded image that it meets."""
+    height, width = (-(-shape[axis] // stride) for axis in (1, 2))
+    return [
+        (i, j, slice(i, i + height * stride, stride), slice(j, j + width * stride, stride))
+        for i in range(size)
+        for j in range(size)
+    ]
+
+
+def _padded(x: np.ndarray, size: int, stride: int) -> np.ndarray:
+    around = [same_padding(x.shape[axis], size, stride) for axis in (1, 2)]
+    return np.pad(x, ((0, 0), *around, (0, 0)))
+
+
+def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    """Σ over the kernel's places of shifted images (views, H, W, C_in) times (C_in, C_out)."""
+    size, _, channels_in, channels_out = kernel.shape
+    padded = _padded(x, size, stride)
+    height, width = (-(-x.shape[axis] // stride) for axis in (1, 2))
+    out = np.zeros((len(x), height, width, channels_out), dtype=np.result_type(x, kernel))
+    rows = out.reshape(-1, channels_out)
+    for i, j, h, w in _shifts(x.shape, size, stride):
+        rows += padded[:, h, w][:, :height, :width].reshape(-1, channels_in) @ kernel[i, j]
+    return out
+
+
+def input_gradient(
+    gradient: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], stride: int
+) -> np.ndarray:
+    """The transposed convolution, cut to ``shape``."""
+    size = kernel.shape[0]
+    around = [same_padding(shape[axis], size, stride) for axis in (1, 2)]
+    padded = np.zeros(
+        (
+            shape[0],
+            shape[1] + sum(around[0]) + stride,
+            shape[2] + sum(around[1]) + stride,
+            shape[3],
+        ),
+        dtype=np.result_type(gradient, kernel),
+    )
+    flat = gradient.reshape(-1, gradient.shape[-1])
+    for i, j, h, w in _shifts(shape, size, stride):
+        padded[:, h, w] += (flat @ kernel[i, j].T).reshape(*gradient.shape[:3], -1)
+    (top, _), (left, _) = around
+    return padded[:, top : top + shape[1], left : left + shape[2]]
+
+
+def kernel_gradient(
+    gradient: np.ndarray, x: np.ndarray, shape: tuple[int, ...], stride: int
+) -> np.ndarray:
+    """Σ over pixels of the image under each place of the kernel times the gradient there."""
+    size = shape[0]
+    padded = _padded(x, size, stride)
+    height, width = gradient.shape[1:3]
+    flat = gradient.reshape(-1, gradient.shape[-1])
+    found = np.zeros(shape, dtype=np.result_type(gradient, x))
+    for i, j, h, w in _shifts(x.shape, size, stride):
+        under = padded[:, h, w][:, :height, :width].reshape(-1, x.shape[-1])
+        found[i, j] = under.T @ flat
+    return found

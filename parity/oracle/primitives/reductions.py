@@ -1,0 +1,177 @@
+"""Sums, means and maxima along an axis."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from network.program import Expression, call
+from parity.oracle.number import Count, Number, nothing
+from parity.oracle.primitives.rule import Movement, Primitive, Settings, State, rule
+
+FEW = 8
+"""Terms up to which it is found out how many of them are not 0: only those are rounded."""
+
+
+def summed(state: State, x: Number, axis: int, keep: bool) -> Number:
+    """Σ along an axis, an open sum."""
+    x = state.arithmetic.summand(x)
+    shape, terms = x.value.shape, x.value.shape[axis]
+
+    def total(part: Any) -> Any:
+        if part is None or nothing(part):
+            return part
+        return np.broadcast_to(part, shape).sum(axis=axis, keepdims=keep)
+
+    count: Count = int(np.max(x.count)) + terms - 1
+    exact = None
+    if terms <= FEW:
+        there = (x.value != 0) | (np.zeros(shape) + x.error != 0)
+        some = there.sum(axis=axis, keepdims=keep)
+        inexact = np.broadcast_to(np.asarray(x.count) > 0, shape)
+        if x.exact is not None:
+            inexact = inexact & ~x.exact
+        own = np.where((inexact & there).any(axis=axis, keepdims=keep), np.max(x.count), 0)
+        count = own + np.maximum(some - 1, 0)
+        # One rounding, of the only term or of the only addition: the result is what is rounded.
+        # Nothing rounded at all is said by a rounding that is exact.
+        exact = count == 0
+        count = np.maximum(count, 1)
+    return Number(
+        total(x.value), total(x.error), total(x.magnitude), count, exact, total(x.undecided)
+    )
+
+
+@rule
+class ReduceSum(Primitive):
+    """Σ along an axis."""
+
+    name = "reduce_sum"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        return summed(state, operands[0], settings["axis"], settings.get("keep", True))
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        axis, keep = settings["axis"], settings.get("keep", True)
+        return [call("repeat", gradient, operands[0], axis=axis, keep=keep)]
+
+
+@rule
+class ReduceMean(Primitive):
+    """The mean along an axis; a division, or a product with a reciprocal, rounds twice at most.
+
+    A mean is closed: what is subtracted from it passes through none of its roundings.
+    """
+
+    name = "reduce_mean"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        (x,) = operands
+        axis, terms = settings["axis"], x.value.shape[settings["axis"]]
+        found = summed(state, x, axis, settings.get("keep", True))
+        # What is exact in one order of summation need not be in another: only zeros are free here.
+        count = int(np.max(state.arithmetic.summand(x).count)) + terms + 1
+
+        def over(part: Any) -> Any:
+            return part if part is None or nothing(part) else part / terms
+
+        return state.arithmetic.close(
+            Number(
+                found.value / terms,
+                over(found.error),
+                over(found.size),
+                count,
+                undecided=over(found.undecided),
+            )
+        )
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        axis, keep = settings["axis"], settings.get("keep", True)
+        back = call("repeat", gradient, operands[0], axis=axis, keep=keep)
+        return [back / call("length", operands[0], axis=axis)]
+
+
+@rule
+class Length(Primitive):
+    """How long an axis is."""
+
+    name = "length"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        return Number(np.asarray(float(operands[0].value.shape[settings["axis"]])))
+
+
+@rule
+class Repeat(Movement):
+    """A reduction's way back: the gradient at every element along the axis."""
+
+    name = "repeat"
+
+    def move(self, settings: Settings, array: np.ndarray, *others: Number) -> np.ndarray:
+        if not settings["keep"]:
+            array = np.expand_dims(array, settings["axis"])
+        return np.broadcast_to(array, others[0].value.shape)
+
+
+@rule
+class ReduceMax(Primitive):
+    """The maximum along an axis: nothing is rounded, and it is off by no more than an operand."""
+
+    name = "reduce_max"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        x = state.arithmetic.close(operands[0])
+        axis, keep = settings["axis"], settings.get("keep", True)
+
+        def most(part: Any) -> Any:
+            if nothing(part):
+                return part
+            return np.broadcast_to(part, x.value.shape).max(axis=axis, keepdims=keep)
+
+        return Number(most(x.value), most(x.error), undecided=most(x.undecided))
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        axis, keep = settings["axis"], settings.get("keep", True)
+        back = call("repeat", gradient, operands[0], axis=axis, keep=keep)
+        return [back * call("share_of_max", operands[0], axis=axis)]
+
+
+@rule
+class ShareOfMax(Primitive):
+    """What part of a maximum's gradient each element gets: the greatest ones share it evenly.
+
+    Elements that are as great but for rounding may get all of it, or nothing.
+    """
+
+    name = "share_of_max"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        x = state.arithmetic.close(operands[0])
+        axis = settings["axis"]
+        top = x.value.max(axis=axis, keepdims=True)
+        greatest = x.value == top
+        share = greatest / greatest.sum(axis=axis, keepdims=True)
+        error = np.broadcast_to(x.error + x.undecided, x.value.shape)
+        reach = np.where(greatest, error, 0.0).max(axis=axis, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            close = (top - x.value <= error + reach) & (error + reach > 0)
+        several = close.sum(axis=axis, keepdims=True) > 1
+        return Number(share, undecided=np.where(close & several, 1.0, 0.0))

@@ -1,0 +1,108 @@
+"""What a rule is, and the table of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from network.program import Expression
+from parity.oracle.number import Arithmetic, Number
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(eq=False)
+class State:
+    """What an evaluation knows beside its numbers.
+
+    Attributes:
+        arithmetic: of the precision in question.
+        forced: what coordinates are taken to be where a decision is settled: (value, exactly).
+        borders: what was found of decisions that rounding may take either way.
+    """
+
+    arithmetic: Arithmetic
+    forced: Mapping[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    borders: "dict[int, Border]" = field(default_factory=dict)
+    node: int = 0
+    """The node that is being evaluated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """Coordinates of one ``decide`` that lie within their error of a border.
+
+    Attributes:
+        value, error: of all coordinates; ``low`` and ``high`` bound where they can be.
+        near: which of them may fall on either side.
+        unbounded: which of them have no useful bound.
+        every, at_border: the settings.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    near: np.ndarray
+    unbounded: np.ndarray
+    every: float
+    at_border: bool
+
+
+class Primitive:
+    """One operation: its value with bounds, and its vector–Jacobian product as a program."""
+
+    name: str = ""
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        """The result of numbers, with what rounding and their errors may make of it."""
+        raise NotImplementedError
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        """What ``gradient`` at the output is at each operand; None where nothing is handed back."""
+        raise NotImplementedError(f"{self.name} hands back no gradient")
+
+
+RULES: dict[str, Primitive] = {}
+"""The rules by their primitives' names."""
+
+
+def rule(found: type[Primitive]) -> type[Primitive]:
+    """Enter a rule into the table."""
+    RULES[found.name] = found()
+    return found
+
+
+class Movement(Primitive):
+    """An operation that moves, copies or drops elements: linear, and nothing is rounded."""
+
+    def move(self, settings: Settings, array: np.ndarray, *others: Number) -> np.ndarray:
+        """The operation on one array; ``others`` are its further operands."""
+        raise NotImplementedError
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        first, *others = operands
+
+        def moved(part: Any) -> Any:
+            if part is None or isinstance(part, float):
+                return part
+            if np.ndim(part) == 0:
+                return part
+            return self.move(settings, np.broadcast_to(part, first.value.shape), *others)
+
+        return Number(
+            moved(first.value),
+            moved(first.error),
+            moved(first.size),
+            moved(first.count),
+            moved(first.exact),
+            moved(first.undecided),
+            first.summable,
+        )

@@ -1,0 +1,59 @@
+"""The vector–Jacobian product of a program, as a program of the same primitives.
+
+It reads the program's own inputs and ``gradient``, the gradient at its output, and gives the
+gradient at every input. So it has bounds as any program has.
+"""
+
+from collections.abc import Collection
+
+from network.program import Expression, Program, Tape
+from parity.oracle.primitives import RULES
+
+GRADIENT = "gradient"
+FORWARD = "forward"
+"""The output of a derived program that is the original's, so that a run's own can be put there."""
+
+
+_DERIVED: dict[tuple[int, frozenset[str]], tuple[Program, Program]] = {}
+
+
+def vjp_of(program: Program, wanted: Collection[str]) -> Program:
+    """The program that hands a gradient back to the inputs named; derived once."""
+    key = id(program), frozenset(wanted)
+    if key not in _DERIVED:
+        # The program itself is kept, so that its identity stays its own.
+        _DERIVED[key] = program, _derived(program, key[1])
+    return _DERIVED[key][1]
+
+
+def _derived(program: Program, wanted: frozenset[str]) -> Program:
+    tape = Tape(program.nodes)
+    gradient = tape.apply("input", name=GRADIENT)
+    handed: dict[int, Expression] = {program.outputs["value"]: gradient}
+    needed = _reached(program, wanted)
+    found: dict[str, int] = {}
+    for index in range(len(program.nodes) - 1, -1, -1):
+        node = program.nodes[index]
+        if index not in handed or index not in needed:
+            continue
+        if node.primitive == "input":
+            found[node.settings["name"]] = handed[index].index
+            continue
+        operands = [Expression(tape, each) for each in node.operands]
+        back = RULES[node.primitive].vjp(
+            node.settings, operands, Expression(tape, index), handed[index]
+        )
+        for operand, share in zip(node.operands, back, strict=True):
+            if share is not None and operand in needed:
+                handed[operand] = handed[operand] + share if operand in handed else share
+    outputs = {**found, FORWARD: program.outputs["value"]}
+    return Program(tuple(tape.nodes), outputs, program.activations)
+
+
+def _reached(program: Program, wanted: frozenset[str]) -> set[int]:
+    """Nodes that depend on an input that is asked for."""
+    found: set[int] = set()
+    for index, node in enumerate(program.nodes):
+        if node.settings.get("name") in wanted or any(each in found for each in node.operands):
+            found.add(index)
+    return found
