@@ -155,11 +155,14 @@ def refine_projection(
 
 
 def view_statistics(features: Expression) -> Expression:
-    """Maximum, mean and deviation over the views: (N, views, C) to (N, 3·C)."""
+    """Maximum, mean and deviation over the views: (N, views, C) to (N, 3·C).
+
+    The mean that a variance is taken about hands back Σ (x − mean) = 0: it is left out there.
+    """
     top = call("reduce_max", features, axis=1, keep=False)
     mean = call("reduce_mean", features, axis=1)
-    away = features - mean
-    variance = call("reduce_mean", away * away, axis=1, keep=False)
+    squares = call("square", features - call("detach", mean))
+    variance = call("reduce_mean", squares, axis=1, keep=False)
     deviation = call("sqrt", variance + VARIANCE_FLOOR)
     return concatenate(top, mean[:, 0], deviation, axis=1)
 

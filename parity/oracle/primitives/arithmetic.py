@@ -13,7 +13,7 @@ from parity.oracle.number import (
     product_residual,
     sum_residual,
 )
-from parity.oracle.primitives.rule import Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import RULES, Primitive, Settings, State, rule
 
 EXACTNESS_COUNTS = 2**16
 """Elements up to which it is found out whether a result is free of rounding. That matters for the
@@ -136,6 +136,26 @@ class Multiply(Primitive):
     ) -> Sequence[Expression | None]:
         a, b = operands
         return [call("unbroadcast", gradient * b, a), call("unbroadcast", gradient * a, b)]
+
+
+@rule
+class Square(Primitive):
+    """a², one rounding; its error is that of both factors at once."""
+
+    name = "square"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        (a,) = (state.arithmetic.close(each) for each in operands)
+        return RULES["multiply"].number(state, settings, a, a)
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        return [2.0 * (gradient * operands[0])]
 
 
 @rule
