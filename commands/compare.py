@@ -16,7 +16,6 @@ from parity.verdict.compare import compare
 @click.argument("reference", type=PATH)
 @click.argument("candidate", type=PATH)
 @click.option("--taps", default="*", help="Compare only taps that match this glob.")
-@click.option("--pinned", type=PATH, help="Candidate's trace again, recorded with --pin REFERENCE.")
 @unmatched_option
 @click.option("--out", type=PATH, help="Folder for the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -24,15 +23,14 @@ def command(
     reference: Path,
     candidate: Path,
     taps: str,
-    pinned: Path | None,
     unmatched: dict[str, str],
     out: Path | None,
     as_json: bool,
 ) -> int:
     """Compare the traces REFERENCE and CANDIDATE."""
     with steps() as progress, progress.task("comparing"):
-        probe(reference, candidate, *([pinned] if pinned else []))
-        comparison = compare(reference, candidate, taps=taps, pinned=pinned, unmatched=unmatched)
+        probe(reference, candidate)
+        comparison = compare(reference, candidate, taps=taps, unmatched=unmatched)
         if out is not None:
             with staging(out) as folder:
                 write(comparison, folder, reference, candidate, again(reference, candidate))

@@ -18,13 +18,13 @@ from commands.options import (
     weights_option,
 )
 from network.taps import TAPS
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, predict, record
 from parity.traces.trace import open_trace
 from parity.verdict import coverage_cache
 from parity.verdict.coverage import measured
-from parity.verdict.truth import TraceRun
+from parity.verdict.traced import TracedRun
 from weight_conversion.formats import WeightSet
 
 
@@ -83,7 +83,7 @@ def _found(
     choice: BackendChoice, inputs: RunInputs, weights: WeightSet, advance: Any
 ) -> tuple[str, dict[str, Any]]:
     """The probe's hash and what it can tell, measured on a float64 run where it is not known."""
-    context = Context.of_run(inputs, weights.arrays)
+    context = Context.of(inputs.stage, inputs.arrays(), weights.arrays)
     key = coverage_cache.key_of(context)
     known = coverage_cache.load(key)
     if known is not None:
@@ -92,4 +92,4 @@ def _found(
         path = Path(folder) / "run.h5"
         record(choice, inputs, weights, path, dtype="float64", on_tap=advance)
         with open_trace(path) as trace:
-            return key, measured(TraceRun(trace, "taps"), context)
+            return key, measured(TracedRun(trace), context)

@@ -66,9 +66,9 @@ def loss_options(command: Command) -> Command:
                 help="Points of the losses; drawn on the run's own meshes by default.",
             ),
             click.option("--gradients", is_flag=True, help="Record the total's gradients too."),
-            click.option("--truth", is_flag=True,
-                         help="Record the float64 run and each layer alone too: the verdict then "
-                         "needs no fixed limit."),
+            click.option("--no-float64", is_flag=True,
+                         help="Leave out the run in float64: the verdict then holds in the run's "
+                         "own precision alone."),
         ]
     ):  # fmt: skip
         command = option(command)
@@ -139,13 +139,13 @@ class Sources:
     ground_truth: GroundTruth | None = None
     samples: Mapping[str, Samples] = field(default_factory=dict)
 
-    def coarse(self, pinned: dict[str, np.ndarray] | None = None) -> RunInputs:
+    def coarse(self) -> RunInputs:
         """The coarse stage's inputs: the template's ellipsoid unless a mesh was given."""
         mesh = self.template.coordinates if self.mesh is None else self.mesh
-        return self._inputs("coarse", mesh, pinned)
+        return self._inputs("coarse", mesh)
 
     def refine(
-        self, mesh: np.ndarray | None = None, pinned: dict[str, np.ndarray] | None = None
+        self, mesh: np.ndarray | None = None
     ) -> RunInputs:
         """The refine stage's inputs on ``mesh``, or on the mesh given by option."""
         found = self.mesh if mesh is None else mesh
@@ -153,25 +153,22 @@ class Sources:
             raise InputError(
                 "--mesh", "not given", "the coarse mesh that the refine stage starts from"
             )
-        return self._inputs("refine", found.astype(np.float32), pinned)
+        return self._inputs("refine", found.astype(np.float32))
 
-    def _inputs(
-        self, stage: str, mesh: np.ndarray, pinned: dict[str, np.ndarray] | None
-    ) -> RunInputs:
+    def _inputs(self, stage: str, mesh: np.ndarray) -> RunInputs:
         return RunInputs(
             stage,
             self.item,
             mesh,
             self.template,
             self.hypotheses,
-            pinned,
             self.ground_truth,
             self.samples.get(stage),
         )
 
-    def of(self, stage: str, pinned: dict[str, np.ndarray] | None = None) -> RunInputs:
+    def of(self, stage: str) -> RunInputs:
         """The inputs of one stage."""
-        return self.coarse(pinned) if stage == "coarse" else self.refine(pinned=pinned)
+        return self.coarse() if stage == "coarse" else self.refine()
 
 
 def load_sources(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,7 @@ from commands.console import Steps
 from commands.options import Sources
 from commands.reporting import at, write
 from parity.traces.backends import BackendChoice
-from parity.traces.record import RunInputs, read_output, read_samples
-from parity.training.gradient_precision import gradient_precision, with_precision
+from parity.traces.record import RunInputs, read_output
 from parity.training.steps import Training, add_steps
 from parity.verdict.pair import Advance, PairPaths, compare_pair
 from parity.verdict.result import Comparison
@@ -35,10 +34,9 @@ class Settings:
     taps: str = "*"
     unmatched: dict[str, str] = field(default_factory=dict)
     gradients: bool = False
-    truth: bool = False
+    float64: bool = True
     training: Training | None = None
-    metagraph: dict[str, Path] = field(default_factory=dict)
-    keep_traces: bool = True
+    keep_traces: bool = False
 
 
 def run_stage(
@@ -88,10 +86,8 @@ def run_stage(
         taps=settings.taps,
         unmatched=settings.unmatched,
         gradients=settings.gradients,
-        truth=settings.truth,
+        float64=settings.float64,
     )
-    if settings.gradients and settings.dtype == "float32" and inputs.ground_truth is not None:
-        comparison = _with_precision(comparison, settings, inputs, weights, paths, progress)
     if settings.training is not None:
         with progress.task(f"{stage} steps", settings.training.steps) as line:
             comparison = add_steps(
@@ -108,8 +104,7 @@ def run_stage(
     comparison = at(comparison, shown.reference, shown.candidate)
     again = list(commands)
     if settings.keep_traces:
-        pinned = f" --pinned {shown.pinned}" if paths.pinned.exists() else ""
-        again.append(f"p2m-parity compare {shown.reference} {shown.candidate}{pinned}")
+        again.append(f"p2m-parity compare {shown.reference} {shown.candidate}")
     with progress.task(f"{stage} report", 1):
         write(comparison, folder, paths.reference, paths.candidate, again)
     output, _ = read_output(paths.reference)
@@ -117,25 +112,6 @@ def run_stage(
         for path in vars(paths).values():
             path.unlink(missing_ok=True)
     return comparison, output
-
-
-def _with_precision(
-    comparison: Comparison,
-    settings: Settings,
-    inputs: RunInputs,
-    weights: WeightSet,
-    paths: PairPaths,
-    progress: Steps,
-) -> Comparison:
-    """How precise the float32 gradients are, where torch is judged: it can be pinned."""
-    stage = inputs.stage
-    if settings.candidate[stage].name != "torch":
-        return comparison
-    graph = settings.metagraph.get(stage)
-    samples = inputs.samples or read_samples(paths.reference)
-    with progress.task(f"{stage} gradients against float64", 9 if graph else 4) as line:
-        found = gradient_precision(replace(inputs, samples=samples), weights, graph, line.advance)
-    return with_precision(comparison, found)
 
 
 def run_stages(

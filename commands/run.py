@@ -45,8 +45,9 @@ from weight_conversion.errors import InputError
               help="Train both sides N steps from the weights and compare after each.")  # fmt: skip
 @click.option("--learning-rate", type=float, default=1e-5, show_default=True,
               help="Of --steps.")  # fmt: skip
-@click.option("--no-traces", is_flag=True, help="Delete the traces when the report is written.")
-@click.option("--out", type=PATH, required=True, help="Folder for traces and reports.")
+@click.option("--keep-traces", is_flag=True,
+              help="Keep both sides' traces beside the report (9 GB for both stages).")  # fmt: skip
+@click.option("--out", type=PATH, required=True, help="Folder for the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     stage: str,
@@ -60,10 +61,10 @@ def command(
     taps: str,
     unmatched: dict[str, str],
     gradients: bool,
-    truth: bool,
+    no_float64: bool,
     training_steps: int | None,
     learning_rate: float,
-    no_traces: bool,
+    keep_traces: bool,
     out: Path,
     as_json: bool,
     **sources: Any,
@@ -80,10 +81,9 @@ def command(
         taps=taps,
         unmatched=unmatched,
         gradients=gradients,
-        truth=truth,
-        metagraph=graphs,
+        float64=not no_float64,
         training=None if training_steps is None else Training(training_steps, learning_rate),
-        keep_traces=not no_traces,
+        keep_traces=keep_traces,
     )
     commands = [shlex.join(["p2m-parity", *sys.argv[1:]])]
     if training_steps is not None and sources["ground_truth"] is None:

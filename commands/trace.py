@@ -1,6 +1,5 @@
 """``trace``: record one run."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from commands.options import (
     weights_option,
 )
 from network.taps import TAPS
-from parity.traces.probe import probe
-from parity.traces.record import read_decisions, record
+from parity.traces.record import record
 
 
 @click.command("trace")
@@ -32,7 +30,6 @@ from parity.traces.record import read_decisions, record
 @run_options
 @loss_options
 @click.option("--taps", default="*", help="Record only taps that match this glob.")
-@click.option("--pin", type=PATH, help="Use the pixel decisions of this trace.")
 @click.option("--out", type=PATH, required=True, help="Trace file to write (.h5).")
 def command(
     stage: str,
@@ -43,22 +40,18 @@ def command(
     metagraph: tuple[str, ...],
     taps: str,
     gradients: bool,
-    truth: bool,
-    pin: Path | None,
+    no_float64: bool,
     out: Path,
     **sources: Any,
 ) -> None:
     """Record one run of STAGE."""
     loaded = load_stages(weights, (stage,))[stage]
     inputs = load_sources(**sources, stages=(stage,)).of(stage)
-    if pin is not None:
-        probe(pin)
-        inputs = replace(inputs, pinned=read_decisions(pin))
     choice = backend_choice(backend, stage, by_stage("--metagraph", metagraph))
     with steps() as progress, progress.task(f"{stage} on {backend}", len(TAPS[stage])) as task:
         record(
             choice, inputs, loaded, out,
-            dtype=dtype, device=device, taps=taps, gradients=gradients, truth=truth,
+            dtype=dtype, device=device, taps=taps, gradients=gradients, float64=not no_float64,
             on_tap=task.advance,
         )  # fmt: skip
     click.echo(f"{out}")

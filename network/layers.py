@@ -5,7 +5,9 @@ hypotheses of vertices, or pixels of views. What a port gets wrong in a layer fo
 primitives in it.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -117,9 +119,7 @@ def coarse_projection(
     maps of view 0.
     """
     inside = call("clip", pixels(points, cameras), low=0.0, high=LAST_PIXEL)
-    at = call(
-        "decide", inside, every=float(scales[0]), low=0.0, high=LAST_PIXEL, at_border=False
-    )
+    at = call("decide", inside, every=float(scales[0]), low=0.0, high=LAST_PIXEL, at_border=False)
     features = [
         call("gather_pixels", each, call("floor", at * (1.0 / scale)), view=0)
         for each, scale in zip(maps, scales, strict=True)
@@ -258,9 +258,13 @@ PROGRAMS: dict[str, Callable[..., Expression]] = {
 PROGRAMS["local_graph_convolution"] = graph_convolution
 
 
-def program_of(layer: str, parents: int, settings: dict[str, Any]) -> Program:
-    """The program of a layer that reads so many activations."""
-    function = PROGRAMS[layer]
-    names = set(function.__kwdefaults__ or ()) | set(function.__code__.co_varnames)
-    maps = parents - 1 if "maps" in names else 0
-    return trace(function, maps, **{name: each for name, each in settings.items() if name in names})
+@cache
+def _program(layer: str, maps: int, settings: tuple[tuple[str, Any], ...]) -> Program:
+    return trace(PROGRAMS[layer], maps, **dict(settings))
+
+
+def program_of(layer: str, parents: int, settings: Mapping[str, Any]) -> Program:
+    """The program of a layer that reads so many activations; the same object for the same ones."""
+    code = PROGRAMS[layer].__code__
+    variadic = bool(code.co_flags & inspect.CO_VARARGS)
+    return _program(layer, parents - code.co_argcount if variadic else 0, tuple(settings.items()))

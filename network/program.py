@@ -63,7 +63,9 @@ class Tape:
     def __init__(self, nodes: Sequence[Node] = ()) -> None:
         self.nodes = list(nodes)
 
-    def apply(self, primitive: str, *operands: "Expression | Scalar", **settings: Any) -> "Expression":
+    def apply(
+        self, primitive: str, *operands: "Expression | Scalar", **settings: Any
+    ) -> "Expression":
         """Append a node; numbers among the operands become literals."""
         indices = tuple(
             each.index if isinstance(each, Expression) else self.literal(each).index
@@ -139,7 +141,9 @@ def trace(function: Callable[..., Expression], activations: int = 0, **settings:
     named: dict[str, Any] = dict(settings)
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
-            positional += [tape.input(f"{parameter.name}_{number}") for number in range(activations)]
+            positional += [
+                tape.input(f"{parameter.name}_{number}") for number in range(activations)
+            ]
         elif parameter.kind is parameter.KEYWORD_ONLY:
             if parameter.name not in settings:
                 named[parameter.name] = tape.input(parameter.name)

@@ -4,8 +4,14 @@
 shapes are that graph's (NHWC for the image network, three views first).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from network.layers import program_of
+from network.program import Program
+from network.weights import WEIGHTS
 
 IMAGES = "inputs/images"
 MESH = "inputs/mesh"
@@ -53,6 +59,13 @@ class TapRow:
             which the function reads them; ``inputs/images`` and ``inputs/mesh`` stand for the
             inputs that change through the network. Constants (cameras, supports, unpooling
             pairs, hypothesis offsets) and weights are not listed.
+        layer: the kind of layer that computes it, a name in ``network.layers.PROGRAMS``.
+        settings: what is fixed in the layer's program: strides, pixels a cell of each map.
+        variables: the program's names of variables, to checkpoint keys.
+        constants: the program's names of fixed arrays, to names under ``/inputs`` of a trace.
+        block: 0 for the image network, then 1, 2, …
+        rows_per_vertex: how many rows of the first axis belong to one vertex; None where the layer
+            mixes vertices, or where there are none.
     """
 
     stage: str
@@ -62,6 +75,22 @@ class TapRow:
     module: str
     shape: tuple[int, ...]
     parents: tuple[str, ...]
+    layer: str
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+    constants: Mapping[str, str] = field(default_factory=dict, hash=False)
+    block: int = 0
+    rows_per_vertex: int | None = None
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is a feature map of the image network."""
+        return self.block == 0
+
+    @cached_property
+    def program(self) -> Program:
+        """The layer's program; its activations stand in the order of ``parents``."""
+        return program_of(self.layer, len(self.parents), dict(self.settings))
 
 
 @dataclass(frozen=True)
@@ -73,6 +102,26 @@ class _Draft:
     module: str
     shape: tuple[int, ...]
     parents: tuple[str, ...]
+    layer: str
+    block: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    rows_per_vertex: int | None = None
+
+
+def _supports(level: int) -> dict[str, str]:
+    """The two supports of a level of the mesh, by the names that graph convolutions have."""
+    return {f"support_{k}": f"template/support_{level}_{k}" for k in (0, 1)}
+
+
+_CAMERAS = {"cameras": "cameras"}
+_OFFSETS = {"offsets": "hypotheses/offsets"}
+_LOCAL_SUPPORTS = {f"support_{k}": f"hypotheses/supports/{k}" for k in (0, 1)}
+
+
+def _scales(stage: str) -> dict[str, Any]:
+    """Pixels of the input image in a cell of each map that the stage's projections read."""
+    return {"scales": tuple(_MAPS[0][0] // _MAPS[n - 1][0] for n in _PROJECTED[stage])}
 
 
 def _maps(stage: str) -> tuple[str, ...]:
@@ -81,18 +130,24 @@ def _maps(stage: str) -> tuple[str, ...]:
 
 def _cnn() -> Iterator[_Draft]:
     """The 18 convolutions after their ReLU; the graph has them once per stage."""
-    parent = IMAGES
+    parent, before = IMAGES, _MAPS[0][0]
     for number, (side, channels) in enumerate(_MAPS, start=1):
         name = f"cnn.conv2d_{number}"
         tensor = f"meshnet/pixel2mesh/cnn/conv2d_{number}/Relu"
-        yield _Draft(name, tensor, name, (3, side, side, channels), (parent,))
-        parent = name
+        yield _Draft(
+            name, tensor, name, (3, side, side, channels), (parent,), "image_convolution",
+            settings={"stride": before // side},
+        )  # fmt: skip
+        parent, before = name, side
 
 
-def _projection(layer: str, vertices: int, mesh: str) -> _Draft:
+def _projection(layer: str, vertices: int, mesh: str, block: int) -> _Draft:
     """Coordinates and statistics of the maps over the views, (V, 2883)."""
     parents = (mesh, *_maps("coarse"))
-    return _Draft(layer, f"{layer}/concat_1", layer, (vertices, _FEATURES), parents)
+    return _Draft(
+        layer, f"{layer}/concat_1", layer, (vertices, _FEATURES), parents, "coarse_projection",
+        block, _scales("coarse"), _CAMERAS,
+    )  # fmt: skip
 
 
 def _unpooled(number: int, vertices: int, mesh: str, hidden: str) -> Iterator[_Draft]:
@@ -101,14 +156,17 @@ def _unpooled(number: int, vertices: int, mesh: str, hidden: str) -> Iterator[_D
     ``vertices`` counts the vertices before the unpooling; ``number`` is the block's.
     """
     layer = {2: "graph_proj_2_layer_15", 3: "graph_proj_3_layer_31"}[number]
-    yield _projection(layer, vertices, mesh)
+    yield _projection(layer, vertices, mesh, number)
     concat = f"{layer}.concat"
     node = {2: "concat", 3: "concat_1"}[number]
     width = _FEATURES + _HIDDEN
-    yield _Draft(concat, node, layer, (vertices, width), (layer, hidden))
+    yield _Draft(concat, node, layer, (vertices, width), (layer, hidden), "concatenation", number)
     pool = {2: "graph_pool_1to2_layer_16", 3: "graph_pool_2to3_layer_32"}[number]
     after = {2: 618, 3: 2466}[number]
-    yield _Draft(pool, f"{pool}/concat", pool, (after, width), (concat,))
+    yield _Draft(
+        pool, f"{pool}/concat", pool, (after, width), (concat,), "unpooling", number,
+        constants={"pairs": f"template/unpooling_{number - 1}"},
+    )  # fmt: skip
 
 
 def _coarse_block(
@@ -120,7 +178,11 @@ def _coarse_block(
         layer = f"graph_conv_blk{block}_{index + 1}_layer_{first + index}"
         coordinates = index == count - 1
         node, width = ("add", 3) if coordinates else ("Relu", _HIDDEN)
-        yield _Draft(layer, f"{layer}/{node}", layer, (vertices, width), (current,))
+        kind = "coordinates" if coordinates else "graph_convolution"
+        yield _Draft(
+            layer, f"{layer}/{node}", layer, (vertices, width), (current,), kind, block,
+            constants=_supports(block),
+        )  # fmt: skip
         current = layer
         if index == 0:
             kept = layer
@@ -129,14 +191,16 @@ def _coarse_block(
             product = 6 * (block - 1) + index // 2 - 1
             tensor = f"mul_{product}" if product else "mul"
             current = f"{layer}.residual"
-            yield _Draft(current, tensor, layer, (vertices, _HIDDEN), (layer, kept))
+            yield _Draft(
+                current, tensor, layer, (vertices, _HIDDEN), (layer, kept), "halved_sum", block
+            )
             kept = current
 
 
 def _coarse() -> Iterator[_Draft]:
     yield from _cnn()
     features = "graph_proj_1_layer_0"
-    yield _projection(features, _COARSE_BLOCKS[0][3], MESH)
+    yield _projection(features, _COARSE_BLOCKS[0][3], MESH, 1)
     mesh, hidden, vertices = MESH, "", 0
     for block, first, count, after in _COARSE_BLOCKS:
         if block > 1:
@@ -155,11 +219,17 @@ def _refine_block(block: int, first_layer: int, mesh: str) -> Iterator[_Draft]:
     """Hypotheses, their features, six local graph convolutions, scores, the moved mesh."""
     rows, wide = (_VERTICES, _HYPOTHESES), (_VERTICES, _HYPOTHESES, _HIDDEN)
     sample = f"graph_sample_hypothesis_{block}_layer_{first_layer}"
-    yield _Draft(sample, f"{sample}/Add", sample, (*rows, 3), (mesh,))
+    yield _Draft(
+        sample, f"{sample}/Add", sample, (*rows, 3), (mesh,), "hypotheses", block,
+        constants=_OFFSETS, rows_per_vertex=1,
+    )  # fmt: skip
     projection = f"graph_localproj_{block}_layer_{first_layer + 1}"
     flat = (_VERTICES * _HYPOTHESES, 339)
     parents = (sample, *_maps("refine"))
-    yield _Draft(projection, f"{projection}/concat_1", projection, flat, parents)
+    yield _Draft(
+        projection, f"{projection}/concat_1", projection, flat, parents, "refine_projection",
+        block, _scales("refine"), _CAMERAS, _HYPOTHESES,
+    )  # fmt: skip
 
     layer = f"graph_drb_blk{block}_layer_{first_layer + 2}"
     scope = f"{layer}/{layer}"
@@ -170,19 +240,33 @@ def _refine_block(block: int, first_layer: int, mesh: str) -> Iterator[_Draft]:
     def convolution(index: int, parent: str) -> _Draft:
         tensor = f"{scope}/localgconv_{numbers[index]}/Relu"
         shape = (*rows, 1) if index == 5 else wide
-        return _Draft(convolutions[index], tensor, convolutions[index], shape, (parent,))
+        return _Draft(
+            convolutions[index], tensor, convolutions[index], shape, (parent,),
+            "local_graph_convolution", block, constants=_LOCAL_SUPPORTS, rows_per_vertex=1,
+        )  # fmt: skip
+
+    def sum_of(name: str, node: str, parents: tuple[str, str]) -> _Draft:
+        return _Draft(
+            name, f"{scope}/{node}", layer, wide, parents, "plain_sum", block, rows_per_vertex=1
+        )
 
     yield convolution(0, projection)
     yield convolution(1, convolutions[0])
     yield convolution(2, convolutions[1])
-    yield _Draft(residual_1, f"{scope}/Add", layer, wide, (convolutions[2], convolutions[0]))
+    yield sum_of(residual_1, "Add", (convolutions[2], convolutions[0]))
     yield convolution(3, residual_1)
     yield convolution(4, convolutions[3])
-    yield _Draft(residual_2, f"{scope}/Add_1", layer, wide, (convolutions[4], residual_1))
+    yield sum_of(residual_2, "Add_1", (convolutions[4], residual_1))
     yield convolution(5, residual_2)
     score = f"{layer}.score"
-    yield _Draft(score, f"{scope}/transpose_1", layer, (*rows, 1), (convolutions[5],))
-    yield _Draft(layer, f"{scope}/add_2", layer, (_VERTICES, 3), (score, mesh))
+    yield _Draft(
+        score, f"{scope}/transpose_1", layer, (*rows, 1), (convolutions[5],), "softmax", block,
+        rows_per_vertex=1,
+    )  # fmt: skip
+    yield _Draft(
+        layer, f"{scope}/add_2", layer, (_VERTICES, 3), (score, mesh), "displaced_vertices", block,
+        constants=_OFFSETS, rows_per_vertex=1,
+    )  # fmt: skip
 
 
 def _refine() -> Iterator[_Draft]:
@@ -195,11 +279,27 @@ def _refine() -> Iterator[_Draft]:
         mesh = last
 
 
+def _variables(stage: str, draft: _Draft) -> dict[str, str]:
+    """The variables that a layer's program names, by those names."""
+    prefix = f"{draft.module}."
+    names = set(program_of(draft.layer, len(draft.parents), dict(draft.settings)).inputs)
+    found = {
+        row.torch_key.removeprefix(prefix): row.key
+        for row in WEIGHTS[stage]
+        if row.torch_key.startswith(prefix)
+    }
+    return {name: key for name, key in found.items() if name in names}
+
+
 def _rows(stage: str, drafts: Iterator[_Draft]) -> tuple[TapRow, ...]:
     return tuple(
-        TapRow(stage, order, draft.name, draft.tensor, draft.module, draft.shape, draft.parents)
+        TapRow(
+            stage, order, draft.name, draft.tensor, draft.module, draft.shape, draft.parents,
+            draft.layer, draft.settings, _variables(stage, draft), draft.constants, draft.block,
+            draft.rows_per_vertex,
+        )
         for order, draft in enumerate(drafts)
-    )
+    )  # fmt: skip
 
 
 TAPS: dict[str, tuple[TapRow, ...]] = {

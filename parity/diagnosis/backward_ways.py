@@ -17,7 +17,7 @@ from parity.oracle.backward.reading import through_projection
 from parity.oracle.backward.statistics import shared_by_all, taken_by_first
 from parity.oracle.backward.sums import HandedBack, Sum
 from parity.oracle.backward.walk import Backward, backward_of
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 
 Arrays = list[np.ndarray]
 

@@ -16,7 +16,7 @@ from network.taps import TapRow
 from parity.diagnosis import graphs, images, pointwise, projections
 from parity.diagnosis.patterns import patterns
 from parity.diagnosis.variant import Part, Question, Variant, Variants, excess
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.evaluate import Local, local_error
 from parity.oracle.layers.rounding import spread
 

@@ -29,7 +29,7 @@ from parity.oracle.backward.walk import (
     direct_terms,
 )
 from parity.oracle.chunks import Part
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.evaluate import share_of
 from parity.verdict.gradients import Gradient
 

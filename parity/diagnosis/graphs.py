@@ -103,7 +103,7 @@ class GraphLayer:
 def official(question: Question) -> GraphLayer:
     """The layer as it should be."""
     (x,), row = question.inputs, question.row
-    variables = question.context.variables(row.module)
+    variables = question.context.variables(row)
     local = row.stage == "refine"
     if local and x.ndim == 2:
         x = x.reshape(-1, row.shape[1], x.shape[-1])

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from network.taps import TapRow
-from network.weights import WEIGHTS
-from parity.oracle.layers.context import Context
+from network.taps import TAPS, TapRow
+from parity.oracle.context import Context
 from parity.oracle.layers.rounding import UNIT_ROUNDOFF, Evaluated
 
 ALL = slice(None)
@@ -198,10 +197,11 @@ def same_order(columns: np.ndarray, official: np.ndarray, tolerance: float) -> n
 
 def layers_alike(question: Question, variable: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Other layers whose ``variable`` has the shape of this one's: module and variables."""
-    shape = question.context.variables(question.row.module)[variable].shape
-    for row in WEIGHTS[question.row.stage]:
-        module, _, name = row.torch_key.rpartition(".")
-        if name == variable and module != question.row.module:
-            found = question.context.variables(module)
+    shape = question.context.variables(question.row)[variable].shape
+    seen = {question.row.module}
+    for row in TAPS[question.row.stage]:
+        if variable in row.variables and row.module not in seen:
+            seen.add(row.module)
+            found = question.context.variables(row)
             if found[variable].shape == shape:
-                yield module, found
+                yield row.module, found

@@ -4,12 +4,12 @@ The refine stage mixes nothing between vertices, so that a layer on some vertice
 at those alone, beside the feature maps. Its largest tap has 36 million numbers.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from inputs.hypotheses import HYPOTHESES
-from network.taps import MESH, TapRow
+from network.taps import MESH, TAPS, TapRow
 
 VERTICES_AT_ONCE = 137
 """An eighteenth of 2,466: a hidden layer of their hypotheses has 9 MB in float64, so that a few of
@@ -21,21 +21,27 @@ Part = slice | None
 
 def parts_of(row: TapRow, vertices: int) -> list[Part]:
     """How to go through a tap of a mesh of so many vertices."""
-    if row.stage == "coarse" or row.name.startswith("cnn."):
+    if row.rows_per_vertex is None:
         return [None]
     starts = range(0, vertices, VERTICES_AT_ONCE)
     return [slice(start, min(start + VERTICES_AT_ONCE, vertices)) for start in starts]
 
 
+@cache
+def _rows_per_vertex() -> dict[str, int | None]:
+    """Of every tap, and of the mesh that a stage starts from."""
+    found = {row.name: row.rows_per_vertex for rows in TAPS.values() for row in rows}
+    return {**found, MESH: 1}
+
+
 def rows_in(name: str, part: slice) -> slice:
-    """The rows of a refine tap that belong to a part."""
-    if name.startswith("graph_localproj"):
-        return slice(part.start * HYPOTHESES, part.stop * HYPOTHESES)
-    return part
+    """The rows of a tap that belong to a part."""
+    rows = _rows_per_vertex().get(name) or 1
+    return slice(part.start * rows, part.stop * rows)
 
 
 def cut(values: Any, name: str, part: Part) -> np.ndarray:
     """Those rows of an array or dataset that belong to a part; feature maps are always whole."""
-    if part is None or (name != MESH and not name.startswith("graph_")):
+    if part is None or _rows_per_vertex().get(name) is None:
         return np.asarray(values[()])
     return np.asarray(values[rows_in(name, part)])

@@ -140,9 +140,7 @@ def _decide(
         unbounded |= border.unbounded.reshape(rows, -1).any(axis=1) & ~not_a_number
     candidates = np.flatnonzero(near & ~unbounded)
     decided = []
-    forced = {
-        index: (border.value.copy(), _on_border(border)) for index, border in borders.items()
-    }
+    forced = {index: (border.value.copy(), _on_border(border)) for index, border in borders.items()}
     if observed is not None:
         observed = np.asarray(observed, np.float64).reshape(value.shape)
         some = observed[candidates]

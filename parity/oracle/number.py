@@ -110,12 +110,14 @@ class Arithmetic:
         return found * (1.0 + self.roundoff * np.max(number.count)) + rounding
 
     def unit(self, number: Number) -> np.ndarray:
-        """√n·u·Σ|terms|: the scale of which λ are admitted; 0 where nothing of it is probable."""
+        """√n·u·Σ|terms|: the scale of which λ are admitted.
+
+        It is 0 where nothing of the limit is probable, as where one rounding alone was made.
+        """
         if number.size is None:
             return np.zeros(number.value.shape)
         unit = (self.roundoff * np.sqrt(number.count)) * number.size
-        # A bound that always holds, below λ√n, has its scale below that of a sum as well.
-        return np.where(np.asarray(number.count) == 1, self.limit(number) / self.confidence, unit)
+        return np.where(np.asarray(number.count) == 1, 0.0, unit)
 
     def close(self, number: Number) -> Number:
         """The same value with a bound instead of an open sum."""
@@ -124,7 +126,11 @@ class Arithmetic:
         return Number(number.value, self.limit(number), undecided=number.undecided)
 
     def rounded(
-        self, value: np.ndarray, error: Bound, roundings: float = 1.0, exact: Any = None,
+        self,
+        value: np.ndarray,
+        error: Bound,
+        roundings: float = 1.0,
+        exact: Any = None,
         undecided: Bound = 0.0,
     ) -> Number:
         """A closed result of operands that put it off by ``error``, rounded itself.

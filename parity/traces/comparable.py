@@ -5,7 +5,7 @@ from reprlib import repr as short
 import numpy as np
 
 from network.taps import TAPS
-from parity.traces.trace import TraceReader, inputs_sha256
+from parity.traces.trace import TraceReader
 from weight_conversion.errors import InputError
 
 _ITEM = {"images": (3, 224, 224, 3), "cameras": (3, 5)}
@@ -52,21 +52,3 @@ def _equal(reference: TraceReader, candidate: TraceReader, name: str) -> bool:
     return np.array_equal(
         reference.array("inputs", name), candidate.array("inputs", name), equal_nan=True
     )
-
-
-def check_pinned(reference: TraceReader, candidate: TraceReader, pinned: TraceReader) -> None:
-    """Refuse a trace that is not the candidate's run on the reference's pixel decisions.
-
-    Raises:
-        InputError: it says itself that it is something else.
-    """
-    check_comparable(reference, pinned)
-    decisions = {name: reference.array("decisions", name) for name in reference.names("decisions")}
-    if pinned.header.pinned != inputs_sha256(decisions):
-        raise InputError(
-            pinned.path, f"not pinned to {reference.path}", "a trace recorded with --pin of it"
-        )
-    for name in ("backend", "dtype", "device", "weights_sha256"):
-        found, expected = getattr(pinned.header, name), getattr(candidate.header, name)
-        if found != expected:
-            raise InputError(pinned.path, f"{name} {found!r}", f"{expected!r} as the candidate's")

@@ -1,5 +1,6 @@
 """Running a backend on an item and writing its trace."""
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +11,15 @@ import numpy as np
 from inputs.ground_truth import GroundTruth
 from inputs.hypotheses import Hypotheses
 from inputs.item import Item
-from inputs.sampling import Samples, samples_on, step_draws
+from inputs.sampling import BLOCK_LEVELS, Samples, samples_on, step_draws
 from inputs.template import Template
 from network.taps import BLOCK_TAPS, TAPS
 from parity.traces.backends import Backend, BackendChoice, Listen
-from parity.traces.gradients import WritingWatch, write_measured
+from parity.traces import layout
+from parity.traces.blame import place_in_port
+from parity.traces.gradients import DOUBLE, OWN, Groups, WritingWatch
 from parity.traces.trace import TraceHeader, inputs_sha256, open_trace
 from parity.traces.writer import Recorder, TraceWriter
-from parity.verdict.truth import TruthListener, add_isolated, unpinned
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, weights_sha256
 
@@ -41,7 +43,6 @@ class RunInputs:
     mesh: np.ndarray
     template: Template
     hypotheses: Hypotheses
-    pinned: Mapping[str, np.ndarray] | None = None
     ground_truth: GroundTruth | None = None
     samples: Samples | None = None
     seed: int = 0
@@ -62,8 +63,6 @@ class RunInputs:
             "template": self.template,
             "hypotheses": self.hypotheses,
         }
-        if self.pinned is not None:
-            found["pinned"] = self.pinned
         if self.ground_truth is not None:
             found["ground_truth"] = self.ground_truth
         if self.samples is not None:
@@ -81,8 +80,12 @@ class RunInputs:
             found["ground_truth/points"] = self.ground_truth.points
             if self.ground_truth.normals is not None:
                 found["ground_truth/normals"] = self.ground_truth.normals
-            for level, faces in enumerate(self.template.faces, start=1):
+            template = self.template
+            for level, faces in enumerate(template.faces, start=1):
                 found[f"template/faces_{level}"] = faces
+            for level in sorted(set(BLOCK_LEVELS[self.stage])):
+                found[f"template/laplace_{level + 1}"] = template.laplace[level]
+                found[f"template/pairs_{level + 1}"] = template.supports[level][1].indices
         if self.stage == "refine":
             found["hypotheses/offsets"] = self.hypotheses.offsets
             found["hypotheses/supports"] = self.hypotheses.supports
@@ -106,14 +109,15 @@ def record(
     device: str = "cpu",
     taps: str = "*",
     gradients: bool = False,
-    truth: bool = False,
+    float64: bool = True,
     on_tap: Callable[[str], None] | None = None,
 ) -> None:
     """Run one stage and write its trace to ``path``.
 
     With ground truth among the inputs the losses are recorded, and with ``gradients`` those of
-    their total by every variable and by the mesh; with ``truth`` what ``parity.verdict.truth``
-    describes.
+    their total by every variable and by the mesh, and at every tap where the backend tells them.
+    With ``float64`` the same is recorded of a run in float64 beside the one in ``dtype``; where the
+    backend cannot make it, the trace holds the reason and the place in the backend's code.
 
     Raises:
         InputError: the weights are of another stage, the backend cannot be made or fails, or the
@@ -132,14 +136,16 @@ def record(
         versions=choice.versions(),
         requested=taps,
         unmatched=_unmatched(choice.name, backend),
-        pinned=inputs_sha256(inputs.pinned) if inputs.pinned is not None else "",
     )
     orders = {row.name: row.order for row in TAPS[inputs.stage]}
+    wanted = _wanted(inputs.stage, taps)
     with TraceWriter(path, header, orders) as writer:
         writer.inputs(arrays)
         writer.faces(inputs.template.faces[2])
+        for key, array in weights.arrays.items():
+            writer.add(layout.WEIGHTS, key, np.asarray(array, np.float32))
         meshes = BLOCK_TAPS[inputs.stage] if inputs.ground_truth is not None else ()
-        recorder = Recorder(writer, taps, on_tap, keep=meshes)
+        recorder = Recorder(writer, wanted, on_tap, keep=meshes)
         run_backend(choice.name, backend, inputs, weights, recorder)
         if not writer.count:
             raise InputError(
@@ -149,10 +155,16 @@ def record(
             inputs = _record_losses(
                 choice.name, backend, inputs, weights, recorder, writer, gradients
             )
-        if truth:
+        if float64 and dtype != "float64":
             del backend
-            _record_truth(choice, inputs, weights, writer, device, recorder, gradients)
-            add_isolated(writer, inputs, weights.arrays, dtype)
+            _record_float64(choice, inputs, weights, writer, device, recorder, gradients)
+
+
+def _wanted(stage: str, glob: str) -> Callable[[str], bool]:
+    """Which taps a trace needs: those that match, and what their layers read."""
+    matching = {row.name for row in TAPS[stage] if fnmatch.fnmatchcase(row.name, glob)}
+    read = {name for row in TAPS[stage] if row.name in matching for name in row.parents}
+    return lambda tap: tap in matching or tap in read or fnmatch.fnmatchcase(tap, glob)
 
 
 def _unmatched(name: str, backend: Backend) -> dict[str, str]:
@@ -165,7 +177,26 @@ def _unmatched(name: str, backend: Backend) -> dict[str, str]:
     return {str(tap): str(reason) for tap, reason in declared.items()}
 
 
-def _record_truth(
+class _Float64Listener:
+    """Takes the taps of the float64 run."""
+
+    def __init__(self, writer: TraceWriter, wants: Callable[[str], bool]) -> None:
+        self._writer = writer
+        self.wants = wants
+
+    def __call__(self, tap: str, value: np.ndarray) -> None:
+        array = np.asarray(value)
+        if array.dtype.kind == "f" and array.dtype != np.float64:
+            raise _Narrow(f"tap {tap} is {array.dtype} in the run in float64")
+        if self.wants(tap):
+            self._writer.add(layout.FLOAT64, tap, array)
+
+
+class _Narrow(Exception):
+    """A backend that was to run in float64 gave a narrower type."""
+
+
+def _record_float64(
     choice: BackendChoice,
     inputs: RunInputs,
     weights: WeightSet,
@@ -174,31 +205,56 @@ def _record_truth(
     recorder: Recorder,
     gradients: bool,
 ) -> None:
-    """Run the stage again in float64, on its own pixel decisions, losses at the same samples.
+    """Run the stage again in float64, losses at the same samples."""
+    try:
+        backend = choice.make(inputs.stage, "float64", device)
+        listener = _Float64Listener(writer, recorder.requests)
+        backend.run(inputs.mapping(), weights.arrays, listener)
+        if not writer.has_group(layout.FLOAT64):
+            raise _Narrow("the run in float64 gave no tap")
+        if inputs.ground_truth is not None:
+            _losses_and_gradients(
+                backend, inputs, weights, recorder, writer, gradients, DOUBLE,
+                (layout.FLOAT64_LOSSES, layout.FLOAT64_GRADIENTS),
+            )  # fmt: skip
+    except Exception as error:
+        # The built-in backends run in float64: what they raise is an error of this program.
+        if ":" not in choice.name:
+            raise
+        reason = (
+            str(error)
+            if isinstance(error, _Narrow)
+            else (f"{type(error).__name__}: {' '.join(str(error).split())}")
+        )
+        place = place_in_port(error, choice.name)
+        writer.float64_missing(f"{reason} ({place})" if place else reason)
 
-    Gradients are recorded at every tap too, where the backend tells them.
-    """
-    backend = choice.make(inputs.stage, "float64", device)
-    own = unpinned(inputs)
-    listener = TruthListener(writer, recorder.requests)
-    run_backend(choice.name, backend, own, weights, listener)
-    if inputs.ground_truth is None:
-        return
+
+def _losses_and_gradients(
+    backend: Backend,
+    inputs: RunInputs,
+    weights: WeightSet,
+    recorder: Recorder,
+    writer: TraceWriter,
+    gradients: bool,
+    groups: Groups,
+    names: tuple[str, str],
+) -> None:
+    """Write losses, and gradients of the total, those at taps too where the backend tells them."""
+    mapping = inputs.mapping()
     watched = getattr(backend, "watched_gradients", None)
     if gradients and watched is not None:
-        watch = WritingWatch(writer, inputs.stage, recorder.requests)
-        losses, found = watched(own.mapping(), weights.arrays, watch)
+        watch = WritingWatch(writer, inputs.stage, recorder.requests, groups)
+        found = watched(mapping, weights.arrays, watch)
         watch.finish()
-        write_measured(writer, inputs.stage, inputs.template)
-        results = {"losses": losses, "gradients": found}
     else:
-        results = {
-            group: getattr(backend, group)(own.mapping(), weights.arrays)
+        found = [
+            getattr(backend, group)(mapping, weights.arrays)
             for group in (("losses", "gradients") if gradients else ("losses",))
-        }
-    for group, values in results.items():
+        ]
+    for name, values in zip(names, found, strict=False):
         for key, value in values.items():
-            writer.add(f"truth_{group}", key, np.asarray(value))
+            writer.add(name, key, np.asarray(value))
 
 
 def _record_losses(
@@ -223,13 +279,13 @@ def _record_losses(
     for part, values in samples.items():
         writer.add("samples", part, np.asarray(values))
     inputs = replace(inputs, samples=samples)
-    mapping = inputs.mapping()
     for group in ("losses", "gradients") if gradients else ("losses",):
-        compute = getattr(backend, group, None)
-        if compute is None:
+        if getattr(backend, group, None) is None:
             raise InputError(f"backend {name}", f"has no {group}()", "a backend that computes them")
-        for key, value in compute(mapping, weights.arrays).items():
-            writer.add(group, key, np.asarray(value))
+    _losses_and_gradients(
+        backend, inputs, weights, recorder, writer, gradients, OWN,
+        (layout.LOSSES, layout.GRADIENTS),
+    )  # fmt: skip
     return inputs
 
 
@@ -288,20 +344,9 @@ def run_backend(
     except Exception as error:
         # A user's own port: whatever it raises is about the port, not about this program.
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"backend {name}", f"its run failed ({reason})", "") from error
-
-
-def read_decisions(path: Path) -> dict[str, np.ndarray]:
-    """The pixel decisions of a trace, by tap, to pin another run to.
-
-    Raises:
-        InputError: the trace cannot be read or records no decisions.
-    """
-    with open_trace(path) as trace:
-        found = {name: trace.array("decisions", name) for name in trace.names("decisions")}
-    if not found:
-        raise InputError(path, "a trace without pixel decisions", "one of a built-in backend")
-    return found
+        place = place_in_port(error, name)
+        where = f", {place}" if place else ""
+        raise InputError(f"backend {name}", f"its run failed ({reason}{where})", "") from error
 
 
 def read_samples(path: Path) -> dict[str, np.ndarray]:

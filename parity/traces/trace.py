@@ -1,8 +1,7 @@
 """Trace files: one recorded run, in HDF5, written and read one tap at a time.
 
 A refine trace holds about 1.5 GB and is never in memory whole. The layout is the contract's schema
-``p2m-parity-trace/1``; beside it stand ``/decisions/<tap>``, the pixel decisions of each
-projection, and ``/mesh/faces``, the triangles of the output mesh, for pictures.
+``p2m-parity-trace/2`` (``parity.traces.layout``).
 """
 
 import hashlib
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 
 from parity.oracle.chunks import Part, cut
+from parity.traces.layout import CHECKSUM, FORMER_SCHEMA, READ_GROUPS, TRACE_SCHEMA
 from parity.traces.untrusted import (
     SMALL,
     attribute,
@@ -28,24 +28,21 @@ from parity.traces.untrusted import (
     selections,
     text,
 )
-from parity.verdict.result import Side
+from weight_conversion.crc32c import crc32c
 from weight_conversion.errors import InputError
 
-TRACE_SCHEMA = "p2m-parity-trace/1"
-GROUPS = ("taps", "losses", "gradients")
-TRUTH_GROUPS = (
-    "truth",
-    "isolated",
-    "bound",
-    "decided",
-    "weights",
-    "truth_losses",
-    "truth_gradients",
-    "tap_gradients",
-    "tap_values",
-    "measured",
-)
-"""What ``--truth`` adds; see ``parity.verdict.truth`` and ``parity.traces.gradients``."""
+
+@dataclass(frozen=True)
+class Side:
+    """Where one side of a comparison came from, read from its trace's root attributes."""
+
+    path: str
+    backend: str
+    dtype: str
+    device: str
+    weights_sha256: str
+    inputs_sha256: str
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ class TraceHeader:
     """The root attributes of a trace.
 
     ``requested`` is the glob of ``--taps`` that it was recorded with; ``unmatched`` maps taps that
-    the backend does not have to its reason. ``pinned`` is the digest of the pixel decisions that
-    the run was made to use, empty if it used its own.
+    the backend does not have to its reason. ``float64_missing`` says why there is no run in
+    float64, where one was asked for and the backend could not make it.
     """
 
     stage: str
@@ -66,7 +63,7 @@ class TraceHeader:
     versions: Mapping[str, str] = field(default_factory=dict)
     requested: str = "*"
     unmatched: Mapping[str, str] = field(default_factory=dict)
-    pinned: str = ""
+    float64_missing: str = ""
 
 
 def inputs_sha256(arrays: Mapping[str, np.ndarray]) -> str:
@@ -80,6 +77,12 @@ def inputs_sha256(arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {list(array.shape)}\n".encode(errors="surrogateescape"))
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def checksum(array: np.ndarray) -> int:
+    """Of an array's little-endian bytes."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return crc32c(little.tobytes())
 
 
 class TraceReader:
@@ -106,7 +109,7 @@ class TraceReader:
         )
 
     def names(self, group: str) -> list[str]:
-        """Names in ``/taps``, ``/losses``, ``/gradients``, ``/decisions`` or ``/inputs``.
+        """Names in a group, such as ``/taps``, ``/losses``, ``/gradients`` or ``/inputs``.
 
         A name may contain slashes, as checkpoint keys do. Taps come in the order of their attribute
         ``order``, those without one last.
@@ -144,14 +147,16 @@ class TraceReader:
     def slabs(self, group: str, name: str, most: int) -> Iterator[np.ndarray]:
         """The dataset's values in C order, flat, at most ``most`` at a time."""
         dataset = self.dataset(group, name)
-        if dataset.chunks:
-            # Slabs may cut chunks, and each cut would unpack the whole chunk again.
-            whole = self.read(group, name, dataset, ()).ravel()
-            for start in range(0, whole.size, most):
-                yield whole[start : start + most]
+        if not dataset.chunks or not dataset.shape:
+            for selection in selections(dataset.shape, most):
+                yield self.read(group, name, dataset, selection).ravel()
             return
-        for selection in selections(dataset.shape, most):
-            yield self.read(group, name, dataset, selection).ravel()
+        # Slabs would cut chunks, and each cut would read and check the whole chunk again.
+        rows = dataset.chunks[0]
+        for start in range(0, dataset.shape[0], rows):
+            block = self.read(group, name, dataset, slice(start, start + rows)).ravel()
+            for first in range(0, block.size, most):
+                yield block[first : first + most]
 
     def values(self, group: str, name: str, part: Part) -> np.ndarray:
         """A dataset's values at some vertices, see ``parity.oracle.chunks``."""
@@ -162,7 +167,15 @@ class TraceReader:
     def read(self, group: str, name: str, dataset: h5py.Dataset, selection: Any) -> np.ndarray:
         """Part of a dataset, as h5py selects it."""
         with reading(self.path, f"/{group}/{name}"):
-            return np.asarray(dataset[selection])
+            found = np.asarray(dataset[selection])
+            self._check(dataset, found, f"/{group}/{name}")
+            return found
+
+    def _check(self, dataset: h5py.Dataset, found: np.ndarray, where: str) -> None:
+        """Hold a scalar against its checksum; HDF5 itself checks every chunk of an array."""
+        if not dataset.shape and CHECKSUM in dataset.attrs:
+            if int(attribute(self.path, dataset, CHECKSUM)) != checksum(found):
+                raise InputError(self.path, f"{where} has not its checksum", "an undamaged trace")
 
     def significand(self, group: str, name: str) -> int:
         """Bits of the significand of the type that the file holds the numbers in; 0 for integers.
@@ -203,6 +216,10 @@ _TEXTS = ("stage", "backend", "dtype", "device", "weights_sha256", "inputs_sha25
 def _read_header(path: Path, file: h5py.File) -> TraceHeader:
     with reading(path, "the root attributes"):
         schema = attribute(path, file, "schema")
+        if schema == FORMER_SCHEMA:
+            raise InputError(
+                path, f"schema {short(schema)}, of an earlier version", "the trace recorded again"
+            )
         if schema != TRACE_SCHEMA:
             raise InputError(path, f"schema {short(schema)}", repr(TRACE_SCHEMA))
         complete = attribute(path, file, "complete")
@@ -213,7 +230,9 @@ def _read_header(path: Path, file: h5py.File) -> TraceHeader:
         texts = {name: text(path, file, name) for name in _TEXTS}
         # Not in the contract: other programs' traces may lack these.
         texts |= {
-            name: text(path, file, name) for name in ("requested", "pinned") if name in file.attrs
+            name: text(path, file, name)
+            for name in ("requested", "float64_missing")
+            if name in file.attrs
         }
         return TraceHeader(
             **texts,
@@ -251,7 +270,7 @@ def open_trace(path: Path) -> Iterator[TraceReader]:
         raise InputError(path, "not a readable HDF5 file", "a trace (.h5)") from error
     with file:
         reader = TraceReader(path, file)
-        for group in (*GROUPS, *TRUTH_GROUPS, "inputs", "decisions", "mesh"):
+        for group in READ_GROUPS:
             reader.names(group)  # checks all that the group holds
         if not reader.names("taps"):
             raise InputError(path, "an empty trace: no taps", "at least one tap")

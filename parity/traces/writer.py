@@ -1,16 +1,26 @@
 """Writing a trace, one tap at a time; see ``parity.traces.trace`` for its layout."""
 
-import fnmatch
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
 
-from parity.traces.trace import TRACE_SCHEMA, TraceHeader
+from parity.oracle.chunks import VERTICES_AT_ONCE
+from parity.traces.layout import (
+    CHECKSUM,
+    FLOAT64,
+    FLOAT64_GRADIENTS,
+    FLOAT64_LOSSES,
+    FLOAT64_TAP_GRADIENTS,
+    FLOAT64_TAP_VALUES,
+    TRACE_SCHEMA,
+)
+from parity.traces.trace import TraceHeader, checksum
 from parity.traces.untrusted import is_number
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
@@ -48,11 +58,11 @@ class TraceWriter:
     def inputs(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Write ``/inputs``; the three of the contract and whatever else the run read."""
         for name, array in arrays.items():
-            self._file.create_dataset(f"inputs/{name}", data=array)
+            self._create("inputs", name, np.asarray(array))
 
     def faces(self, faces: np.ndarray) -> None:
         """Write the output mesh's triangles (F, 3), zero-based."""
-        self._file.create_dataset("mesh/faces", data=faces)
+        self._create("mesh", "faces", np.asarray(faces))
 
     def tap(self, name: str, value: np.ndarray) -> None:
         """Write one tap.
@@ -65,19 +75,6 @@ class TraceWriter:
             raise InputError(f"tap {name}", f"dtype {array.dtype}", "numbers of at most 64 bits")
         dataset = self._create("taps", name, array)
         dataset.attrs["order"] = self._orders.get(name, len(self._orders) + self.count)
-
-    def decisions(self, name: str, value: np.ndarray) -> None:
-        """Write the pixel decisions of one projection.
-
-        Raises:
-            InputError: the backend gave them twice, or no 16-bit integers.
-        """
-        array = np.asarray(value)
-        narrow = array.astype(np.int16) if array.dtype.kind in "iu" else array
-        if array.dtype.kind not in "iu" or not np.array_equal(narrow, array):
-            found = f"decisions of dtype {array.dtype}"
-            raise InputError(f"tap {name}", found, "integers within 16 bits")
-        self._create("decisions", name, narrow)
 
     def add(self, group: str, name: str, value: np.ndarray) -> None:
         """Write a loss, a gradient or a sample.
@@ -97,19 +94,53 @@ class TraceWriter:
         """Whether it was written."""
         return f"{group}/{name}" in self._file
 
+    def has_group(self, group: str) -> bool:
+        """Whether anything was written into a group."""
+        return group in self._file
+
     def reserve(self, group: str, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
         """A dataset to be filled part by part."""
-        return self._file.create_dataset(f"{group}/{name}", shape=shape, dtype=dtype)
+        return self._file.create_dataset(
+            f"{group}/{name}", shape=shape, dtype=dtype, **_storage(shape, np.dtype(dtype))
+        )
 
     def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
         if f"{group}/{name}" in self._file:
             raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
-        return self._file.create_dataset(f"{group}/{name}", data=array)
+        dataset = self._file.create_dataset(
+            f"{group}/{name}", data=array, **_storage(array.shape, array.dtype)
+        )
+        if not array.shape:
+            dataset.attrs[CHECKSUM] = checksum(array)
+        return dataset
+
+    def float64_missing(self, reason: str) -> None:
+        """Say why there is no run in float64, and leave out what there is of it."""
+        self._file.attrs["float64_missing"] = reason
+        for group in (FLOAT64, FLOAT64_LOSSES, FLOAT64_GRADIENTS, FLOAT64_TAP_GRADIENTS,
+                      FLOAT64_TAP_VALUES):  # fmt: skip
+            if group in self._file:
+                del self._file[group]
 
     @property
     def count(self) -> int:
         """Taps written so far."""
         return len(self._file["taps"]) if "taps" in self._file else 0
+
+
+CHUNK = 2**22
+"""Bytes of a chunk, at most, but for a single row: what HDF5 reads, and checks, at once."""
+
+
+def _storage(shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
+    """Chunks of whole rows with HDF5's own checksums; scalars have none and get one of ours."""
+    if not shape or 0 in shape:
+        return {}
+    row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    rows = max(1, CHUNK // max(row, 1))
+    # Readers go through meshes so many vertices at a time.
+    rows = max(rows // VERTICES_AT_ONCE, 1) * VERTICES_AT_ONCE
+    return {"chunks": (min(shape[0], rows), *shape[1:]), "fletcher32": True}
 
 
 @contextmanager
@@ -131,7 +162,7 @@ def _new_file(path: Path) -> Iterator[h5py.File]:
 
 
 class Recorder:
-    """The ``listen`` callable given to a backend: writes what the globs admit.
+    """The ``listen`` callable given to a backend: writes what is asked for.
 
     ``on_tap`` is told each tap's name once it is there, for progress. The small taps named in
     ``keep`` are also held in ``kept``, whether they are written or not.
@@ -140,7 +171,7 @@ class Recorder:
     def __init__(
         self,
         writer: TraceWriter,
-        requested: str = "*",
+        requested: Callable[[str], bool] = lambda tap: True,
         on_tap: Callable[[str], None] | None = None,
         keep: Collection[str] = (),
     ) -> None:
@@ -156,7 +187,7 @@ class Recorder:
 
     def requests(self, tap: str) -> bool:
         """Whether the tap is to be recorded."""
-        return fnmatch.fnmatchcase(tap, self._requested)
+        return self._requested(tap)
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
         if self.requests(tap):
@@ -165,7 +196,3 @@ class Recorder:
             self.kept[tap] = np.array(value)
         if self._on_tap is not None:
             self._on_tap(tap)
-
-    def decide(self, tap: str, decisions: np.ndarray) -> None:
-        """Record a projection's pixel decisions."""
-        self._writer.decisions(tap, decisions)

@@ -1,31 +1,30 @@
 """Two traces in, one ``Comparison`` out; needs neither framework."""
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from network.taps import TAPS
-from parity.oracle.layers.gap import before
-from parity.traces.comparable import check_comparable, check_pinned
-from parity.traces.trace import GROUPS, TraceReader, open_trace
-from parity.verdict.decisions import EVERYTHING, find_flips
-from parity.verdict.limits import PRECISION, Judge, Limits, lower, narrower, precision_named
-from parity.verdict.measure import (
-    Difference,
-    count_beyond,
-    difference,
-    relative,
-    significant_bits,
-)
+import numpy as np
+
+from network.taps import TAPS, TapRow
+from parity.oracle.gap import before
+from parity.diagnosis.diagnosis import diagnose
+from parity.traces import layout
+from parity.traces.comparable import check_comparable
+from parity.traces.trace import TraceReader, open_trace
+from parity.verdict import coverage_cache
+from parity.verdict.coverage import measured
+from parity.verdict.gradient_comparison import GradientComparison
+from parity.verdict.judgement import FLOAT64, TapJudge
+from parity.verdict.measure import Difference, difference
+from parity.verdict.precision import PRECISION, precision_named
 from parity.verdict.result import Comparison, Status, TapResult, Verdict
-from parity.verdict.truth_comparison import TruthComparison
+from parity.verdict.traced import TracedRun
+from parity.verdict.yardstick import Yardstick, status_of, yardstick
 from weight_conversion.errors import InputError
-
-EXPLAINED_BY_PRECISION = 0.1
-"""RMS difference beyond which numbers that happen to be short, such as ones, explain nothing;
-eight bits of significand err by 2**-9, and by some layers' worth of it further on."""
 
 
 def compare(
@@ -33,19 +32,17 @@ def compare(
     candidate: Path,
     *,
     taps: str = "*",
-    pinned: Path | None = None,
-    judge: Judge | None = None,
     unmatched: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Hold two traces against each other.
+
+    Every layer is evaluated alone on what each run recorded, in the run's own precision and, where
+    both traces have that run, in float64; see ``parity.verdict.judgement``.
 
     Args:
         reference: the trace that is taken as right.
         candidate: the trace that is judged.
         taps: glob of the taps to compare; others count as not requested.
-        pinned: a trace of the candidate again, run on the reference's pixel decisions. Without it
-            a difference that follows from a flipped decision is a difference.
-        judge: what decides on a tap; the fixed limits by default.
         unmatched: globs of entries that a side may lack, with the reason why, beside those that
             the backends declared themselves.
 
@@ -56,11 +53,8 @@ def compare(
     with ExitStack() as stack:
         first = stack.enter_context(open_trace(reference))
         second = stack.enter_context(open_trace(candidate))
-        third = stack.enter_context(open_trace(pinned)) if pinned is not None else None
         check_comparable(first, second)
-        if third is not None:
-            check_pinned(first, second, third)
-        return _Comparing(first, second, third, taps, judge or Limits(), unmatched or {}).result()
+        return _Comparing(first, second, taps, unmatched or {}).result()
 
 
 class _Comparing:
@@ -68,29 +62,37 @@ class _Comparing:
         self,
         reference: TraceReader,
         candidate: TraceReader,
-        pinned: TraceReader | None,
         glob: str,
-        judge: Judge,
         unmatched: Mapping[str, str],
     ) -> None:
-        self.reference, self.candidate, self.pinned = reference, candidate, pinned
+        self.reference, self.candidate = reference, candidate
         self.sides = (("reference", reference), ("candidate", candidate))
-        self.glob, self.judge = glob, judge
+        self.glob = glob
         self.stage = reference.header.stage
-        self.limit = judge.limit(self.stage, lower(reference.header.dtype, candidate.header.dtype))
-        self.rows = TAPS[self.stage]
-        self.shapes = {row.name: row.shape for row in TAPS[self.stage]}
+        self.rows = {row.name: row for row in TAPS[self.stage]}
         self.reasons = unmatched
         self.unmatched = {**reference.header.unmatched, **candidate.header.unmatched}
-        for name in self.shapes:
+        for name in self.rows:
             if self._reason(name) and not self._compared(name):
                 self.unmatched[name] = self._reason(name)
-        self.flips = find_flips(reference, candidate, pinned)
-        excused = [name for name in self.shapes if self._reason(name)]
-        self.truth = TruthComparison.of(reference, candidate, excused)
+        self.runs = TracedRun(reference), TracedRun(candidate)
+        self.float64 = all(run.has_float64 for run in self.runs)
+        self.own = not all(run.dtype == FLOAT64 for run in self.runs)
+        self.gap = frozenset(
+            name for name in self.rows if self._reason(name) and not self._compared(name)
+        )
+        # Both sides are held against the reference's weights: other weights are a difference.
+        self.context = self.runs[0].context()
+        self.judge = TapJudge(
+            self.context, *self.runs, own=self.own, float64=self.float64, gap=self.gap
+        )
+        self.yardsticks: dict[str, Yardstick | None] = {}
+        self.diagnoses: dict[str, Any] = {}
+        self.gradient_notes: tuple[str, ...] = ()
+        self.back: tuple[Any, ...] = ()
 
     def result(self) -> Comparison:
-        names = {group: self._names(group) for group in GROUPS}
+        names = {group: self._names(group) for group in layout.COMPARED}
         at_taps = self._gradients_at_taps()
         if not any(names.values()) and not at_taps:
             raise InputError("--taps", f"{self.glob!r} matches nothing", "a tap's name or glob")
@@ -98,12 +100,15 @@ class _Comparing:
             group: tuple(self._compare(group, name, order) for order, name in enumerate(found))
             for group, found in names.items()
         }
-        if self.truth is not None and (results["gradients"] or at_taps):
-            results["gradients"] = self.truth.gradients(results, self.glob)
-        entries = [entry for group in GROUPS for entry in results[group]]
+        if results["gradients"] or at_taps:
+            layers = GradientComparison(self.reference, self.candidate, self.context)
+            results["gradients"] = layers.judge(results, self.glob)
+            self.gradient_notes, self.back = layers.notes, layers.diagnoses
+        entries = [entry for group in layout.COMPARED for entry in results[group]]
         divergences = [entry.tap for entry in entries if entry.status is Status.DIFFER]
         first = divergences[0] if divergences else None
-        diagnoses = () if self.truth is None else self.truth.diagnoses
+        diagnoses = (*(each for each in self.diagnoses.values() if each is not None), *self.back)
+        own = self.candidate.header.dtype
         return Comparison(
             stage=self.stage,
             verdict=self._verdict(entries),
@@ -114,15 +119,13 @@ class _Comparing:
             missing=tuple(entry.tap for entry in entries if entry.status is Status.MISSING),
             not_requested=self._not_requested(names["taps"]),
             unmatched=self.unmatched,
-            flips=self.flips.listed,
-            flip_count=self.flips.count,
             notes=tuple(self._notes()),
             reference=self.reference.side,
             candidate=self.candidate.side,
-            basis="limit" if self.truth is None else "truth",
+            basis=FLOAT64 if self.float64 else own,
             diagnosis=next((d for d in diagnoses if d.tap == first), None),
             diagnoses=diagnoses,
-            coverage=None if self.truth is None else self.truth.coverage(results),
+            coverage=self._coverage(results),
         )
 
     def _names(self, group: str) -> list[str]:
@@ -134,9 +137,10 @@ class _Comparing:
         prefix = f"{group}/"
         if group == "taps":
             # The table's order is that of the computation, whatever the traces say.
-            present = set(names)
-            known = [name for name in self.shapes if name in present or self._was_requested(name)]
-            names = known + [name for name in names if name not in self.shapes]
+            requested = {name for name in self.rows if self._was_requested(name)}
+            # What was recorded only because a layer reads it is not compared itself.
+            known = [name for name in self.rows if name in requested]
+            names = known + [name for name in names if name not in self.rows]
             prefix = ""
         return [
             name for name in dict.fromkeys(names) if fnmatch.fnmatchcase(prefix + name, self.glob)
@@ -144,11 +148,10 @@ class _Comparing:
 
     def _gradients_at_taps(self) -> bool:
         """Whether gradients at taps are asked for that both traces have."""
-        names = self.reference.names("tap_gradients") if self.truth is not None else ()
         return any(
             fnmatch.fnmatchcase(f"gradients/{name}", self.glob)
-            and self.candidate.has("tap_gradients", name)
-            for name in names
+            and self.candidate.has(layout.TAP_GRADIENTS, name)
+            for name in self.reference.names(layout.TAP_GRADIENTS)
         )
 
     def _was_requested(self, tap: str) -> bool:
@@ -156,7 +159,7 @@ class _Comparing:
         return any(fnmatch.fnmatchcase(tap, trace.header.requested) for _, trace in self.sides)
 
     def _not_requested(self, compared: list[str]) -> tuple[str, ...]:
-        known = [*self.shapes, *(name for _, trace in self.sides for name in trace.names("taps"))]
+        known = [*self.rows, *(name for _, trace in self.sides for name in trace.names("taps"))]
         done = set(compared)
         return tuple(name for name in dict.fromkeys(known) if name not in done)
 
@@ -175,88 +178,92 @@ class _Comparing:
             return replace(base, note=note)
         if first.size == 0:
             return replace(base, status=Status.INVALID, note="holds no numbers")
-        return self._judge(base, group, name)
-
-    def _judge(self, base: TapResult, group: str, name: str) -> TapResult:
-        measured = difference(self.reference, self.candidate, group, name)
-        if self.truth is not None and base.shape == self._official(base, group, name):
-            return self._on_truth(self.truth, base, group, name, measured)
-        status = self.judge.status(measured.max_abs, measured.scale, self.limit)
-        notes, pinned_max_rel = [], None
-        official = self._official(base, group, name)
-        if base.shape != official:
-            notes.append(f"both have shape {base.shape}, the network {official}")
-            if status is Status.AGREE:
-                status = Status.INVALID
-        elif status is Status.DIFFER:
-            status, pinned_max_rel, note = self._with_pinned(measured.scale, group, name)
-            notes += [note] if note else []
-        too_low = self._lower_type(group, name)
-        if not too_low and status is Status.DIFFER and measured.rms_rel < EXPLAINED_BY_PRECISION:
-            too_low = self._lower_values(group, name)
-        if too_low:
-            status = Status.DIFFER
-            notes.insert(0, too_low)
-        notes += _special_notes(measured)
-        mismatched = 0
-        if status in (Status.DIFFER, Status.FLIP):
-            tolerance = self.limit * measured.scale
-            mismatched = count_beyond(self.reference, self.candidate, group, name, tolerance)
-        return replace(
-            base,
-            **measured.numbers(),
-            status=status,
-            mismatched=mismatched,
-            limit=self.limit,
-            pinned_max_rel=pinned_max_rel,
-            note="; ".join(notes),
-        )
-
-    def _official(self, base: TapResult, group: str, name: str) -> tuple[int, ...]:
-        return self.shapes.get(name, base.shape) if group == "taps" else base.shape
-
-    def _on_truth(
-        self, truth: "TruthComparison", base: TapResult, group: str, name: str, found: Difference
-    ) -> TapResult:
-        """The verdict that rests on both sides' float64 runs."""
-        result = truth.judge(group, name, replace(base, **found.numbers()))
+        found = difference(self.reference, self.candidate, group, name)
+        base = replace(base, **found.numbers())
+        result = self._tap(base, name) if group == "taps" else self._whole(base, group, name)
         too_low = self._lower_type(group, name)
         if too_low:
             result = replace(result, status=Status.DIFFER, cause="precision")
         notes = [too_low, result.note, *_special_notes(found)]
         return replace(result, note="; ".join(note for note in notes if note))
 
-    def _with_pinned(self, scale: float, group: str, name: str) -> tuple[Status, float | None, str]:
-        """Whether a difference is only flips: the status, ``pinned_max_rel`` and a note.
+    def _tap(self, base: TapResult, name: str) -> TapResult:
+        """The verdict on a tap, by its layer alone."""
+        row = self.rows.get(name)
+        if row is None:
+            note = "a tap that the official network does not have: nothing is known of its layer"
+            return replace(base, status=Status.INVALID, note=note)
+        if base.shape != row.shape:
+            note = f"both have shape {base.shape}, the network {row.shape}"
+            return replace(base, status=Status.INVALID, note=note)
+        for side, run in zip(("reference", "candidate"), self.runs, strict=True):
+            lacking = run.lacks(row, self.float64, self.gap)
+            if lacking:
+                note = f"the {side} was recorded without {lacking}"
+                return replace(base, status=Status.INVALID, note=note)
+        judged = self.judge.judge(row)
+        if judged.status is Status.DIFFER and row.layer not in self.diagnoses:
+            # What is wrong with the first convolution is likely wrong with the others too.
+            self.diagnoses[row.layer] = self._diagnosis(row, judged.cause)
+        return replace(base, **vars(judged))
 
-        It is, if the run on the reference's decisions agrees, every flip is a tie, and what no flip
-        can have reached agrees without it.
-        """
-        pinned = self.pinned
-        if (
-            pinned is None
-            or not pinned.has(group, name)
-            or pinned.dataset(group, name).shape != self.reference.dataset(group, name).shape
-        ):
-            return Status.DIFFER, None, ""
-        again = difference(self.reference, pinned, group, name)
-        max_rel = relative(again.max_abs, again.scale)
-        if self.judge.status(again.max_abs, again.scale, self.limit) is not Status.AGREE:
-            return Status.DIFFER, max_rel, ""
-        touched = self.flips.touched.get(name)
-        if self.flips.count and not (group == "taps" and name in self.shapes):
-            # A loss, a gradient or a tap of the backend's own may depend on everything.
-            touched = EVERYTHING
-        if touched is None:
-            return Status.DIFFER, max_rel, "no pixel decision that differs can have reached it"
-        if not self.flips.explained:
-            note = "a pixel decision differs by more than rounding explains"
-            return Status.DIFFER, max_rel, note
-        rest = difference(self.reference, self.candidate, group, name, without=touched)
-        if self.judge.status(rest.max_abs, scale, self.limit) is not Status.AGREE:
-            note = "differs also where no pixel decision that differs can have reached"
-            return Status.DIFFER, max_rel, note
-        return Status.FLIP, max_rel, "only through pixel decisions that are ties"
+    def _diagnosis(self, row: TapRow, cause: str) -> Any:
+        """What a tap that differs points to."""
+        parents, observed, read, dtype = self.judge.worst_part(row, cause)
+        others = _Others(read, self.judge.earlier(row))
+        return diagnose(row, parents, self.context, observed, dtype, others=others)
+
+    def _whole(self, base: TapResult, group: str, name: str) -> TapResult:
+        """A loss or a gradient, held against what rounding makes of the reference's whole run."""
+        exact = f"{FLOAT64}_{group}"
+        lacking = [side for side, trace in self.sides if not trace.has(exact, name)]
+        if self.candidate.header.dtype == FLOAT64 == self.reference.header.dtype:
+            exact, lacking = group, []
+        if lacking:
+            if base.max_abs == 0:
+                return replace(base, status=Status.AGREE)
+            note = (
+                f"the {' and '.join(lacking)} has no run in float64, by which alone the rounding of "
+                "a whole run is known"
+            )
+            return replace(base, status=Status.INVALID, note=note)
+        if group not in self.yardsticks:
+            self.yardsticks[group] = yardstick(
+                self.stage,
+                group,
+                self._all(self.reference, group),
+                self._all(self.reference, exact),
+            )
+        stick = self.yardsticks[group]
+        assert stick is not None
+        first, second = (
+            (_read(trace, group, name), _read(trace, exact, name)) for _, trace in self.sides
+        )
+        dtype = self.candidate.header.dtype
+        status, cause, apart = status_of(first, second, stick, name, dtype)
+        scale = base.scale or 0.0
+        limit = 2 * stick.limit(name, dtype) / scale if scale else None
+        return replace(base, status=status, cause=cause, float64_max_abs=apart, limit=limit)
+
+    def _all(self, trace: TraceReader, group: str) -> dict[str, np.ndarray]:
+        return {name: _read(trace, group, name) for name in trace.names(group)}
+
+    def _coverage(self, results: Mapping[str, tuple[TapResult, ...]]) -> dict[str, Any] | None:
+        """What was exercised; None where the reference's trace does not hold all of its run."""
+        run = self.runs[0]
+        if not run.has_float64 or any(run.lacks(row, True) for row in self.rows.values()):
+            return None
+        compared = {
+            group: sum(entry.max_abs is not None for entry in entries)
+            for group, entries in results.items()
+        }
+        key = coverage_cache.key_of(self.context)
+        found = coverage_cache.load(key)
+        if found is None:
+            found = measured(run, self.context)
+            if _official(results["taps"]):
+                coverage_cache.store(key, found)
+        return {"compared": compared, **found}
 
     def _lower_type(self, group: str, name: str) -> str:
         for side, trace in self.sides:
@@ -266,24 +273,14 @@ class _Comparing:
                 return f"the {side} is {found} where {asked} was asked for"
         return ""
 
-    def _lower_values(self, group: str, name: str) -> str:
-        """Whether one side alone has values of lower precision than their type could hold."""
-        bits = [
-            significant_bits(trace, group, name, enough=PRECISION[trace.header.dtype])
-            for _, trace in self.sides
-        ]
-        for (side, trace), own, other in zip(self.sides, bits, reversed(bits), strict=True):
-            asked = trace.header.dtype
-            lowest = narrower(own, other, asked)
-            if lowest:
-                return f"the {side}'s values are all {lowest} ones, {asked} was asked for"
-        return ""
-
     def _uncovered(self) -> Iterable[str]:
         """Layers that nothing compared says anything about, because their taps are unmatched."""
-        gap = [name for name in self.shapes if self._reason(name) and not self._compared(name)]
+        gap = [name for name in self.rows if self._reason(name) and not self._compared(name)]
         seen = {
-            name for row in self.rows if self._compared(row.name) for name in before(row, gap)[1]
+            name
+            for row in self.rows.values()
+            if self._compared(row.name)
+            for name in before(row, gap)[1]
         }
         silent = [name for name in gap if name not in seen]
         if silent:
@@ -291,7 +288,7 @@ class _Comparing:
                 f"{len(silent)} unmatched taps are behind nothing that was compared, so that "
                 f"nothing is known of their layers: {', '.join(silent[:5])}"
             )
-        if list(self.shapes)[-1] in gap:
+        if list(self.rows)[-1] in gap:
             yield "the stage's output is unmatched: no reason makes up for that"
 
     def _compared(self, name: str) -> bool:
@@ -315,7 +312,7 @@ class _Comparing:
 
     def _excused(self, entry: TapResult) -> bool:
         """Whether an entry is missing for a reason, and not what the stage is run for."""
-        output = list(self.shapes)[-1]
+        output = list(self.rows)[-1]
         return (
             entry.status is Status.MISSING and entry.tap != output and bool(self._reason(entry.tap))
         )
@@ -330,17 +327,49 @@ class _Comparing:
         if reference.dtype != candidate.dtype:
             yield f"the reference ran in {reference.dtype}, the candidate in {candidate.dtype}"
         yield from self._uncovered()
-        if self.truth is not None:
-            yield from self.truth.notes
-        if self.flips.count:
-            listed = self.flips.listed
-            ties = sum(flip.tie for flip in listed)
+        yield from self.gradient_notes
+        for side, trace in self.sides:
+            reason = trace.header.float64_missing
+            if reason:
+                yield f"the {side} has no run in float64: {reason}"
+        if not self.float64:
             yield (
-                f"{self.flips.count} pixel decisions differ, "
-                f"{ties} of the {len(listed)} listed are ties within rounding"
+                f"judged in {candidate.dtype} alone: a difference below its rounding, and whether "
+                "a greater one is another function or less precision, are not seen"
             )
-            if self.pinned is None and self.truth is None:
-                yield "to tell their effect from other differences, run the candidate with --pin"
+
+
+class _Others(Mapping[str, np.ndarray]):
+    """The taps before the one in question, each read when it is needed."""
+
+    def __init__(self, read: Callable[[str], np.ndarray], names: list[str]) -> None:
+        self._read, self._names = read, names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _official(taps: tuple[TapResult, ...]) -> bool:
+    """Whether the reference's float64 run is the official one, as far as it was judged."""
+    return all(
+        tap.float64_roundings_reference is not None
+        and tap.roundings_limit is not None
+        and tap.float64_roundings_reference <= tap.roundings_limit
+        for tap in taps
+        if tap.status is not Status.MISSING
+    )
+
+
+def _read(trace: TraceReader, group: str, name: str) -> np.ndarray:
+    return trace.read(group, name, trace.dataset(group, name), ())
 
 
 def _special_notes(measured: Difference) -> list[str]:

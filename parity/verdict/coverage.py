@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from network.kinds import variables_of
 from network.taps import IMAGES, TAPS, TapRow
-from network.weights import WEIGHTS
 from parity.oracle.chunks import parts_of
-from parity.oracle.layers.context import Context
-from parity.oracle.pixels import bounded_pixels
+from parity.oracle.context import Context
+from parity.oracle.local import pixels_of
 from parity.verdict.probe_run import ProbeRun
 from parity.verdict.sensitivity import Sensitivity, sensitivity
 
@@ -39,19 +37,20 @@ def measured(run: ProbeRun, context: Context) -> dict[str, Any]:
     variables: dict[str, float] = {}
     twins: dict[str, int] = {}
     cases: dict[str, int] = {}
+    scored = {row.parents[0] for row in TAPS[stage] if row.layer == "softmax"}
     for row in TAPS[stage]:
-        if variables_of(row):
+        if row.variables:
             exercised = _Exercised(row, context)
             for part in parts_of(row, run.vertices):
-                x = run.truth(row.parents[0], part)
-                exercised.add(x, run.truth(row.name, part))
+                x = run.float64(row.parents[0], part)
+                exercised.add(x, run.float64(row.name, part))
             variables |= exercised.shares()
             if exercised.twins:
                 twins[row.name] = exercised.twins
-            if ".localgconv_6" in row.name or ".localgconv_12" in row.name:
+            if row.name in scored:
                 name = "score logits that the ReLU clips"
                 cases[name] = cases.get(name, 0) + exercised.clipped
-        if row.name.startswith(("graph_proj", "graph_localproj")) and row.name.count(".") == 0:
+        if "cameras" in row.constants:
             _count_pixels(row, run, context, cases)
     tried = sensitivity(run, context)
     changes = [change for change in tried.changes.values() if change is not None]
@@ -96,7 +95,7 @@ class _Exercised:
         alive = (out != 0).astype(np.float32)
         self.clipped += int((out == 0).sum())
         row = self._row
-        if row.name.startswith("cnn."):
+        if "weight" in row.variables:
             self._convolution(np.abs(x), alive)
         else:
             if x.ndim == 2 and out.ndim == 3:
@@ -108,13 +107,11 @@ class _Exercised:
         self._compare_columns(x.reshape(-1, x.shape[-1]))
 
     def _supports(self) -> tuple[sp.csr_array | np.ndarray, ...]:
-        level = {156: 0, 618: 1}.get(self._row.shape[0], 2)
-        return self._context.supports[0 if self._row.stage == "refine" else level]
+        keys = (self._row.constants[f"support_{number}"] for number in (0, 1))
+        return tuple(self._context.arrays[key] for key in keys)
 
     def _convolution(self, x: np.ndarray, alive: np.ndarray) -> None:
-        (weight,) = (
-            w for w in WEIGHTS[self._row.stage] if w.torch_key == f"{self._row.module}.weight"
-        )
+        weight = self._context.weights[self._row.variables["weight"]]
         size = weight.shape[0]
         stride = x.shape[1] // alive.shape[1]
         before = (size - stride) // 2
@@ -146,10 +143,8 @@ class _Exercised:
 
     def shares(self) -> dict[str, float]:
         """By checkpoint key, the share of a variable's elements that matter."""
-        keys = {w.torch_key: w.key for w in WEIGHTS[self._row.stage]}
         return {
-            keys[f"{self._row.module}.{name}"]: float(np.mean(seen))
-            for name, seen in self._seen.items()
+            self._row.variables[name]: float(np.mean(seen)) for name, seen in self._seen.items()
         }
 
 
@@ -164,14 +159,14 @@ def _count_pixels(row: TapRow, run: ProbeRun, context: Context, cases: dict[str,
     names = ("above", "below", "left", "right")
     counts: Counter[str] = Counter()
     for part in parts_of(row, run.vertices):
-        points = run.truth(row.parents[0], part).reshape(-1, 3)
-        at = bounded_pixels(points, context.cameras, "float64").value
+        points = run.float64(row.parents[0], part).reshape(-1, 3)
+        at = pixels_of(row, points, context).value
         h, w = at[..., 0], at[..., 1]
         for name, mask in zip(names, (h < 0, h > LAST, w < 0, w > LAST), strict=True):
             counts[f"pixels beyond the image, {name}"] += int(mask.sum())
         within = (at >= 0) & (at <= LAST)
         counts["pixels inside the image"] += int(within.all(axis=-1).sum())
-        if row.stage == "refine":
+        if any(n.primitive == "ceil" for n in row.program.nodes):
             whole = within & (at == np.floor(at))
             counts["pixel coordinates that are exact integers"] += int(whole.sum())
     for name, count in counts.items():
@@ -186,12 +181,12 @@ def _findings(
     cases: dict[str, int],
 ) -> Iterator[str]:
     """What this input cannot tell, in words."""
-    if context.stage == "coarse":
+    if any(row.layer == "coarse_projection" for row in TAPS[context.stage]):
         yield (
             "the images of views 1 and 2 do not reach the coarse mesh: the official index makes "
             "every view read view 0's maps, so only their cameras count"
         )
-    yield from image_findings(run.truth(IMAGES, None), context.cameras)
+    yield from image_findings(run.float64(IMAGES, None), context.cameras)
     silent = [key for key, share in variables.items() if share == 0]
     if silent:
         yield f"{len(silent)} variables change nothing: {', '.join(silent[:5])}"

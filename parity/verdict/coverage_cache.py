@@ -17,7 +17,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from inputs.demo import DEMO_COVERAGE
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 from weight_conversion.formats import weights_sha256

@@ -1,4 +1,4 @@
-"""Gradients of two traces, judged layer by layer."""
+"""Gradients of two traces, judged layer by layer, in the run's own precision and in float64."""
 
 import fnmatch
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,18 @@ from typing import Any
 
 from network.taps import TAPS
 from parity.diagnosis.gradients import diagnose
-from parity.oracle.layers.context import Context
-from parity.traces.gradients import GRADIENTS, TracedBackward
+from parity.oracle.context import Context
+from parity.traces.gradients import DOUBLE, OWN, Groups, TracedBackward
 from parity.traces.trace import TraceReader
 from parity.verdict.gradients import BackwardJudge, Gradient
+from parity.verdict.judgement import FLOAT64, UNKNOWN
 from parity.verdict.measure import difference
 from parity.verdict.result import Status, TapResult
 from weight_conversion.errors import InputError
 
 PREFIX = "gradients/"
 WHOLE = "gradients were judged as wholes, not layer by layer"
+Judgements = dict[str, Gradient]
 
 
 class GradientComparison:
@@ -43,69 +45,104 @@ class GradientComparison:
             results: the entries so far, by group; the gradients among them judged as wholes.
             glob: of the entries to compare.
         """
-        sides = [TracedBackward(trace) for trace in self._traces]
-        for name, side in zip(("reference", "candidate"), sides, strict=True):
-            lacking = side.lacks()
-            if lacking:
-                self.notes = (f"{WHOLE}: the {name} was recorded without {lacking}",)
-                return results["gradients"]
-        forward = dict(_origins(results["taps"]))
-        judge = BackwardJudge(self._context, sides[0], sides[1], forward)
-        try:
-            judged = judge.judge()
-        except (IndexError, KeyError, ValueError) as error:
-            what = f"gradients that do not fit their inputs ({error})"
-            raise InputError(self._traces[1].path, what, "those that --truth records") from error
+        found: dict[str, Judgements] = {}
+        lacking = ""
+        narrow = self._traces[1].header.dtype
+        asked = [(FLOAT64, OWN)] if narrow == FLOAT64 else [(narrow, OWN), (FLOAT64, DOUBLE)]
+        for precision, groups in asked:
+            sides = [TracedBackward(trace, groups) for trace in self._traces]
+            missing = [
+                f"the {name} was recorded without {side.lacks()}"
+                for name, side in zip(("reference", "candidate"), sides, strict=True)
+                if side.lacks()
+            ]
+            if missing:
+                lacking = lacking or missing[0]
+                continue
+            found[precision] = self._judged(sides, results["taps"], precision)
+        if not found:
+            self.notes = (f"{WHOLE}: {lacking}",)
+            return results["gradients"]
         entries = {entry.tap.removeprefix(PREFIX): entry for entry in results["gradients"]}
         taps = {row.name for row in TAPS[self._context.stage]}
-        found = []
-        for name, each in judged.items():
+        groups = DOUBLE if FLOAT64 in found and narrow != FLOAT64 else OWN
+        merged = []
+        for name in next(iter(found.values())):
+            layers = {precision: judged[name] for precision, judged in found.items()}
             if name in entries:
-                found.append(_merged(entries.pop(name), each))
+                entry = entries.pop(name)
+                merged.append(entry if entry.max_abs is None else _with(entry, layers))
             elif name in taps and fnmatch.fnmatchcase(PREFIX + name, glob):
-                found.append(self._tap(each))
-        found += entries.values()
+                merged.append(_with(self._tap(name, groups), layers))
+        merged += entries.values()
         wrong = [
-            judged[entry.tap.removeprefix(PREFIX)]
-            for entry in found
+            found[FLOAT64][entry.tap.removeprefix(PREFIX)]
+            for entry in merged
             if entry.status is Status.DIFFER and entry.cause == "function"
-            and entry.tap.removeprefix(PREFIX) in judged
+            and entry.tap.removeprefix(PREFIX) in found.get(FLOAT64, {})
         ]  # fmt: skip
         if wrong and not any(_differs(results[group]) for group in ("taps", "losses")):
-            told = diagnose(self._context, sides[1], wrong[0], PREFIX + wrong[0].name)
+            side = TracedBackward(self._traces[1], groups)
+            told = diagnose(self._context, side, wrong[0], PREFIX + wrong[0].name)
             self.diagnoses = (told,) if told is not None else ()
-        return tuple(replace(entry, order=order) for order, entry in enumerate(found))
+        return tuple(replace(entry, order=order) for order, entry in enumerate(merged))
 
-    def _tap(self, each: Gradient) -> TapResult:
-        dataset = self._traces[0].dataset(GRADIENTS, each.name)
-        measured = difference(*self._traces, GRADIENTS, each.name)
-        base = TapResult(PREFIX + each.name, 0, each.status, dataset.shape, str(dataset.dtype))
-        return _with(replace(base, **measured.numbers()), each)
+    def _judged(
+        self, sides: list[TracedBackward], taps: Iterable[TapResult], precision: str
+    ) -> Judgements:
+        forward = dict(_origins(taps, precision))
+        try:
+            return BackwardJudge(self._context, sides[0], sides[1], forward).judge()
+        except (IndexError, KeyError, ValueError) as error:
+            what = f"gradients that do not fit their inputs ({error})"
+            raise InputError(self._traces[1].path, what, "those that a trace records") from error
+
+    def _tap(self, name: str, groups: Groups) -> TapResult:
+        dataset = self._traces[0].dataset(groups.gradients, name)
+        measured = difference(*self._traces, groups.gradients, name)
+        base = TapResult(PREFIX + name, 0, Status.AGREE, dataset.shape, str(dataset.dtype))
+        return replace(base, **measured.numbers())
 
 
 def _differs(entries: Iterable[TapResult]) -> bool:
     return any(entry.status is Status.DIFFER for entry in entries)
 
 
-def _origins(entries: Iterable[TapResult]) -> Iterable[tuple[str, str]]:
-    """Taps that differ in the float64 forward pass, and those that inherit, with what from.
+def _origins(entries: Iterable[TapResult], precision: str) -> Iterable[tuple[str, str]]:
+    """Taps whose values differ in a precision's forward pass, with what they inherit from.
 
     A flip or less precision in the run's own precision is no matter of its float64 gradients.
     """
     wrong: set[str] = set()
     for entry in entries:
-        if entry.status is Status.DIFFER and entry.cause != "precision":
+        own = precision != FLOAT64 and entry.status in (Status.DIFFER, Status.FLIP)
+        if own or (entry.status is Status.DIFFER and entry.cause != "precision"):
             wrong.add(entry.tap)
             yield entry.tap, entry.tap
         elif entry.origin in wrong:
             yield entry.tap, entry.origin
 
 
-def _with(entry: TapResult, each: Gradient) -> TapResult:
-    """An entry with the verdict on its float64 gradient."""
-    cause = "function" if each.status is Status.DIFFER else ""
+def _with(entry: TapResult, layers: Mapping[str, Gradient]) -> TapResult:
+    """An entry with the verdict on its gradient, layer by layer.
+
+    What the run in float64 shows is another function; what the run's own precision alone shows is
+    less precision, or either where there is no run in float64.
+    """
+    exact = layers.get(FLOAT64)
+    own = next((each for name, each in layers.items() if name != FLOAT64), None)
+    each, cause = exact if exact is not None else own, ""
+    assert each is not None
+    if each.status is Status.DIFFER:
+        cause = "function" if exact is not None else UNKNOWN
+    elif own is not None and own is not each and own.status is not Status.AGREE:
+        # Float64 agrees: what is left is what the run's own precision shows.
+        each = own
+        cause = "precision" if own.status is Status.DIFFER else ""
+    numbers: dict[str, Any] = {}
+    for precision, found in layers.items():
+        numbers |= found.numbers(precision == FLOAT64)
     notes = [each.note(), entry.note]
-    numbers: dict[str, Any] = each.numbers()
     return replace(
         entry,
         status=each.status,
@@ -116,18 +153,3 @@ def _with(entry: TapResult, each: Gradient) -> TapResult:
         note="; ".join(note for note in notes if note),
         **numbers,
     )
-
-
-def _merged(entry: TapResult, each: Gradient) -> TapResult:
-    """A gradient judged as a whole in the run's own precision, and by its layer in float64.
-
-    Whether it is the same function its layer says. The whole adds whether the run's own precision
-    was less than asked for, which it says only where it finds no difference in float64.
-    """
-    if entry.max_abs is None:
-        return entry
-    result = _with(entry, each)
-    precise = entry.status is not Status.DIFFER or entry.cause != "precision"
-    if each.status is Status.DIFFER or precise:
-        return result
-    return replace(result, status=Status.DIFFER, cause="precision")

@@ -5,7 +5,7 @@ in float64 (``backward.walk``): c − B(c's own) is the candidate's local error,
 
     c − r = (c − B(c's own)) − (r − B(r's own)) + (B(c's own) − B(r's own)).
 
-A local part beyond float64's rounding is another backward; the rest is inherited, from a gradient
+A local part beyond rounding is another backward pass; the rest is inherited, from a gradient
 nearer to the loss or from the forward pass.
 """
 
@@ -14,26 +14,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from network.kinds import variables_of
 from network.taps import MESH, TAPS, TapRow
-from parity.oracle.backward.sums import Sum, spread
-from parity.oracle.backward.walk import BackwardRun, Walk, backwards, consumers
 from parity.oracle.chunks import Part
-from parity.oracle.layers.context import Context
-from parity.oracle.layers.evaluate import difference_of, share_of
+from parity.oracle.confidence import backward_confidence
+from parity.oracle.context import Context
+from parity.oracle.local import difference_of, share_of
+from parity.oracle.number import Number
+from parity.oracle.walk import BackwardRun, Walk, backwards, consumers
 from parity.verdict.result import Status
 
 
 @dataclass(eq=False)
 class Gradient:
-    """One gradient, judged; numbers are of the float64 runs and absolute, but for roundings.
+    """One gradient, judged; numbers are absolute, but for roundings.
 
     Attributes:
         name: a tap, ``mesh``, or a checkpoint key.
         layers: whose backward it is: those that read the tap, or the variable's own.
         origin: what an inherited difference comes from: ``gradients/NAME`` or a tap.
-        truth_roundings, truth_roundings_reference: the greatest local error of the candidate's and
-            of the reference's gradient; at most ``limit`` of them is rounding.
+        roundings, roundings_reference: the greatest local error of the candidate's and of the
+            reference's gradient; at most ``limit`` of them is rounding.
         local, inherited, difference: their greatest magnitudes.
         mismatched: elements whose local errors differ by more than rounding and decisions explain.
         flipped: elements where rounding took a decision (which view is the greatest, which point
@@ -46,8 +46,8 @@ class Gradient:
     limit: float
     status: Status = Status.AGREE
     origin: str | None = None
-    truth_roundings: float = 0.0
-    truth_roundings_reference: float = 0.0
+    roundings: float = 0.0
+    roundings_reference: float = 0.0
     local: float = 0.0
     inherited: float = 0.0
     difference: float = 0.0
@@ -65,16 +65,17 @@ class Gradient:
             return f"the way back through {self.layers[0]} is another"
         return f"the way back through one of these is another: {', '.join(self.layers)}"
 
-    def numbers(self) -> dict[str, float]:
+    def numbers(self, float64: bool) -> dict[str, float]:
         """By the names that results have for them."""
-        return {
-            "truth_roundings": self.truth_roundings,
-            "truth_roundings_reference": self.truth_roundings_reference,
+        prefix = "float64" if float64 else "local"
+        found = {
+            f"{prefix}_roundings": self.roundings,
+            f"{prefix}_roundings_reference": self.roundings_reference,
             "roundings_limit": self.limit,
-            "truth_max_abs": self.difference,
             "local_max_abs": self.local,
             "inherited_max_abs": self.inherited,
         }
+        return {**found, "float64_max_abs": self.difference} if float64 else found
 
 
 @dataclass(eq=False)
@@ -94,15 +95,15 @@ class BackwardJudge:
 
     def judge(self) -> dict[str, Gradient]:
         """Every gradient by its name, in the order of the way back."""
-        stage = self.context.stage
+        stage, confidence = self.context.stage, backward_confidence(self.context.stage)
         readers = consumers(stage)
         rows = list(reversed(TAPS[stage]))
         found: dict[str, Gradient] = {}
         for row in rows:
-            found[row.name] = Gradient(row.name, tuple(readers[row.name]), spread(stage))
-            for key in variables_of(row).values():
-                found[key] = Gradient(key, (row.name,), spread(stage))
-        found["mesh"] = Gradient("mesh", tuple(readers[MESH]), spread(stage))
+            found[row.name] = Gradient(row.name, tuple(readers[row.name]), confidence)
+            for key in row.variables.values():
+                found[key] = Gradient(key, (row.name,), confidence)
+        found["mesh"] = Gradient("mesh", tuple(readers[MESH]), confidence)
         runs = (self.reference, self.candidate)
         walks = [Walk(self.context, run) for run in runs]
         steps = backwards(stage, self.reference.vertices)
@@ -113,13 +114,13 @@ class BackwardJudge:
                 walk.expected(row.name, part, gradient.shape)
                 for walk, gradient in zip(walks, seen, strict=True)
             ]
-            self._take(found[row.name], seen, sums, part)
+            self._take(found[row.name], seen, sums, part, walks)
             for walk in walks:
                 walk.step(row, part)
             if last[row.name] == number:
-                for key in variables_of(row).values():
+                for key in row.variables.values():
                     seen = [run.variable(key) for run in runs]
-                    self._take(found[key], seen, [w.expected_variable(key) for w in walks], None)
+                    self._take(found[key], seen, [w.expected_variable(key) for w in walks], None, walks)
         if not all(run.knows_mesh() for run in runs):
             del found["mesh"]
             self._settle(found, rows)
@@ -131,16 +132,22 @@ class BackwardJudge:
                 walk.expected(MESH, piece, gradient.shape)
                 for walk, gradient in zip(walks, seen, strict=True)
             ]
-            self._take(found["mesh"], seen, sums, piece)
+            self._take(found["mesh"], seen, sums, piece, walks)
         self._settle(found, rows)
         return found
 
-    def _take(self, found: Gradient, seen: list[np.ndarray], sums: list[Sum], part: Part) -> None:
-        stage = self.context.stage
+    def _take(
+        self,
+        found: Gradient,
+        seen: list[np.ndarray],
+        sums: list[Number],
+        part: Part,
+        walks: list[Walk],
+    ) -> None:
         errors = [
             difference_of(gradient, total.value) for gradient, total in zip(seen, sums, strict=True)
         ]
-        tight = [total.limit(stage) for total in sums]
+        tight = [walk.arithmetic.limit(total) for walk, total in zip(walks, sums, strict=True)]
         limits = [each + total.undecided for each, total in zip(tight, sums, strict=True)]
         local, limit = errors[1] - errors[0], limits[0] + limits[1]
         found.flipped += int(np.count_nonzero(~(np.abs(local) <= tight[0] + tight[1])))
@@ -151,11 +158,11 @@ class BackwardJudge:
             found.mismatched += int(np.count_nonzero(~(np.abs(local) <= limit) & (local != 0)))
         away = difference_of(seen[1], seen[0])
         inherited = difference_of(sums[1].value, sums[0].value)
-        found.truth_roundings = max(
-            found.truth_roundings, share_of(errors[1], limits[1]) * found.limit
+        found.roundings = max(
+            found.roundings, share_of(errors[1], limits[1]) * found.limit
         )
-        found.truth_roundings_reference = max(
-            found.truth_roundings_reference, share_of(errors[0], limits[0]) * found.limit
+        found.roundings_reference = max(
+            found.roundings_reference, share_of(errors[0], limits[0]) * found.limit
         )
         found.local = max(found.local, float(np.abs(local).max(initial=0.0)))
         found.inherited = max(found.inherited, float(np.abs(inherited).max(initial=0.0)))

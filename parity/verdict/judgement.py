@@ -1,43 +1,40 @@
-"""The verdict on one tap that needs no hand-set limit: see ``docs/verdict.md`` for the derivation.
+"""The verdict on one tap: see ``docs/verdict.md`` for the derivation.
 
 A run's tap is what its layer made of the run's own inputs. Let O be the layer of the official
-function in float64 (``parity.oracle.layers``): c − O(c's inputs) is the candidate's local error,
-and
+function in float64 (``parity.oracle``): c − O(c's inputs) is the candidate's local error, and
 
     c − r = (c − O(c's inputs)) − (r − O(r's inputs)) + (O(c's inputs) − O(r's inputs)),
 
-two local parts and an inherited one. In the float64 runs a local part beyond rounding is another
-function, in the float32 runs it is less precision than was asked for. What is inherited is nobody's
-fault here: it is counted where it arose.
+two local parts and an inherited one. Local parts that differ by more than rounding make another
+function where the runs in float64 show it, and less precision than was asked for where only the
+run's own precision does. What is inherited is no fault of this layer: it is counted where it arose.
+
+The greatest local error is held against λ roundings, and the root mean square of all of them
+against a bound of its own, of about one rounding (``parity.verdict.mean_square``).
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from network.taps import TAPS, TapRow
 from parity.oracle.chunks import Part, parts_of
-from parity.oracle.layers.context import Context
-from parity.oracle.layers.evaluate import Local, difference_of, evaluate, local_error, share_of
-from parity.oracle.layers.gap import Inputs, before
-from parity.oracle.layers.rounding import spread
-from parity.verdict.limits import PRECISION, narrower
+from parity.oracle.confidence import confidence
+from parity.oracle.context import Context
+from parity.oracle.gap import Inputs, before
+from parity.oracle.local import Local, difference_of, local_error, share_of
+from parity.oracle.number import Number
+from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
 from parity.verdict.measure import bits_of, relative
+from parity.verdict.precision import PRECISION, narrower
 from parity.verdict.result import Split, Status
-from parity.verdict.tally import (
-    Found,
-    count_decisions,
-    finite,
-    greatest,
-    otherwise,
-    squares_of,
-    status_of,
-)
 
 Place = tuple[str, int]
+FLOAT64 = "float64"
 
 
 def place_of(row: TapRow, part: Part) -> Place:
@@ -46,7 +43,7 @@ def place_of(row: TapRow, part: Part) -> Place:
 
 
 class Run(Protocol):
-    """What is known of one side: its taps in the precision asked for, and again in float64."""
+    """What is known of one side: its taps in the precision asked for, and perhaps in float64."""
 
     @property
     def vertices(self) -> int:
@@ -59,11 +56,8 @@ class Run(Protocol):
     def tap(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input named as in ``TapRow.parents``."""
 
-    def truth(self, name: str, part: Part) -> np.ndarray:
-        """The same of the float64 run."""
-
-    def alone(self, row: TapRow, part: Part) -> Local:
-        """The layer alone on the run's own recorded inputs, held against the recorded tap."""
+    def float64(self, name: str, part: Part) -> np.ndarray:
+        """The same of the run in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +75,56 @@ class Judged(Split):
     note: str = ""
 
 
+@dataclass(eq=False)
+class Findings:
+    """What the parts of a tap have shown of the two runs in one precision.
+
+    Attributes:
+        share: the greatest difference of local errors over what rounding admits.
+        reference, candidate: the greatest local error of either side, in roundings.
+        mean_square: of the differences of local errors, in roundings.
+        beyond: elements beyond the limit.
+        open_rows: rows about which nothing can be said.
+        flipped: rows that the two sides decided differently, both rightly.
+        greatest: magnitudes of differences, by name.
+        scale: the reference's greatest finite magnitude.
+        finest: the greatest limit, decisions settled.
+    """
+
+    mean_square: MeanSquare
+    share: float = 0.0
+    reference: float = 0.0
+    candidate: float = 0.0
+    beyond: int = 0
+    open_rows: int = 0
+    flipped: int = 0
+    greatest: dict[str, float] = field(default_factory=dict)
+    scale: float = 0.0
+    finest: float = 0.0
+
+    @property
+    def within(self) -> bool:
+        """Whether the two sides' layers agree to rounding; False for NaN."""
+        return self.share <= 1 and self.mean_square.within
+
+    def raise_to(self, name: str, value: float) -> None:
+        self.greatest[name] = max(self.greatest.get(name, 0.0), value)
+
+
+@dataclass(eq=False)
+class Spread:
+    """How far the runs in their own precision are apart, whatever made it."""
+
+    identical: bool = True
+    beyond: bool = False
+    squares: float = 0.0
+    away: float = 0.0
+    inherited: float = 0.0
+    most_inherited: float = 0.0
+    bits: tuple[int, ...] = (0, 0)
+    decisions: Counter[str] = field(default_factory=Counter)
+
+
 class TapJudge:
     """Judges the taps of two runs one after the other, in the order of computation."""
 
@@ -89,231 +133,339 @@ class TapJudge:
         context: Context,
         reference: Run,
         candidate: Run,
-        own_precision: bool = True,
-        known: dict[Place, Local] | None = None,
+        *,
+        own: bool = True,
+        float64: bool = True,
+        known: dict[tuple[str, Place], Local] | None = None,
         gap: Collection[str] = (),
     ) -> None:
         """Judge ``candidate`` by ``reference``; ``context`` holds the reference's weights.
 
-        Without ``own_precision`` the float64 runs alone are judged. ``known`` keeps what was found
-        of the reference's float64 taps, for the next candidate of the same small run. Taps in
-        ``gap`` are those that one of the two does not have: what follows is judged across them.
+        Args:
+            context: weights and fixed arrays.
+            reference: the side that is taken as right.
+            candidate: the side that is judged.
+            own: whether the runs in their own precision are judged.
+            float64: whether both sides have a run in float64, which is judged too.
+            known: keeps what was found of the reference's taps, for the next candidate of the same
+                small run.
+            gap: taps that one of the two does not have: what follows is judged across them.
         """
+        assert own or float64
         self._context, self._reference, self._candidate = context, reference, candidate
         self._gap = frozenset(gap)
-        self._inputs: dict[tuple[str, bool], Inputs] = {}
-        self._own, self._known = own_precision, known
-        self._spread = spread(context.stage)
+        self._precisions = ([reference.dtype] if own else []) + ([FLOAT64] if float64 else [])
+        self._own, self._float64, self._known = own, float64, known
+        self._confidence = confidence(context.stage)
+        self._tests = tests_of(context.stage)
         self._origins: dict[str, str] = {}
         self._relative: dict[str, float] = {}
 
     def judge(self, row: TapRow) -> Judged:
         """Judge one tap; its parents, where they are taps, have been judged before."""
-        found = Found()
         nearest, across = before(row, self._gap)
-        self._inputs = {
-            (side, true): Inputs(row.stage, run.truth if true else run.tap, self._context,
-                                 "float64" if true else run.dtype, across)
-            for side, run in (("reference", self._reference), ("candidate", self._candidate))
-            for true in (True, False)
-        }  # fmt: skip
+        found = {}
+        apart = Spread()
+        for which in ("own", FLOAT64):
+            if (which == "own" and self._own) or (which == FLOAT64 and self._float64):
+                found[which] = self._findings(row, which, across, apart)
+        return self._judged(row, found, apart, nearest, across)
+
+    def _findings(
+        self, row: TapRow, which: str, across: tuple[str, ...], apart: Spread
+    ) -> Findings:
+        """What the runs in one precision show of a tap."""
+        sides = (self._reference, self._candidate)
+        reads = [run.tap if which == "own" else run.float64 for run in sides]
+        dtypes = [run.dtype if which == "own" else FLOAT64 for run in sides]
+        inputs = [
+            Inputs(row.stage, read, self._context, dtype, across)
+            for read, dtype in zip(reads, dtypes, strict=True)
+        ]
+        sharing = sharing_of(row, self._context)
+        found = Findings(MeanSquare(self._tests, sharing))
+        # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
+        squares = not across
         for part in parts_of(row, self._reference.vertices):
-            self._in_float64(row, part, found)
-            if self._own:
-                self._in_own_precision(row, part, found, bool(across))
-        self._inputs = {}
-        magnitude = math.sqrt(found.squares)
-        self._relative[row.name] = math.sqrt(found.away) / magnitude if magnitude else 0.0
+            seen = [read(row.name, part) for read in reads]
+            given = [each.of(row, part) for each in inputs]
+            first = self._local(row, part, which, given[0], seen[0], dtypes[0], known=not across)
+            same = _identical(seen[0], seen[1]) and all(
+                _alike(given[0][name], given[1][name]) for name in row.parents
+            )
+            second = first
+            if not same or dtypes[0] != dtypes[1]:
+                second = local_error(row, given[1], self._context, seen[1], dtypes[1])
+            self._take(found, first, second, squares)
+            if which == "own" or not self._own:
+                self._measure(row, apart, first, second, seen)
+            if across:
+                finest = first.alone.settled + second.alone.settled
+                found.finest = max(found.finest, greatest(finest))
+                found.scale = max(found.scale, finite(seen[0]))
+            found.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
+            if which == "own" and self._float64:
+                exact = self._reference.float64(row.name, part)
+                found.raise_to("candidate", greatest(difference_of(seen[1], exact)))
+                found.raise_to("reference", greatest(difference_of(seen[0], exact)))
+        return found
+
+    def _local(
+        self,
+        row: TapRow,
+        part: Part,
+        which: str,
+        given: Mapping[str, Number],
+        seen: np.ndarray,
+        dtype: str,
+        known: bool,
+    ) -> Local:
+        key = which, place_of(row, part)
+        if known and self._known is not None and key in self._known:
+            return self._known[key]
+        found = local_error(row, given, self._context, seen, dtype)
+        if known and self._known is not None:
+            self._known[key] = found
+        return found
+
+    def _take(self, found: Findings, first: Local, second: Local, squares: bool) -> None:
+        """Add a part: the difference of the two local errors, held against both limits."""
+        with np.errstate(invalid="ignore"):
+            local, limit = second.error - first.error, first.limit + second.limit
+        share = share_of(local, limit)
+        found.share = max(found.share, share) if not math.isnan(share) else math.inf
+        if not share <= 1:
+            found.beyond += int(np.count_nonzero(~(np.abs(local) <= limit)))
+        found.reference = max(found.reference, first.roundings(self._confidence))
+        found.candidate = max(found.candidate, second.roundings(self._confidence))
+        found.open_rows += second.open_rows
+        found.flipped += otherwise(first, second)
+        found.raise_to("local", greatest(local))
+        if squares:
+            found.mean_square.add(local, first.alone, second.alone)
+
+    def _measure(
+        self, row: TapRow, apart: Spread, first: Local, second: Local, seen: list[np.ndarray]
+    ) -> None:
+        """How far the two runs are apart, and what of it they inherit."""
+        r, c = (np.asarray(values, np.float64).reshape(first.value.shape) for values in seen)
+        limit = first.limit + second.limit
+        inherited, difference = difference_of(second.value, first.value), difference_of(c, r)
+        enough = PRECISION[self._reference.dtype], PRECISION[self._candidate.dtype]
+        if self._own:
+            apart.bits = tuple(
+                most if most >= full else max(most, bits_of(values))
+                for most, full, values in zip(apart.bits, enough, (r, c), strict=True)
+            )
+        apart.identical = apart.identical and not np.any(difference)
+        apart.beyond = apart.beyond or not bool((np.abs(difference) <= limit).all())
+        apart.squares += squares_of(r)
+        apart.away += squares_of(difference)
+        apart.inherited += squares_of(inherited)
+        apart.most_inherited = max(apart.most_inherited, greatest(inherited))
+        reach = limit + np.abs(inherited)
+        count_decisions(row, r, c, reach, otherwise(first, second), apart.decisions)
+
+    def _judged(
+        self,
+        row: TapRow,
+        found: Mapping[str, Findings],
+        apart: Spread,
+        nearest: tuple[str, ...],
+        across: tuple[str, ...],
+    ) -> Judged:
+        """The verdict, from what both precisions showed."""
+        own, exact = found.get("own"), found.get(FLOAT64)
+        magnitude = math.sqrt(apart.squares)
+        self._relative[row.name] = math.sqrt(apart.away) / magnitude if magnitude else 0.0
         inputs = max((self._relative.get(name, 0.0) for name in nearest), default=0.0)
         amplification = None
         if inputs and magnitude:
-            amplification = math.sqrt(found.inherited) / magnitude / inputs
+            amplification = math.sqrt(apart.inherited) / magnitude / inputs
         # The earliest: taps are judged in the order of computation.
         origins = {self._origins[name] for name in nearest if name in self._origins}
         origin = next((name for name in self._relative if name in origins), None)
         lowest = ""
-        if self._own:
-            lowest = narrower(found.bits[1], found.bits[0], self._candidate.dtype)
-        status, cause = status_of(found, origin, bool(lowest))
-        finest = relative(found.finest, found.scale)
+        if own is not None:
+            lowest = narrower(apart.bits[1], apart.bits[0], self._candidate.dtype)
+        status, cause = _status(own, exact, apart, origin, lowest)
+        settled = exact if exact is not None else own
+        assert settled is not None
+        finest = relative(settled.finest, settled.scale)
+        open_rows = max(each.open_rows for each in found.values())
         # What has no bound, or one greater than the tap itself, passes whatever it holds: nobody
         # has compared it. Written so that NaN is invalid.
         unbounded = bool(across) and not finest < 1
-        if (found.open_rows or unbounded) and status is not Status.DIFFER:
+        if (open_rows or unbounded) and status is not Status.DIFFER:
             status = Status.INVALID
         if status in (Status.DIFFER, Status.FLIP):
             self._origins[row.name] = row.name
         elif origin is not None:
             self._origins[row.name] = origin
-        notes = []
-        if cause == "precision" and lowest:
-            notes.append(f"the candidate's values are all {lowest} ones")
-        elif cause == "precision":
-            notes.append("the same function in float64, with more than its share of rounding here")
-        if found.top["truth_roundings_reference"] > self._spread:
-            notes.append("the reference itself departs from the official function here")
-        if across:
-            notes.append(_across_note(across, finest, unbounded))
-        if found.open_rows:
-            where = "have no bound across it" if across else "lie in a camera's plane"
-            notes.append(f"{found.open_rows} rows {where} and were not judged")
+        notes = self._notes(found, cause, lowest, open_rows, across, finest, unbounded)
+        beyond = exact.beyond if cause == "function" and exact is not None else 0
         return Judged(
             status=status,
             cause=cause,
             origin=origin if status is Status.INHERITED else None,
-            roundings_limit=self._spread,
+            roundings_limit=self._confidence,
             amplification=amplification,
-            decisions=dict(found.decisions),
-            mismatched=found.beyond_true if cause == "function" else found.beyond_own,
+            decisions=dict(apart.decisions),
+            mismatched=beyond if beyond or own is None else own.beyond,
             across=across,
             across_limit=finest if across else None,
+            inherited_max_abs=apart.most_inherited,
             note="; ".join(notes),
-            **found.top,
+            **self._numbers(own, exact),
         )
 
-    def diagnose(self, row: TapRow, cause: str) -> Any:
-        """What a tap that differs points to: a ``parity.diagnosis.Diagnosis``, or None.
+    def _numbers(self, own: Findings | None, exact: Findings | None) -> dict[str, Any]:
+        """By the names that results have for them."""
+        numbers: dict[str, Any] = {}
+        if own is not None:
+            numbers |= {
+                "local_roundings": own.candidate,
+                "local_roundings_reference": own.reference,
+                "local_max_abs": own.greatest["local"],
+                "rms_roundings": own.mean_square.root,
+                "rms_roundings_limit": own.mean_square.limit,
+            }
+            for side in ("candidate", "reference"):
+                if side in own.greatest:
+                    numbers[f"{side}_to_float64"] = own.greatest[side]
+        if exact is not None:
+            numbers |= {
+                "float64_roundings": exact.candidate,
+                "float64_roundings_reference": exact.reference,
+                "float64_max_abs": exact.greatest["difference"],
+                "float64_rms_roundings": exact.mean_square.root,
+            }
+            numbers.setdefault("local_max_abs", exact.greatest["local"])
+        return numbers
 
-        It is looked for at those vertices where the candidate is farthest from the layer.
+    def _notes(
+        self,
+        found: Mapping[str, Findings],
+        cause: str,
+        lowest: str,
+        open_rows: int,
+        across: tuple[str, ...],
+        finest: float,
+        unbounded: bool,
+    ) -> Iterator[str]:
+        if lowest and cause in ("precision", UNKNOWN):
+            yield f"the candidate's values are all {lowest} ones"
+        elif cause == "precision":
+            yield "the same function in float64, with more than its share of rounding here"
+        elif cause == UNKNOWN:
+            yield (
+                "beyond rounding in the run's own precision: without the runs in float64, another "
+                "function and less precision are not told apart"
+            )
+        for each in found.values():
+            if each.share <= 1 and not each.mean_square.within:
+                yield each.mean_square.said()
+        if any(each.reference > self._confidence for each in found.values()):
+            yield "the reference itself departs from the official function here"
+        if across:
+            yield _across_note(across, finest, unbounded)
+        if open_rows:
+            where = "have no bound across it" if across else "lie in a camera's plane"
+            yield f"{open_rows} rows {where} and were not judged"
+
+    def worst_part(
+        self, row: TapRow, cause: str
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, Callable[[str], np.ndarray], str]:
+        """Where the candidate is farthest from a layer: for whoever asks what is wrong with it.
+
+        Returns:
+            The layer's inputs there, the candidate's tap, a reader of its other taps, and the
+            precision, float64 where that run shows the difference.
         """
-        from parity.diagnosis.diagnosis import (
-            diagnose,
-        )  # which reads the layers, as this module does
-
-        true = cause == "function"
-        dtype = "float64" if true else "float32"
+        exact = self._float64 and cause == "function"
+        dtype = FLOAT64 if exact else self._candidate.dtype
+        read = self._candidate.float64 if exact else self._candidate.tap
+        across = before(row, self._gap)[1]
         worst, chosen, where = -1.0, None, None
         for part in parts_of(row, self._candidate.vertices):
-            read = self._candidate.truth if true else self._candidate.tap
-            across = before(row, self._gap)[1]
-            parents, off = Inputs(row.stage, read, self._context, dtype, across).of(row, part)
+            given = Inputs(row.stage, read, self._context, dtype, across).of(row, part)
             observed = read(row.name, part)
-            share = local_error(row, parents, self._context, observed, dtype, off).worst
+            share = local_error(row, given, self._context, observed, dtype).worst
             if share > worst:
-                worst, chosen, where = share, (parents, observed), part
+                worst, where = share, part
+                chosen = {name: number.value for name, number in given.items()}, observed
         assert chosen is not None
-        earlier = [
+        return *chosen, lambda name: read(name, where), dtype
+
+    def earlier(self, row: TapRow) -> list[str]:
+        """The taps before one that both sides have."""
+        return [
             other.name
             for other in TAPS[row.stage]
             if other.order < row.order and other.name not in self._gap
         ]
-        others = _Others(read, earlier, where)
-        return diagnose(row, chosen[0], self._context, chosen[1], dtype, others=others)
-
-    def _in_float64(self, row: TapRow, part: Part, found: Found) -> None:
-        reference = self._reference.truth(row.name, part)
-        candidate = self._candidate.truth(row.name, part)
-        inputs = [self._inputs[side, True].of(row, part) for side in ("reference", "candidate")]
-        (ours, off), (theirs, off_too) = inputs
-        place = place_of(row, part)
-        first = self._known.get(place) if self._known is not None else None
-        if first is None:
-            first = local_error(row, ours, self._context, reference, "float64", off)
-        if self._known is not None:
-            self._known[place] = first
-        same = _identical(reference, candidate) and all(
-            _identical(ours[name], theirs[name]) for name in row.parents
-        )
-        second = first
-        if not same:
-            second = local_error(row, theirs, self._context, candidate, "float64", off_too)
-        limit = second.limit + first.limit
-        share = share_of(second.error - first.error, limit)
-        if off or off_too:
-            found.finest = max(found.finest, greatest(self._settled(row, part, limit)))
-            found.scale = max(found.scale, finite(reference))
-        found.function = max(found.function, share)
-        if share > 1:
-            within = np.abs(second.error - first.error) <= limit
-            found.beyond_true += int(within.size - within.sum())
-        found.open_rows += second.open_rows
-        found.raise_to("truth_roundings", second.worst * self._spread)
-        found.raise_to("truth_roundings_reference", first.worst * self._spread)
-        found.raise_to("truth_max_abs", greatest(difference_of(candidate, reference)))
-
-    def _settled(self, row: TapRow, part: Part, limit: np.ndarray) -> np.ndarray:
-        """What is admitted across a gap where no pixel lies within rounding of a border."""
-        runs = {"reference": self._reference, "candidate": self._candidate}
-        settled = {side: self._inputs[side, True].settled(row, part) for side in runs}
-        if all(each is None for each in settled.values()):
-            return limit
-        total = np.zeros(())
-        for side, run in runs.items():
-            values, errors = self._inputs[side, True].of(row, part)
-            narrow = settled[side]
-            total = total + evaluate(
-                row, values, self._context, run.truth(row.name, part), "float64",
-                errors if narrow is None else narrow,
-            )[1]  # fmt: skip
-        return total
-
-    def _alone(self, side: str, row: TapRow, part: Part) -> Local:
-        """A layer in the run's own precision, evaluated here: traces have it without a gap only."""
-        run = self._reference if side == "reference" else self._candidate
-        values, off = self._inputs[side, False].of(row, part)
-        return local_error(row, values, self._context, run.tap(row.name, part), run.dtype, off)
-
-    def _in_own_precision(self, row: TapRow, part: Part, found: Found, gap: bool) -> None:
-        if gap:
-            first, second = (self._alone(side, row, part) for side in ("reference", "candidate"))
-        else:
-            first, second = self._reference.alone(row, part), self._candidate.alone(row, part)
-        shape = first.value.shape
-        r, c, truth = (
-            np.asarray(values, np.float64).reshape(shape)
-            for values in (
-                self._reference.tap(row.name, part),
-                self._candidate.tap(row.name, part),
-                self._reference.truth(row.name, part),
-            )
-        )
-        local, limit = second.error - first.error, first.limit + second.limit
-        inherited, difference = difference_of(second.value, first.value), difference_of(c, r)
-        enough = PRECISION[self._reference.dtype], PRECISION[self._candidate.dtype]
-        found.bits = tuple(
-            most if most >= full else max(most, bits_of(values))
-            for most, full, values in zip(found.bits, enough, (r, c), strict=True)
-        )
-        share = share_of(local, limit)
-        found.precision = max(found.precision, share)
-        if not np.isfinite(limit).all():
-            unbounded = np.isinf(limit).any(axis=-1) & ~np.isnan(r).any(axis=-1)
-            found.open_rows = max(found.open_rows, int(unbounded.sum()))
-        if not share <= 1:
-            found.beyond_own += int(np.count_nonzero(~(np.abs(local) <= limit)))
-        found.flipped += otherwise(first, second)
-        found.identical = found.identical and not np.any(difference)
-        found.beyond = found.beyond or not bool((np.abs(difference) <= limit).all())
-        found.squares += squares_of(r)
-        found.away += squares_of(difference)
-        found.inherited += squares_of(inherited)
-        count_decisions(row, r, c, limit + np.abs(inherited), otherwise(first, second), found)
-        found.raise_to("local_roundings", second.worst * self._spread)
-        found.raise_to("local_roundings_reference", first.worst * self._spread)
-        found.raise_to("local_max_abs", greatest(local))
-        found.raise_to("inherited_max_abs", greatest(inherited))
-        found.raise_to("candidate_to_truth", greatest(difference_of(c, truth)))
-        found.raise_to("reference_to_truth", greatest(difference_of(r, truth)))
 
 
-class _Others(Mapping[str, np.ndarray]):
-    """The taps before the one in question, each read when somebody asks for it."""
+UNKNOWN = "function or precision"
+"""The cause of a difference that only the run's own precision shows, where float64 was not run."""
 
-    def __init__(
-        self, read: Callable[[str, Part], np.ndarray], names: list[str], part: Part
-    ) -> None:
-        self._read, self._names, self._part = read, names, part
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._read(name, self._part)
+def _status(
+    own: Findings | None, exact: Findings | None, apart: Spread, origin: str | None, lowest: str
+) -> tuple[Status, str]:
+    """The status and the cause of a tap that inherits from ``origin``."""
+    if exact is not None and not exact.within:
+        return Status.DIFFER, "function"
+    if own is not None and (lowest or not own.within):
+        return Status.DIFFER, "precision" if exact is not None or lowest else UNKNOWN
+    settled = own if own is not None else exact
+    if settled is not None and settled.flipped:
+        return Status.FLIP, ""
+    if apart.identical:
+        return Status.AGREE, ""
+    return (Status.INHERITED if origin is not None and apart.beyond else Status.ROUNDING), ""
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
 
-    def __len__(self) -> int:
-        return len(self._names)
+def otherwise(first: Local, second: Local) -> int:
+    """Rows of a projection that the two runs decided differently."""
+    ours = {each.row: each.choices for each in first.decided}
+    theirs = {each.row: each.choices for each in second.decided}
+    return sum(ours.get(row) != theirs.get(row) for row in ours.keys() | theirs.keys())
+
+
+def count_decisions(
+    row: TapRow, r: np.ndarray, c: np.ndarray, reach: np.ndarray, pixels: int, found: Counter[str]
+) -> None:
+    """Signs of ReLUs, and rows of pixels, that the two runs decided differently.
+
+    A sign is a tie where both values are within what rounding and inheritance explain; pixels were
+    found to be ties when the layer was evaluated, or the tap differs.
+    """
+    program = row.program
+    if any(node.primitive == "decide" for node in program.nodes):
+        found.update({"pixels": pixels, "ties": pixels})
+    elif program.nodes[program.outputs["value"]].primitive == "relu":
+        signs = (r > 0) != (c > 0)
+        ties = signs & (np.maximum(r, c) <= reach)
+        found.update({"signs": int(signs.sum()), "ties": int(ties.sum())})
+
+
+def finite(values: np.ndarray) -> float:
+    """The greatest finite magnitude."""
+    magnitudes = np.abs(np.asarray(values, np.float64))
+    return float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
+
+
+def greatest(difference: np.ndarray) -> float:
+    """The greatest magnitude."""
+    return float(np.abs(difference).max(initial=0.0))
+
+
+def squares_of(values: np.ndarray) -> float:
+    """The sum of the squares of the finite values."""
+    flat = values.ravel()
+    finite = flat if np.isfinite(flat).all() else flat[np.isfinite(flat)]
+    return float(np.einsum("i,i->", finite, finite))
 
 
 def _across_note(across: tuple[str, ...], finest: float, unbounded: bool) -> str:
@@ -328,3 +480,16 @@ def _across_note(across: tuple[str, ...], finest: float, unbounded: bool) -> str
 
 def _identical(a: np.ndarray, b: np.ndarray) -> bool:
     return a is b or np.array_equal(a, b, equal_nan=True)
+
+
+def _alike(a: Number, b: Number) -> bool:
+    return (
+        _identical(a.value, b.value)
+        and a.error is b.error
+        or (
+            _identical(a.value, b.value)
+            and np.array_equal(
+                np.broadcast_to(a.error, a.value.shape), np.broadcast_to(b.error, b.value.shape)
+            )  # fmt: skip
+        )
+    )

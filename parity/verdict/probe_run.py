@@ -8,11 +8,11 @@ from parity.oracle.chunks import Part
 
 
 class ProbeRun(Protocol):
-    """One recorded run; see ``parity.verdict.truth.TraceRun``."""
+    """One recorded run; see ``parity.verdict.traced.TracedRun``."""
 
     @property
     def vertices(self) -> int:
         """Of the mesh that the stage starts from."""
 
-    def truth(self, name: str, part: Part) -> np.ndarray:
+    def float64(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input named as in ``TapRow.parents``, in float64."""

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-REPORT_SCHEMA = "p2m-parity-report/1"
+from parity.traces.trace import Side
+
+REPORT_SCHEMA = "p2m-parity-report/2"
 
 
 class Status(str, Enum):
@@ -40,40 +42,47 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """What a verdict on the basis of float64 runs adds to one entry: the parts of a difference.
+    """What the verdict says of one entry: the parts of a difference.
 
     Numbers are absolute but where they are called roundings.
 
     Attributes:
-        cause: "function" or "precision" where it differs, else "".
+        cause: "function" or "precision" where it differs, or "function or precision" where only the
+            run's own precision was there to tell; else "".
         origin: the tap that an inherited difference comes from.
-        truth_roundings, truth_roundings_reference: the greatest local error of the candidate's and
-            the reference's float64 run, in roundings of float64, of which ``roundings_limit`` (λ)
+        local_roundings, local_roundings_reference: the greatest local error of the candidate and of
+            the reference in the run's own precision, in roundings, of which ``roundings_limit`` (λ)
             are admitted.
-        local_roundings, local_roundings_reference: likewise in the run's own precision.
-        truth_max_abs: greatest difference of the two float64 runs.
+        rms_roundings: the root mean square of the differences of local errors, in roundings;
+            ``rms_roundings_limit`` is what is admitted of it.
+        float64_roundings, float64_roundings_reference, float64_rms_roundings: the same of the runs
+            in float64; None where a side has none.
+        float64_max_abs: greatest difference of the two float64 runs.
         local_max_abs, inherited_max_abs: the two parts of the difference.
-        candidate_to_truth, reference_to_truth: greatest distance of either run from the
+        candidate_to_float64, reference_to_float64: greatest distance of either run from the
             reference's float64 run.
         amplification: RMS of the inherited part relative to the output, over that of the inputs.
         decisions: how many ReLUs or pixels were decided otherwise, and how many of them are ties.
         across: taps that were not recorded, by which the entry was judged together with theirs.
-        across_limit: what was admitted of ``truth_max_abs``'s local part there, relative to the
-            tap's greatest magnitude: how fine a difference would have been seen.
+        across_limit: what was admitted of the local part there, relative to the tap's greatest
+            magnitude: how fine a difference would have been seen.
     """
 
     cause: str = ""
     origin: str | None = None
-    truth_roundings: float | None = None
-    truth_roundings_reference: float | None = None
     local_roundings: float | None = None
     local_roundings_reference: float | None = None
     roundings_limit: float | None = None
-    truth_max_abs: float | None = None
+    rms_roundings: float | None = None
+    rms_roundings_limit: float | None = None
+    float64_roundings: float | None = None
+    float64_roundings_reference: float | None = None
+    float64_rms_roundings: float | None = None
+    float64_max_abs: float | None = None
     local_max_abs: float | None = None
     inherited_max_abs: float | None = None
-    candidate_to_truth: float | None = None
-    reference_to_truth: float | None = None
+    candidate_to_float64: float | None = None
+    reference_to_float64: float | None = None
     amplification: float | None = None
     decisions: Mapping[str, int] = field(default_factory=dict)
     across: tuple[str, ...] = ()
@@ -86,11 +95,10 @@ class TapResult(Split):
 
     ``max_abs`` is the greatest |candidate - reference|, found at index ``at`` where the two sides
     hold ``reference`` and ``candidate``; ``scale`` is the reference's greatest magnitude;
-    ``rms_rel`` is the RMS of the difference over the RMS of the reference; ``limit`` is what
-    ``max_abs / scale`` was held against; ``mismatched`` of ``size`` elements lie beyond it;
-    ``pinned_max_rel`` is ``max_rel`` again with the candidate run on the reference's pixel
-    decisions, where that was done. Numbers are None where nothing could be computed (a missing
-    tap, shapes that differ).
+    ``rms_rel`` is the RMS of the difference over the RMS of the reference; the local errors of
+    ``mismatched`` of ``size`` elements lie beyond rounding. ``limit`` is what ``max_abs / scale``
+    was held against, where an entry was judged as a whole. Numbers are None where nothing could be
+    computed (a missing tap, shapes that differ).
     """
 
     tap: str
@@ -108,7 +116,6 @@ class TapResult(Split):
     max_rel: float | None = None
     rms_rel: float | None = None
     limit: float | None = None
-    pinned_max_rel: float | None = None
     note: str = ""
     layers: tuple[str, ...] = ()
     """Of a gradient judged layer by layer, whose way back it is: see ``parity.oracle.backward``."""
@@ -120,54 +127,13 @@ class TapResult(Split):
 
 
 @dataclass(frozen=True)
-class Flip:
-    """A discrete pixel decision that the two sides took differently.
-
-    ``row`` is the vertex (coarse) or hypothesis row (refine) of ``tap``, ``view`` the view,
-    ``axis`` "h" or "w"; ``reference`` and ``candidate`` are the cells chosen; ``pixel`` is the
-    coordinate computed in float64 from the reference's own vertex, in pixels of the 224 image;
-    ``margin`` its distance to the boundary crossed and ``rounding`` how far the two sides'
-    coordinates may lie from it: the greatest error that the precision can make on each side, and
-    the distance that the vertices themselves had already moved apart. All are in pixels; a flip
-    with ``margin <= rounding`` is a tie.
-    """
-
-    tap: str
-    row: int
-    view: int
-    axis: str
-    reference: str
-    candidate: str
-    pixel: float
-    margin: float
-    rounding: float
-
-    @property
-    def tie(self) -> bool:
-        return self.margin <= self.rounding
-
-
-@dataclass(frozen=True)
-class Side:
-    """Where one side of a comparison came from, read from its trace's root attributes."""
-
-    path: str
-    backend: str
-    dtype: str
-    device: str
-    weights_sha256: str
-    inputs_sha256: str
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Comparison:
     """The whole result for one stage.
 
     ``missing`` taps stand in one trace only, ``not_requested`` ones were left out of both by
     ``--taps``, ``unmatched`` ones are declared absent, with a reason: they do not make the verdict
-    invalid, and what follows is judged across them. ``flips``
-    lists at most a thousand of the ``flip_count`` pixel decisions that differ.
+    invalid, and what follows is judged across them. ``basis`` is "float64" where both sides have
+    that run, else the precision that was compared.
     """
 
     stage: str
@@ -179,13 +145,10 @@ class Comparison:
     missing: tuple[str, ...]
     not_requested: tuple[str, ...]
     unmatched: Mapping[str, str]
-    flips: tuple[Flip, ...]
-    flip_count: int
     notes: tuple[str, ...]
     reference: Side
     candidate: Side
-    basis: str = "limit"
-    """What the verdict rests on: "truth", float64 runs and rounding bounds, or a fixed "limit"."""
+    basis: str = "float64"
     coverage: Any = None
     """What was really exercised: see ``parity.verdict.coverage``."""
     diagnosis: Any = None
@@ -195,8 +158,6 @@ class Comparison:
     steps: tuple[TapResult, ...] = ()
     step_summaries: tuple[Any, ...] = ()
     """Training steps, where they were compared: see ``parity.training.steps``."""
-    gradient_precision: Any = None
-    """Of float32 gradients, where it was measured: see ``parity.training.gradient_precision``."""
 
     @property
     def compared(self) -> int:
@@ -209,7 +170,7 @@ class Comparison:
         return self.taps + self.losses + self.gradients + self.steps
 
     def to_json(self) -> dict[str, Any]:
-        """The value written to ``report.json`` (see the contract, schema p2m-parity-report/1)."""
+        """The value written to ``report.json`` (see the contract, schema p2m-parity-report/2)."""
         plain = {
             "schema": REPORT_SCHEMA,
             "stage": self.stage,
@@ -225,12 +186,9 @@ class Comparison:
             "gradients": [tap.to_json() for tap in self.gradients],
             "steps": [tap.to_json() for tap in self.steps],
             "step_summaries": [vars(step) for step in self.step_summaries],
-            "gradient_precision": self.gradient_precision and self.gradient_precision.to_json(),
             "coverage": self.coverage,
             "diagnosis": self.diagnosis and vars(self.diagnosis),
             "diagnoses": [vars(each) for each in self.diagnoses],
-            "flip_count": self.flip_count,
-            "flips": [{**vars(flip), "tie": flip.tie} for flip in self.flips],
             "notes": self.notes,
             "reference": vars(self.reference),
             "candidate": vars(self.candidate),

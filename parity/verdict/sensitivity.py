@@ -6,16 +6,15 @@ the inputs of a recorded run: every variable is perturbed, channels are permuted
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from network.kinds import variables_of
 from network.taps import TAPS, TapRow
 from parity.oracle.chunks import Part, parts_of
-from parity.oracle.layers.context import Context
-from parity.oracle.layers.evaluate import evaluate, layer_of, share_of
+from parity.oracle.context import Context
+from parity.oracle.local import alone, share_of
 from parity.verdict.probe_run import ProbeRun
 
 STEP = 2.0**-20
@@ -46,11 +45,11 @@ def sensitivity(run: ProbeRun, context: Context) -> Sensitivity:
     changes: dict[str, float | None] = {}
     shown: dict[str, bool] = {}
     for row in TAPS[context.stage]:
-        if layer_of(row) is None:
+        if "cameras" in row.constants:
             for name, seen in _swapped(row, run, context).items():
                 shown[name] = shown.get(name, False) or seen
         else:
-            keys = list(variables_of(row).values())
+            keys = list(row.variables.values())
             if keys:
                 changes |= _perturbed(row, keys, run, context)
                 shown |= _permuted(row, run, context)
@@ -58,9 +57,9 @@ def sensitivity(run: ProbeRun, context: Context) -> Sensitivity:
 
 
 def _inputs(row: TapRow, run: ProbeRun, part: Part) -> dict[str, np.ndarray]:
-    found = {name: run.truth(name, part) for name in row.parents}
+    found = {name: run.float64(name, part) for name in row.parents}
     # What one view shows of a convolution is enough.
-    return {name: x[:1] if row.name.startswith("cnn.") else x for name, x in found.items()}
+    return {name: x[:1] if row.is_map else x for name, x in found.items()}
 
 
 def _perturbed(
@@ -71,15 +70,16 @@ def _perturbed(
     random = np.random.default_rng(0)
     for part in parts_of(row, run.vertices):
         values = _inputs(row, run, part)
-        base, limit = evaluate(row, values, context, None, "float64")
+        base = alone(row, values, context, None, "float64")
+        limit = base.limit
         for key in keys:
             if changes[key] is not None:
                 continue
             weight = context.weights[key]
             size = STEP * (np.abs(weight).max(initial=0.0) or 1.0)
             moved = weight + size * random.choice([-1.0, 1.0], weight.shape)
-            other = replace(context, weights={**context.weights, key: moved})
-            found = evaluate(row, values, other, None, "float64")[0].value
+            other = context.with_weights({key: moved})
+            found = alone(row, values, other, None, "float64").value
             share = share_of(found - base.value, SIDES * limit)
             if share > 1:
                 changes[key] = STEP / share
@@ -93,9 +93,10 @@ def _permuted(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
     shown: dict[str, bool] = {}
     for part in parts_of(row, run.vertices):
         values = _inputs(row, run, part)
-        base, limit = evaluate(row, values, context, None, "float64")
+        base = alone(row, values, context, None, "float64")
+        limit = base.limit
         turned = {name: np.roll(x, 1, axis=-1) for name, x in values.items()}
-        found = {"in": evaluate(row, turned, context, None, "float64")[0].value}
+        found = {"in": alone(row, turned, context, None, "float64").value}
         if base.value.shape[-1] > 1:
             found["out"] = np.roll(base.value, 1, axis=-1)
         for which, value in found.items():
@@ -115,18 +116,19 @@ def _swapped(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
     kinds = ("images", "cameras", "images and cameras")
     shown = {(what, pair): False for pair in combinations(range(3), 2) for what in kinds}
     for part in parts_of(row, run.vertices):
-        values = {name: run.truth(name, part) for name in row.parents}
-        base, limit = evaluate(row, values, context, None, "float64")
+        values = {name: run.float64(name, part) for name in row.parents}
+        base = alone(row, values, context, None, "float64")
+        limit = base.limit
         for (what, (first, second)), seen in shown.items():
             if seen:
                 continue
             order = [second if v == first else first if v == second else v for v in range(3)]
             swapped = {mesh: values[mesh], **{name: values[name][order] for name in maps}}
             given = swapped if "images" in what else values
-            turned = replace(context, cameras=context.cameras[order])
+            turned = context.with_arrays(cameras=context.cameras[order])
             where = turned if "cameras" in what else context
-            value, reach = evaluate(row, given, where, None, "float64")
-            shown[what, (first, second)] = share_of(value.value - base.value, limit + reach) > 1
+            value = alone(row, given, where, None, "float64")
+            shown[what, (first, second)] = share_of(value.value - base.value, limit + value.limit) > 1
     return {
         f"the {what} of views {first} and {second} swapped": seen
         for (what, (first, second)), seen in shown.items()

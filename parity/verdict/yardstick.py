@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from network.weights import WEIGHTS
-from parity.oracle.layers.rounding import LONGEST_SUM, UNIT_ROUNDOFF, spread
+from parity.oracle.confidence import UNIT_ROUNDOFF, confidence, longest_sum
 from parity.verdict.result import Status
 
 
@@ -32,7 +32,7 @@ class Yardstick:
     def limit(self, name: str, dtype: str) -> float:
         """The greatest admitted difference of an entry, absolute."""
         precision = UNIT_ROUNDOFF[dtype] / UNIT_ROUNDOFF["float32"]
-        return spread(self.stage) * self.error * precision * self.scales[name]
+        return confidence(self.stage) * self.error * precision * self.scales[name]
 
 
 def yardstick(
@@ -60,7 +60,7 @@ def yardstick(
             if row.key in scales:
                 scales[row.key] = layers[row.torch_key.rpartition(".")[0]]
     # No entry is more precise than a standard rounding of the longest sum behind it.
-    least = UNIT_ROUNDOFF["float32"] * math.sqrt(LONGEST_SUM[stage])
+    least = UNIT_ROUNDOFF["float32"] * math.sqrt(longest_sum(stage))
     errors = [
         _scale(np.asarray(run[name], np.float64) - truth[name]) / scales[name]
         for name in truth

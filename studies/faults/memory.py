@@ -10,7 +10,7 @@ from inputs.sampling import BLOCK_LEVELS
 from inputs.template import Template
 from network.taps import MESH
 from parity.oracle.chunks import Part, cut
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 
 
 class MemoryBackward:

@@ -13,7 +13,7 @@ from parity.diagnosis.losses import Block
 from parity.diagnosis.losses import explain as explain_term
 from parity.oracle.backward.loss import measured_of
 from parity.oracle.chunks import Part, cut
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.evaluate import Local, local_error
 from parity.traces.backends import Factory
 from parity.training.steps_adam import BETA_1, BETA_2

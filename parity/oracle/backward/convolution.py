@@ -4,7 +4,7 @@ import numpy as np
 
 from network.taps import IMAGES, TapRow
 from parity.oracle.backward.sums import TINY, HandedBack, Sum, narrow
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.convolution import Supports, same_padding, supports_of, times
 
 
@@ -17,7 +17,7 @@ def image_convolution(
 ) -> HandedBack:
     """Through a convolution (views, H, W, C) with TensorFlow's SAME padding and its ReLU."""
     (x,) = parents
-    kernel = context.variables(row.module)["weight"]
+    kernel = context.variables(row)["weight"]
     stride = x.shape[1] // out.shape[1]
     passed = rectified(out, gradient)
     # A view that nothing was read from hands back nothing, without rounding.
@@ -83,7 +83,7 @@ def graph_convolution(
 ) -> HandedBack:
     """Through Σ_k S_k (X W_k) + b on a level's mesh; the coordinate layers have no ReLU."""
     passed = gradient if out.shape[-1] == 3 else rectified(out, gradient)
-    return _mixed(parents[0], passed, supports_of(row, context), context.variables(row.module))
+    return _mixed(parents[0], passed, supports_of(row, context), context.variables(row))
 
 
 def local_convolution(
@@ -100,7 +100,7 @@ def local_convolution(
         by_vertex,
         rectified(out, gradient),
         supports_of(row, context),
-        context.variables(row.module),
+        context.variables(row),
     )
     (by_x,) = back.parents
     assert by_x is not None

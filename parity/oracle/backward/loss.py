@@ -69,20 +69,20 @@ def measured_of(arrays: Mapping[str, np.ndarray], block: int) -> Measured:
 
 
 def terms_by_meshes(
-    stage: str, before: np.ndarray, after: np.ndarray, to: Measured
+    stage: str, before: np.ndarray, after: np.ndarray, to: Measured, u: float = DOUBLE
 ) -> dict[str, tuple[Sum | None, Sum]]:
     """Each term's gradient at a block's input and output mesh, (V, 3) each; None where none."""
     size = 2.0 * MOVE[stage] / len(after) * (np.abs(after) + np.abs(before))
     move = Sum(2.0 * MOVE[stage] / len(after) * (after - before), size, 4)
     laplace = _laplace(before, after, to)
     found: dict[str, tuple[Sum | None, Sum]] = {
-        "chamfer": (None, chamfer(after, to)),
+        "chamfer": (None, chamfer(after, to, u=u)),
         "edge": (None, _edge(stage, after, to)),
         "laplace": (_negative(laplace), laplace),
         "move": (_negative(move), move),
     }
     if to.normals is not None:
-        found["normal"] = (None, _normal(after, to))
+        found["normal"] = (None, _normal(after, to, u))
     return found
 
 
@@ -134,10 +134,10 @@ def _at_ends(
     return Sum(value, (start + end) @ sizes, most + roundings, loose, open_)
 
 
-def _normal(mesh: np.ndarray, to: Measured) -> Sum:
+def _normal(mesh: np.ndarray, to: Measured, u: float) -> Sum:
     """Through the absolute cosine of each edge with the normal at its first vertex."""
     assert to.normals is not None
-    nearest = _nearest(mesh, to.points, np.abs(mesh))
+    nearest = _nearest(mesh, to.points, np.abs(mesh), u)
     unit = _unit(to.normals[nearest.index])
     first, second = to.pairs.T
     edges = mesh[first] - mesh[second]
@@ -154,7 +154,7 @@ def _normal(mesh: np.ndarray, to: Measured) -> Sum:
     fixed = np.where(alone, 0.0, factor * inverse * (16.0 + 6.0 * turned))
     fixed = np.broadcast_to(fixed, value.shape).copy()
     # A cosine within rounding of zero may have either sign; so may one whose normal may be another.
-    either = (np.abs(slope) <= DOUBLE * (16.0 + 4.0 * turned)) & ~alone & (slope != 0)
+    either = (np.abs(slope) <= u * (16.0 + 4.0 * turned)) & ~alone & (slope != 0)
     doubtful = (nearest.open[first])[:, None]
     undecided = np.where((either | doubtful) & ~alone, 2.0 * factor * inverse, 0.0)
     undecided = np.broadcast_to(undecided, value.shape)
@@ -177,7 +177,7 @@ CHAMFER_PATHS = {
 """Ways that gradients of the chamfer term take."""
 
 
-def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "") -> Sum:
+def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "", u: float = DOUBLE) -> Sum:
     """The chamfer term's gradient at the output mesh, one of ``CHAMFER_PATHS`` left out."""
     root = np.sqrt(to.r1)
     shares = np.stack([1.0 - root, root * (1.0 - to.r2), root * to.r2], axis=1)
@@ -186,8 +186,8 @@ def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "") -> Sum:
     sampling = sp.csr_array((shares.ravel(), (rows, to.triangles.ravel())), shape=(samples, count))
     everywhere = sp.csr_array(sp.vstack([sp.eye_array(count), sampling]))
     points, sizes = everywhere @ mesh, everywhere @ np.abs(mesh)
-    ahead = _nearest(points, to.points, sizes)
-    back = _nearest(to.points, points, sizes, of_targets=True)
+    ahead = _nearest(points, to.points, sizes, u)
+    back = _nearest(to.points, points, sizes, u, of_targets=True)
     by_point = 0.0 if left_out == "points" else 2.0 * CHAMFER * BACKWARD / len(points)
     by_truth = 0.0 if left_out == "truths" else 2.0 * CHAMFER / len(to.points)
     value = by_point * (points - to.points[ahead.index])
@@ -230,7 +230,11 @@ class _Nearest:
 
 
 def _nearest(
-    points: np.ndarray, targets: np.ndarray, sizes: np.ndarray, of_targets: bool = False
+    points: np.ndarray,
+    targets: np.ndarray,
+    sizes: np.ndarray,
+    u: float,
+    of_targets: bool = False,
 ) -> _Nearest:
     """The nearest of ``targets`` (M, 3) for ``points`` (N, 3).
 
@@ -248,7 +252,7 @@ def _nearest(
     least = squares.min(axis=1, keepdims=True)
     index = np.where(squares == least, found, len(targets)).min(axis=1)
     rounded = sizes[found].max(axis=(1, 2)) if of_targets else sizes.max(axis=1)
-    reach = CLOSE * DOUBLE * (least[:, 0] + 2.0 * rounded * np.sqrt(least[:, 0]))
+    reach = CLOSE * u * (least[:, 0] + 2.0 * rounded * np.sqrt(least[:, 0]))
     # A target at the very same place is the same, whichever is taken, but for its normal; the first
     # of exactly equal ones is taken by all.
     close = (squares - least <= reach[:, None]) & (found != index[:, None])

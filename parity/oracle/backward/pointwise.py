@@ -5,7 +5,7 @@ import scipy.sparse as sp
 
 from network.taps import TapRow
 from parity.oracle.backward.sums import HandedBack, Sum
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 
 Arrays = list[np.ndarray]
 

@@ -15,7 +15,7 @@ from network.taps import TapRow
 from parity.oracle.backward.camera import by_points
 from parity.oracle.backward.statistics import FeatureGradient, Sharing, by_feature, shared_evenly
 from parity.oracle.backward.sums import DOUBLE, HandedBack, Sum, spread
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.readers import COARSE_CELL, LAST, READERS
 from parity.oracle.layers.reading import projection
 from parity.oracle.pixels import bounded_pixels

@@ -19,7 +19,7 @@ from parity.oracle.backward.loss import DECAY_CNN, DECAY_GRAPH, measured_of, ter
 from parity.oracle.backward.reading import through_projection
 from parity.oracle.backward.sums import HandedBack, Sum, zeros
 from parity.oracle.chunks import Part, parts_of, rows_in
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 
 LOSS = "the losses"
 """Who hands back what no layer does."""

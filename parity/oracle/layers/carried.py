@@ -16,7 +16,7 @@ import numpy as np
 
 from network.taps import TapRow
 from parity.oracle.layers import pointwise
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.convolution import (
     convolved,
     graph_convolution,
@@ -53,7 +53,7 @@ def carried(
 
 
 def _image_convolution(row: TapRow, errors: Errors, _exact: Evaluated, ctx: Context) -> np.ndarray:
-    kernel = np.abs(ctx.variables(row.module)["weight"])
+    kernel = np.abs(ctx.variables(row)["weight"])
     return convolved(errors[0], kernel, errors[0].shape[1] // row.shape[1])
 
 

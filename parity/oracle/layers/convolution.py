@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from network.taps import TapRow
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.rounding import Evaluated
 
 Supports = tuple[sp.csr_array | np.ndarray, sp.csr_array | np.ndarray]
@@ -15,7 +15,7 @@ Supports = tuple[sp.csr_array | np.ndarray, sp.csr_array | np.ndarray]
 def image_convolution(row: TapRow, parents: list[np.ndarray], context: Context) -> Evaluated:
     """A convolution with TensorFlow's SAME padding and its ReLU: (views, H, W, C)."""
     (x,) = parents
-    variables = context.variables(row.module)
+    variables = context.variables(row)
     kernel, bias = variables["weight"], variables["bias"]
     stride = x.shape[1] // row.shape[1]
     value = convolved(x, kernel, stride)
@@ -50,7 +50,7 @@ def same_padding(size: int, stride: int) -> tuple[int, int]:
 def graph_convolution(row: TapRow, parents: list[np.ndarray], context: Context) -> Evaluated:
     """Σ_k S_k (X W_k) + b on a level's mesh, rectified but for the three coordinate layers."""
     (x,) = parents
-    value, magnitude, terms = _mixed(x, supports_of(row, context), context.variables(row.module))
+    value, magnitude, terms = _mixed(x, supports_of(row, context), context.variables(row))
     if row.shape[-1] == 3:
         return Evaluated(value, magnitude * math.sqrt(terms))
     return _rectified(value, magnitude, terms)
@@ -61,13 +61,13 @@ def local_convolution(row: TapRow, parents: list[np.ndarray], context: Context) 
     (x,) = parents
     if x.ndim == 2:
         x = x.reshape(-1, row.shape[1], x.shape[-1])
-    value, magnitude, terms = _mixed(x, supports_of(row, context), context.variables(row.module))
+    value, magnitude, terms = _mixed(x, supports_of(row, context), context.variables(row))
     return _rectified(value, magnitude, terms)
 
 
 def spread_over(row: TapRow, error: np.ndarray, context: Context) -> np.ndarray:
     """Σ_k |S_k| (error |W_k|): how far inputs off by ``error`` can put a graph convolution."""
-    variables = context.variables(row.module)
+    variables = context.variables(row)
     found = np.zeros(())
     for number, support in enumerate(supports_of(row, context)):
         found = found + times(abs(support), error @ np.abs(variables[f"weights_{number}"]))

@@ -12,7 +12,7 @@ import numpy as np
 
 from network.taps import TAPS, TapRow
 from parity.oracle.chunks import Part
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.evaluate import evaluate
 from parity.oracle.layers.reading import Read
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from network.taps import TapRow
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.rounding import Evaluated
 from parity.oracle.rounding import FUNCTION_ROUNDINGS
 

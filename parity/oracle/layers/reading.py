@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from network.taps import TapRow
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.readers import READERS, Choice, Reader
 from parity.oracle.layers.rounding import UNIT_ROUNDOFF, Evaluated
 from parity.oracle.pixels import bounded_pixels

@@ -65,9 +65,7 @@ class Addition(Primitive):
                 exact = (a.value == 0) | (b.value == 0)
             size = a.magnitude + b.magnitude
         count: Count = np.maximum(a.count, b.count) + 1
-        return Number(
-            value, a.error + b.error, size, count, exact, a.undecided + b.undecided
-        )
+        return Number(value, a.error + b.error, size, count, exact, a.undecided + b.undecided)
 
     def vjp(
         self,

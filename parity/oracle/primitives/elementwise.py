@@ -123,8 +123,13 @@ class Clip(Primitive):
             below, above = (np.clip(x.value + way * bound, low, high) for way in (-1.0, 1.0))
             moved = np.maximum(np.abs(below - value), np.abs(above - value))
             # Inside, the bound itself: nothing is taken from it by cancellation.
-            return np.where((moved > 0) & (bound < np.inf), np.minimum(bound, np.maximum(
-                moved, np.where((below > low) & (above < high), bound, moved))), moved)
+            return np.where(
+                (moved > 0) & (bound < np.inf),
+                np.minimum(
+                    bound, np.maximum(moved, np.where((below > low) & (above < high), bound, moved))
+                ),
+                moved,
+            )
 
         return Number(value, off(x.error), undecided=off(x.undecided))
 

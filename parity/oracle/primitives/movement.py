@@ -145,9 +145,7 @@ class Stack(Joining):
         gradient: Expression,
     ) -> Sequence[Expression | None]:
         axis = settings["axis"]
-        return [
-            call("take", gradient, axis=axis, number=number) for number in range(len(operands))
-        ]
+        return [call("take", gradient, axis=axis, number=number) for number in range(len(operands))]
 
 
 @rule

@@ -118,8 +118,8 @@ class SparseMatmul(Primitive):
         single = positive.astype(np.float32)
 
         def times(by: Any, part: Any) -> Any:
-            return part if part is None or nothing(part) else by @ np.broadcast_to(
-                part, x.value.shape
+            return (
+                part if part is None or nothing(part) else by @ np.broadcast_to(part, x.value.shape)
             )
 
         with np.errstate(invalid="ignore", over="ignore"):

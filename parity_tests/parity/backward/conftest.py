@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from network.taps import IMAGES, MESH, TAPS, TapRow
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.evaluate import local_error
 from studies.faults.probes import probe
 from studies.faults.truth_judge import context_of

@@ -11,7 +11,7 @@ import torch
 
 from network.taps import MESH
 from parity.diagnosis.gradients import diagnose
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.verdict.gradients import BackwardJudge, Gradient
 from parity.verdict.result import Status
 from parity_tests.parity.backward import faults

@@ -95,7 +95,7 @@ def test_variables_by_central_differences(kind: str, make: Callable) -> None:
 
 def in_torch(kind: str, row: Any, context: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
     """The layer as ``torch_impl`` has it, and its parameters in the order of ``variables_of``."""
-    variables = context.variables(row.module) if variables_of(row) else {}
+    variables = context.variables(row) if variables_of(row) else {}
     given = {name: torch.tensor(value) for name, value in variables.items()}
     if kind.startswith("image"):
         kernel = given["weight"]

@@ -12,7 +12,7 @@ import pytest
 
 from inputs.demo import demo_item_path
 from network.taps import TAPS
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.verdict.gradients import BackwardJudge
 from parity.verdict.result import Status
 from parity_tests.commands.cli import assert_trouble, p2m

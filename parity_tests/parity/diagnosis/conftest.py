@@ -1,6 +1,7 @@
 """A context with few variables that are not zero, for single layers on small random inputs."""
 
 from collections.abc import Callable
+from typing import Any
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.sparse as sp
 
 from network.taps import TAPS, TapRow
 from network.weights import WEIGHTS
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 
 Make = Callable[..., Context]
 
@@ -41,13 +42,20 @@ def context(rng: np.random.Generator) -> Make:
         cameras = float32(
             np.array([[40.0, 27, 0, 1.1, 25], [130, 22, 0, 1.2, 25], [250, 31, 0, 0.9, 25]])
         )
+        arrays: dict[str, Any] = {"cameras": cameras}
         if stage == "coarse":
             graph = ring(156)
-            supports = ((sp.csr_array(np.eye(156)), sp.csr_array(graph)),) * 3
             pairs = np.stack([np.arange(156), (np.arange(156) + 1) % 156], axis=1)
-            return Context(stage, weights, {}, cameras, supports, (pairs, pairs))
-        offsets = float32(np.concatenate([np.zeros((1, 3)), rng.normal(0, 0.02, (42, 3))]))
-        return Context(stage, weights, {}, cameras, ((np.eye(43), ring(43)),), (), offsets)
+            for level in (1, 2, 3):
+                arrays[f"template/support_{level}_0"] = sp.csr_array(np.eye(156))
+                arrays[f"template/support_{level}_1"] = sp.csr_array(graph)
+            arrays |= {f"template/unpooling_{number}": pairs for number in (1, 2)}
+        else:
+            offsets = np.concatenate([np.zeros((1, 3)), rng.normal(0, 0.02, (42, 3))])
+            arrays["hypotheses/offsets"] = float32(offsets)
+            arrays["hypotheses/supports/0"] = np.eye(43)
+            arrays["hypotheses/supports/1"] = ring(43)
+        return Context(stage, weights, arrays)
 
     return make
 

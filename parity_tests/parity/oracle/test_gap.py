@@ -13,7 +13,7 @@ import pytest
 from inputs.demo import demo_item_path
 from inputs.item import load_item
 from network.taps import TAPS, TapRow
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.evaluate import evaluate, layer_of, local_error
 from parity.oracle.layers.gap import before
 from parity.traces.backends import BackendChoice

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from network.taps import TAPS, TapRow
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.oracle.layers.evaluate import Local, local_error
 from parity.oracle.layers.rounding import FALSE_ALARM, spread
 from parity.traces.backends import BackendChoice

@@ -9,7 +9,7 @@ import pytest
 from inputs.demo import DEMO_COVERAGE
 from network.taps import TAPS
 from network.weights import WEIGHTS
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.verdict import coverage_cache
 from parity.verdict.sensitivity import Sensitivity, sensitivity

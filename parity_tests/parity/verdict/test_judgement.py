@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from network.taps import TAPS
-from parity.oracle.layers.context import Context
+from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.verdict.judgement import Judged, TapJudge, place_of
 from parity.verdict.result import Status

@@ -1,0 +1,128 @@
+"""What layers read beside activations: weights and the fixed arrays of a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from network.taps import TAPS, TapRow
+from parity.oracle.number import Number, exactly
+
+INDICES, VALUES = "/indices", "/values"
+PREFIX = "inputs/"
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The constants of a run, float32 values widened to float64.
+
+    Attributes:
+        stage: the network's name.
+        weights: variables by checkpoint key, in the checkpoint's layout.
+        arrays: by their names under ``/inputs``; a sparse matrix under the name that its
+            ``/indices`` and ``/values`` have in common, and each of a stack of matrices under its
+            number.
+    """
+
+    stage: str
+    weights: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Any]
+    _numbers: dict[str, Number] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls, stage: str, arrays: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]
+    ) -> "Context":
+        """From inputs named as under ``/inputs`` of a trace, and weights by checkpoint key.
+
+        Raises:
+            KeyError, ValueError, IndexError: the arrays do not fit each other.
+        """
+        found: dict[str, Any] = {}
+        for name, array in arrays.items():
+            if name.endswith(INDICES):
+                whole = name.removesuffix(INDICES)
+                rows, columns = np.asarray(array).astype(np.int64).T
+                values = widened(arrays[whole + VALUES])
+                size = int(max(rows.max(), columns.max())) + 1
+                found[whole] = sp.csr_array((values, (rows, columns)), shape=(size, size))
+            elif not name.endswith(VALUES):
+                found[name] = widened(array)
+                if found[name].ndim == 3 and found[name].shape[1] == found[name].shape[2]:
+                    found |= {f"{name}/{k}": matrix for k, matrix in enumerate(found[name])}
+        return cls(stage, {key: widened(array) for key, array in weights.items()}, found)
+
+    def given(self, name: str) -> np.ndarray | None:
+        """An input by the name that ``TapRow.parents`` has for it; None where there is none."""
+        found = self.arrays.get(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else None
+        return None if found is None else np.asarray(found)
+
+    def numbers(self, row: TapRow) -> dict[str, Number]:
+        """A layer's variables and constants by the names in its program."""
+        found = {name: self._number("weights", key) for name, key in row.variables.items()}
+        for name, key in row.constants.items():
+            found[name] = self._number("arrays", key)
+        return found
+
+    def variables(self, row: TapRow) -> dict[str, np.ndarray]:
+        """A layer's variables by the names in its program."""
+        return {name: self.weights[key] for name, key in row.variables.items()}
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """The inputs that change through the network, by their names among ``TapRow.parents``."""
+        return {PREFIX + name: self.arrays[name] for name in ("images", "mesh")}
+
+    @property
+    def cameras(self) -> np.ndarray:
+        """(views, 5)."""
+        return np.asarray(self.arrays["cameras"])
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(hypotheses, 3); none in a network without."""
+        return np.asarray(self.arrays.get("hypotheses/offsets", np.zeros((0, 3))))
+
+    @property
+    def supports(self) -> tuple[tuple[Any, Any], ...]:
+        """A pair of matrices a graph that the network works on."""
+        pairs = {
+            (row.constants["support_0"], row.constants["support_1"])
+            for row in TAPS[self.stage]
+            if "support_0" in row.constants
+        }
+        return tuple((self.arrays[first], self.arrays[second]) for first, second in sorted(pairs))
+
+    @property
+    def unpooling(self) -> tuple[np.ndarray, ...]:
+        """The vertex pairs of each unpooling."""
+        names = [row.constants["pairs"] for row in TAPS[self.stage] if "pairs" in row.constants]
+        return tuple(self.arrays[name].astype(np.int64) for name in names)
+
+    def with_arrays(self, **changed: np.ndarray) -> "Context":
+        """The same with other arrays, by name."""
+        return replace(self, arrays={**self.arrays, **changed}, _numbers={})
+
+    def with_weights(self, weights: Mapping[str, np.ndarray]) -> "Context":
+        """The same with other values of some variables."""
+        return replace(self, weights={**self.weights, **weights}, _numbers={})
+
+    def _number(self, group: str, key: str) -> Number:
+        if key not in self._numbers:
+            found = getattr(self, group)[key]
+            self._numbers[key] = constant(found) if sp.issparse(found) else exactly(found)
+        return self._numbers[key]
+
+
+def constant(matrix: Any) -> Number:
+    """A sparse matrix as an operand."""
+    held = np.empty((), object)
+    held[()] = matrix
+    return Number(held)
+
+
+def widened(array: Any) -> np.ndarray:
+    """Float32 values in float64."""
+    return np.asarray(array).astype(np.float32).astype(np.float64)

@@ -1,0 +1,225 @@
+"""A single layer alone: its exact output on given inputs, and how far a run's may be from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from network.layers import pixels
+from network.program import Expression, Program, trace
+from network.taps import TapRow
+from parity.oracle.confidence import arithmetic_of
+from parity.oracle.context import Context
+from parity.oracle.evaluate import Decided, evaluate
+from parity.oracle.number import Number, exactly
+
+Inputs = Mapping[str, np.ndarray | Number]
+"""A layer's inputs by name, exact or with bounds on how far a run's own may be from them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """A layer's output.
+
+    Attributes:
+        value: exact but for float64's own rounding.
+        limit: the greatest admitted |output − value| of a run.
+        settled: the same if no decision were open; ``limit`` itself where none is.
+        unit: one rounding, √n·u·Σ|terms|, where sums were rounded; 0 elsewhere.
+        fixed: the part of ``limit`` that does not come from sums.
+        decided: rows of a projection that were decided otherwise than nominally.
+        open_rows: rows about which nothing can be said.
+    """
+
+    value: np.ndarray
+    limit: np.ndarray
+    settled: np.ndarray
+    unit: np.ndarray
+    fixed: Any = 0.0
+    decided: tuple[Decided, ...] = ()
+    open_rows: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Local:
+    """What a layer itself added to the error of its tap, its recorded inputs taken as right.
+
+    Attributes:
+        alone: the layer's exact output on the run's own inputs, with bounds.
+        error: the run's output minus it; 0 where both are the same infinity or NaN, infinite where
+            only one is.
+    """
+
+    alone: Alone
+    error: np.ndarray
+
+    @property
+    def value(self) -> np.ndarray:
+        """The layer's exact output."""
+        return self.alone.value
+
+    @property
+    def limit(self) -> np.ndarray:
+        """What rounding may make of ``error``."""
+        return self.alone.limit
+
+    @property
+    def decided(self) -> tuple[Decided, ...]:
+        """Rows that were decided otherwise than nominally."""
+        return self.alone.decided
+
+    @property
+    def open_rows(self) -> int:
+        """Rows about which nothing can be said."""
+        return self.alone.open_rows
+
+    def share(self) -> np.ndarray:
+        """|error| over ``limit``: more than 1 is no rounding, nor is any error where it is 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.abs(self.error) / self.limit
+        return np.where(self.error == 0, 0.0, np.where(np.isnan(share), np.inf, share))
+
+    @property
+    def worst(self) -> float:
+        """The greatest |error| over its limit: more than 1 is no rounding."""
+        return share_of(self.error, self.limit)
+
+
+    def roundings(self, confidence: float) -> float:
+        """The greatest error in roundings; more than ``confidence`` (λ) are none.
+
+        Where sums were rounded one rounding is ``Alone.unit``. Where the limit always holds the
+        error counts as its share of that.
+        """
+        if not self.error.any():
+            return 0.0
+        share = self.share()
+        unit = self.alone.unit
+        excess = np.maximum(np.abs(self.error) - self.alone.fixed, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.where(unit > 0, np.minimum(excess / unit, share * confidence), share)
+        return float(np.where(share <= 1, own, share * confidence).max(initial=0.0))
+
+
+def share_of(error: np.ndarray, limit: np.ndarray) -> float:
+    """The greatest |error| over its limit: 0 where it is 0 whatever the limit, infinite for NaN."""
+    error = np.abs(error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = error / limit
+        if (error <= limit).all():
+            # What is not a number here is 0 over 0, or infinite over infinite.
+            return float(np.fmax.reduce(ratio, axis=None, initial=0.0))
+    ratio = np.where(error == 0, 0.0, ratio)
+    return float(np.where(np.isnan(ratio), np.inf, ratio).max())
+
+
+def difference_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The float64 difference a − b: 0 for the same infinity or NaN on both sides, else infinite."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        away = a - b
+    if np.isfinite(away).all():
+        return away
+    alike = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
+
+
+def layer_inputs(
+    row: TapRow, program: Program, parents: Inputs, context: Context
+) -> dict[str, Number]:
+    """All that a layer's program reads, by its own names."""
+    found = context.numbers(row)
+    for name, parent in zip(program.activations, row.parents, strict=True):
+        given = parents[parent]
+        number = given if isinstance(given, Number) else exactly(given)
+        found[name] = _shaped(row, number, name == program.activations[0])
+    return found
+
+
+def _shaped(row: TapRow, number: Number, first: bool) -> Number:
+    """The first activation with as many rows as the output has, where the table's shapes differ.
+
+    The graph has the hypotheses of all vertices in one axis, or in two, as it comes.
+    """
+    if not first or row.rows_per_vertex is None:
+        return number
+    shape = number.value.shape
+    if row.layer.endswith("projection"):
+        return _reshaped(number, (-1, shape[-1]))
+    if len(shape) == len(row.shape) - 1 and row.layer == "local_graph_convolution":
+        return _reshaped(number, (-1, row.shape[1], shape[-1]))
+    return number
+
+
+def _reshaped(number: Number, shape: tuple[int, ...]) -> Number:
+    if number.value.ndim == len(shape):
+        return number
+
+    def of(part: Any) -> Any:
+        return part if part is None or np.ndim(part) == 0 else np.reshape(part, shape)
+
+    return replace(
+        number, value=of(number.value), error=of(number.error), size=of(number.size),
+        count=of(number.count), exact=of(number.exact), undecided=of(number.undecided),
+    )  # fmt: skip
+
+
+def alone(
+    row: TapRow, parents: Inputs, context: Context, observed: np.ndarray | None, dtype: str
+) -> Alone:
+    """The layer's exact output on ``parents``, float64, and how far a run's may be from it.
+
+    Args:
+        row: the tap.
+        parents: the run's own values of ``row.parents``.
+        context: weights and fixed arrays.
+        observed: the run's tap, which settles close decisions; None where it is not known, and the
+            bound of such a row then takes in all that is admissible.
+        dtype: the precision that the run was asked for.
+    """
+    program = row.program
+    arithmetic = arithmetic_of(context.stage, dtype)
+    found = evaluate(program, layer_inputs(row, program, parents, context), arithmetic, observed)
+    number = found.number
+    with np.errstate(invalid="ignore", over="ignore"):
+        settled = arithmetic.limit(number)
+        # What has no bound is infinite times a weight of 0.
+        settled = np.where(np.isnan(settled), np.inf, settled)
+        limit = settled + np.where(np.isnan(number.undecided), np.inf, number.undecided)
+    return Alone(
+        number.value,
+        limit,
+        settled,
+        arithmetic.unit(number),
+        number.error,
+        found.decided,
+        0 if found.open_rows is None else int(np.count_nonzero(found.open_rows)),
+    )
+
+
+def local_error(
+    row: TapRow, parents: Inputs, context: Context, observed: np.ndarray, dtype: str
+) -> Local:
+    """What ``observed``, the tap of a run in ``dtype``, has of its own; see ``alone``."""
+    observed = np.asarray(observed, np.float64)
+    found = alone(row, parents, context, observed, dtype)
+    return Local(found, difference_of(observed.reshape(found.value.shape), found.value))
+
+
+@cache
+def _pixels() -> Program:
+    return trace(_all_pixels)
+
+
+def _all_pixels(points: Expression, *, cameras: Expression) -> Expression:
+    return pixels(points, cameras)
+
+
+def pixels_of(row: TapRow, points: np.ndarray, context: Context, dtype: str = "float64") -> Number:
+    """Where a projection's points (N, 3) fall: pixels (N, views, 2), h and w, not clamped."""
+    inputs = {"points": exactly(points.reshape(-1, 3)), "cameras": context.numbers(row)["cameras"]}
+    arithmetic = arithmetic_of(context.stage, dtype)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return arithmetic.close(evaluate(_pixels(), inputs, arithmetic).number)

@@ -1,0 +1,286 @@
+"""From the loss back through one run: what every gradient should be, given the run's own.
+
+A tap's gradient is the sum of what the layers that read it hand back, and of what the loss gives it
+directly; a variable's is what its layer makes of it, and its decay. Each layer is given what the
+run recorded: its inputs, its output and the gradient there. So an error shows where it is made, and
+nothing that follows from it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from network.taps import BLOCK_TAPS, IMAGES, MESH, TAPS, TapRow
+from network.weights import WEIGHTS
+from parity.oracle.backward.loss import DECAY_CNN, DECAY_GRAPH, measured_of, terms_by_meshes
+from parity.oracle.backward.sums import Sum
+from parity.oracle.chunks import Part, parts_of, rows_in
+from parity.oracle.confidence import arithmetic_of, backward_arithmetic_of
+from parity.oracle.context import Context
+from parity.oracle.evaluate import evaluate, run
+from parity.oracle.local import layer_inputs
+from parity.oracle.number import Number, exactly, nothing
+from parity.oracle.primitives import RULES, State
+from parity.oracle.vjp import GRADIENT, vjp_of
+
+LOSS = "the losses"
+"""Who hands back what no layer does."""
+THROUGH = " through the block's input"
+"""What is said of a term that compares a block's output with its input."""
+
+
+class BackwardRun(Protocol):
+    """What is known of one side's run in one precision: values and gradients at every tap."""
+
+    dtype: str
+
+    @property
+    def vertices(self) -> int:
+        """Of the mesh that the stage starts from."""
+
+    @property
+    def measured(self) -> Mapping[str, np.ndarray]:
+        """What the losses read, see ``backward.loss.measured_of``."""
+
+    def value(self, name: str, part: Part) -> np.ndarray:
+        """Part of a tap, or of an input, as the gradient's own pass computed it."""
+
+    def gradient(self, name: str, part: Part) -> np.ndarray:
+        """The total loss's gradient there; ``inputs/mesh`` is one of the names."""
+
+    def knows_mesh(self) -> bool:
+        """Whether the gradient at the input mesh is known."""
+
+    def variable(self, key: str) -> np.ndarray:
+        """The total loss's gradient of a variable, by checkpoint key."""
+
+
+def handed_back(
+    row: TapRow,
+    parents: Mapping[str, np.ndarray],
+    out: np.ndarray,
+    gradient: np.ndarray,
+    context: Context,
+    dtype: str,
+) -> dict[str, Number]:
+    """What a layer hands back from ``gradient`` at its output ``out``.
+
+    Returns:
+        By the names of its activations and variables in its program; images get nothing.
+    """
+    program = row.program
+    wanted = [
+        name
+        for name, parent in zip(program.activations, row.parents, strict=True)
+        if parent != IMAGES
+    ]
+    wanted += row.variables
+    inputs = layer_inputs(row, program, parents, context)
+    if not np.any(gradient):
+        return {name: exactly(np.zeros(inputs[name].value.shape)) for name in wanted}
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        # The decisions are those that fit what the run recorded, as in the forward pass.
+        forced: Any = {}
+        if any(node.primitive == "decide" for node in program.nodes):
+            forced = evaluate(program, inputs, arithmetic_of(context.stage, dtype), out).forced
+        shape = _output_shape(row, inputs, gradient)
+        state = State(backward_arithmetic_of(context.stage, dtype), forced or {})
+        known = {program.outputs["value"]: exactly(np.asarray(out).reshape(shape))}
+        inputs[GRADIENT] = exactly(np.asarray(gradient).reshape(shape))
+        found = run(vjp_of(program, wanted), inputs, state, known)
+    zero = {name: exactly(np.zeros(inputs[name].value.shape)) for name in wanted}
+    return {name: found.get(name, zero[name]) for name in wanted}
+
+
+def _output_shape(
+    row: TapRow, inputs: Mapping[str, Number], gradient: np.ndarray
+) -> tuple[int, ...]:
+    """The shape that the program gives: hypotheses may have an axis of their own, or not."""
+    first = inputs[row.program.activations[0]].value
+    if row.layer == "local_graph_convolution":
+        return (*first.shape[:-1], gradient.shape[-1])
+    return gradient.shape
+
+
+def consumers(stage: str) -> dict[str, list[str]]:
+    """Who reads each tap, and ``inputs/mesh``, in the order of computation; the losses last."""
+    found: dict[str, list[str]] = {}
+    for row in TAPS[stage]:
+        for parent in row.parents:
+            found.setdefault(parent, []).append(row.name)
+        found.setdefault(row.name, [])
+    for name in (MESH, *BLOCK_TAPS[stage]):
+        found[name].append(LOSS)
+    return found
+
+
+class Walk:
+    """Goes back through a run, layer by layer and part by part; see ``backwards`` for the order."""
+
+    def __init__(self, context: Context, run: BackwardRun) -> None:
+        self._context, self._run = context, run
+        self.arithmetic = backward_arithmetic_of(context.stage, run.dtype)
+        self._state = State(self.arithmetic)
+        self._maps = {row.name for row in TAPS[context.stage] if row.is_map}
+        self._pending: dict[tuple[str, int], Number] = {}
+        self._variables: dict[str, Number] = {}
+        self._direct = self._from_losses()
+
+    def step(self, row: TapRow, part: Part) -> None:
+        """Take what one layer hands back."""
+        run = self._run
+        parents = {name: run.value(name, part) for name in row.parents}
+        back = handed_back(
+            row, parents, run.value(row.name, part), run.gradient(row.name, part), self._context,
+            run.dtype,
+        )  # fmt: skip
+        for name, parent in zip(row.program.activations, row.parents, strict=True):
+            if name in back:
+                self._add(self._pending, (parent, self._start(parent, part)), back[name])
+        for name, key in row.variables.items():
+            self._add(self._variables, key, back[name])
+
+    def expected(self, name: str, part: Part, shape: tuple[int, ...]) -> Number:
+        """What a tap's gradient should be, once all its readers have been gone through."""
+        found = self._pending.pop((name, self._start(name, part)), None)
+        if name in self._direct:
+            direct = self._direct[name]
+            if part is not None:
+                direct = _rows(direct, rows_in(name, part))
+            found = direct if found is None else self._sum(shaped(found, direct.value.shape), direct)
+        return exactly(np.zeros(shape)) if found is None else shaped(found, shape)
+
+    def expected_variable(self, key: str) -> Number:
+        """What a variable's gradient should be, decay included."""
+        weights = self._context.weights[key]
+        found = self._variables.pop(key, None) or exactly(np.zeros(weights.shape))
+        rate = decay_of(self._context.stage, key)
+        if not rate:
+            return found
+        decay = rate * weights
+        return self._sum(found, Number(decay, size=np.abs(decay), count=3))
+
+    def _sum(self, a: Number, b: Number) -> Number:
+        return RULES["add"].number(self._state, {}, a, b)
+
+    def _add(self, to: dict, key: object, found: Number) -> None:
+        to[key] = self._sum(shaped(to[key], found.value.shape), found) if key in to else found
+
+    def _start(self, name: str, part: Part) -> int:
+        """Feature maps are whole whatever part of the vertices is gone through."""
+        return 0 if part is None or name in self._maps else part.start
+
+    def _from_losses(self) -> dict[str, Number]:
+        """What the losses give each mesh directly, by tap and ``inputs/mesh``."""
+        u = self.arithmetic.roundoff
+        found: dict[str, Number] = {}
+        for name, terms in direct_terms(self._context, self._run, u).items():
+            for _, term in terms:
+                number = _number(term, u)
+                found[name] = self._sum(found[name], number) if name in found else number
+        return found
+
+
+def _number(term: Sum, u: float) -> Number:
+    shape = term.value.shape
+    return Number(
+        term.value,
+        u * np.broadcast_to(term.fixed, shape),
+        np.broadcast_to(np.asarray(term.magnitude, np.float64), shape),
+        term.roundings,
+        undecided=np.broadcast_to(np.asarray(term.undecided, np.float64), shape),
+    )
+
+
+def _parts(number: Number, of: Any) -> Number:
+    def moved(part: Any) -> Any:
+        if part is None or nothing(part) or np.ndim(part) == 0:
+            return part
+        return of(np.broadcast_to(part, number.value.shape))
+
+    return Number(
+        of(number.value), moved(number.error), moved(number.size), moved(number.count),
+        moved(number.exact), moved(number.undecided), number.summable,
+    )  # fmt: skip
+
+
+def _rows(number: Number, part: slice) -> Number:
+    return _parts(number, lambda array: array[part])
+
+
+def shaped(number: Number, shape: tuple[int, ...]) -> Number:
+    """The same numbers in another shape."""
+    if number.value.shape == shape:
+        return number
+    return _parts(number, lambda array: array.reshape(shape))
+
+
+def decay_of(stage: str, key: str) -> float:
+    """The factor of a variable in its own gradient."""
+    (row,) = (each for each in WEIGHTS[stage] if each.key == key)
+    if len(row.shape) == 4:
+        return DECAY_CNN
+    in_cnn = any(tap.is_map and key in tap.variables.values() for tap in TAPS[stage])
+    if in_cnn:
+        return 0.0
+    return DECAY_GRAPH if stage == "coarse" else 0.0
+
+
+def backwards(stage: str, vertices: int) -> list[tuple[TapRow, Part]]:
+    """Layers and parts, so that all readers of a tap come before it.
+
+    A block that mixes nothing between vertices is gone through a few at a time, which keeps what is
+    between two layers small.
+    """
+    rows = list(reversed(TAPS[stage]))
+    found: list[tuple[TapRow, Part]] = []
+    groups: dict[Any, list[TapRow]] = {}
+    for row in rows:
+        split = row.rows_per_vertex is not None
+        groups.setdefault((row.is_map, row.block if split else None), []).append(row)
+    for group in groups.values():
+        for part in parts_of(group[0], vertices):
+            found += [(row, part) for row in group]
+    return found
+
+
+def direct_terms(
+    context: Context, run: BackwardRun, u: float
+) -> dict[str, list[tuple[str, Sum]]]:
+    """What each loss term gives each mesh directly, by tap, under the terms' names in traces."""
+    stage = context.stage
+    names = (MESH, *BLOCK_TAPS[stage])
+    meshes = [np.asarray(run.value(name, None), np.float64) for name in names]
+    found: dict[str, list[tuple[str, Sum]]] = {name: [] for name in names}
+    unpoolings = context.unpooling
+    for block, after in enumerate(meshes[1:], start=1):
+        before, pairs = meshes[block - 1], None
+        if len(after) != len(before):
+            pairs = unpoolings[block - 2]
+            middles = 0.5 * (before[pairs[:, 0]] + before[pairs[:, 1]])
+            before = np.concatenate([before, middles])
+        terms = terms_by_meshes(stage, before, after, measured_of(run.measured, block), u)
+        for term, (by_before, by_after) in terms.items():
+            found[names[block]].append((f"{term}_{block}", by_after))
+            if by_before is None:
+                continue
+            if pairs is not None:
+                by_before = _unpooled(by_before, pairs, len(meshes[block - 1]))
+            found[names[block - 1]].append((f"{term}_{block}{THROUGH}", by_before))
+    return found
+
+
+def _unpooled(gradient: Sum, pairs: np.ndarray, vertices: int) -> Sum:
+    """At the mesh before it was unpooled."""
+    most = int(np.bincount(pairs.ravel(), minlength=vertices).max()) + 1
+
+    def back(array: np.ndarray) -> np.ndarray:
+        found = array[:vertices].copy()
+        for side in pairs.T:
+            np.add.at(found, side, 0.5 * array[vertices:])
+        return found
+
+    shape = gradient.value.shape
+    magnitude = np.broadcast_to(np.asarray(gradient.magnitude, np.float64), shape)
+    return Sum(back(gradient.value), back(magnitude), gradient.roundings + most)

@@ -1,0 +1,141 @@
+"""The root mean square of a tap's errors in roundings, and how great it may be.
+
+Under the model that gives λ (roundings independent, with mean zero, each at most u) the error of a
+sum, in units of √n·u·Σ|terms|, is sub-Gaussian with variance proxy 1 (Hoeffding's lemma): of N such
+errors the squares add up to N at most in the mean. Let a rounding reach at most m outputs, and so an
+output share roundings with at most χ = m² others of the same kind; the Gram matrix of the errors has
+then a norm of at most χ, and (Hsu, Kakade and Zhang, "A tail inequality for quadratic forms of
+subgaussian random vectors", Electron. Commun. Probab. 17, 2012)
+
+    mean of squares ≤ 1 + 2·√(χ·s/N) + 2·χ·s/N
+
+but with probability exp(−s). s follows from the same admitted probability of a false alarm, shared
+out among all taps and channels of both precisions. So a tap of thousands of elements whose errors
+are several roundings each is told from rounding, though none of them passes λ.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import scipy.sparse as sp
+
+from network.taps import TAPS, TapRow
+from parity.oracle.confidence import FALSE_ALARM
+from parity.oracle.context import Context
+from parity.oracle.local import Alone
+
+PRECISIONS = 2
+
+
+@cache
+def tests_of(network: str) -> int:
+    """How many mean squares of a network's taps are judged: of each tap and each channel."""
+    return PRECISIONS * sum(1 + row.shape[-1] for row in TAPS[network])
+
+
+def sharing_of(row: TapRow, context: Context) -> int:
+    """χ: with how many outputs of its channel one shares roundings, at most.
+
+    A product with a support reads each row of features for every vertex linked to it, and what was
+    rounded in that row is rounded for all of them.
+    """
+    found = 1
+    for name, key in row.constants.items():
+        if name.startswith("support"):
+            filled = context.arrays[key] != 0
+            most = int(np.max(filled.sum(axis=0)))
+            outputs = filled.shape[0] if not sp.issparse(filled) else most * most
+            found = max(found, min(most * most, outputs))
+    return found
+
+
+def mean_square_limit(count: int, sharing: int, tests: int) -> float:
+    """The greatest mean of so many squared errors in roundings that is admitted."""
+    s = math.log(tests / FALSE_ALARM)
+    share = sharing * s / count
+    return 1.0 + 2.0 * math.sqrt(share) + 2.0 * share
+
+
+@dataclass(eq=False)
+class MeanSquare:
+    """Squared errors in roundings, of a tap and of each of its channels.
+
+    Attributes:
+        tests: how many mean squares share the admitted probability.
+        sharing: χ.
+        squares, counts: by channel.
+    """
+
+    tests: int
+    sharing: int
+    squares: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def add(self, local: np.ndarray, first: Alone, second: Alone) -> None:
+        """Add differences of local errors, beyond what always holds, where sums were rounded.
+
+        Elements that both evaluations have at exactly 0 passed no ReLU and say nothing.
+        """
+        unit = first.unit + second.unit
+        told = (unit > 0) & np.isfinite(local) & ((first.value != 0) | (second.value != 0))
+        channels = local.shape[-1] if local.ndim else 1
+        if not len(self.squares):
+            self.squares, self.counts = np.zeros(channels), np.zeros(channels)
+        if not told.any():
+            return
+        excess = np.maximum(np.abs(local) - first.fixed - second.fixed, 0.0)
+        z = np.divide(excess, unit, out=np.zeros(local.shape), where=told)
+        self.squares += np.square(z).reshape(-1, channels).sum(axis=0)
+        self.counts += told.reshape(-1, channels).sum(axis=0)
+
+    @property
+    def root(self) -> float | None:
+        """The root mean square over the tap; None where no sums were rounded."""
+        count = self.counts.sum()
+        return math.sqrt(self.squares.sum() / count) if count else None
+
+    @property
+    def limit(self) -> float | None:
+        """The greatest root that is admitted of the tap."""
+        count = int(self.counts.sum())
+        return math.sqrt(mean_square_limit(count, self.sharing, self.tests)) if count else None
+
+    @property
+    def channel(self) -> int | None:
+        """A channel that is beyond its own limit; None where none is."""
+        for index in np.argsort(-self.squares, kind="stable"):
+            count = int(self.counts[index])
+            if count and self.squares[index] / count > mean_square_limit(
+                count, self.sharing, self.tests
+            ):
+                return int(index)
+        return None
+
+    @property
+    def within(self) -> bool:
+        """Whether the tap and all its channels keep to their limits."""
+        root, limit = self.root, self.limit
+        if root is None or limit is None:
+            return True
+        return root <= limit and self.channel is None
+
+    def said(self) -> str:
+        """What is beyond, in words."""
+        root, limit = self.root, self.limit
+        if root is None or limit is None:
+            return ""
+        if root > limit:
+            return (
+                f"errors of {root:.2g} roundings in the root mean square, of {limit:.2g} admitted"
+            )
+        index = self.channel
+        assert index is not None
+        count = int(self.counts[index])
+        own = math.sqrt(self.squares[index] / count)
+        most = math.sqrt(mean_square_limit(count, self.sharing, self.tests))
+        return (
+            f"errors of {own:.2g} roundings in the root mean square of channel {index}, of "
+            f"{most:.2g} admitted"
+        )

@@ -1,0 +1,22 @@
+"""Floating-point types by the bits of their significands."""
+
+PRECISION = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+"""Bits of the significand, by which one precision is lower than another."""
+
+
+def precision_named(bits: int) -> str:
+    """The floating-point type with a significand of so many bits, in words where none has."""
+    named = {number: dtype for dtype, number in PRECISION.items()}
+    return named.get(bits, f"{bits}-bit floating point" if bits else "integer")
+
+
+def narrower(own: int, other: int, asked: str) -> str:
+    """The type that values need no more than, where that is lower than asked for; else "".
+
+    ``own`` and ``other`` are the bits of significand that the values need, and those of the other
+    side: numbers such as ones are short on both.
+    """
+    fits = [
+        dtype for dtype, held in PRECISION.items() if 0 < own <= held < min(other, PRECISION[asked])
+    ]
+    return min(fits, key=lambda dtype: PRECISION[dtype]) if fits else ""

@@ -1,0 +1,88 @@
+"""A trace as one side of a judgement."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from network.taps import MESH, TAPS, TapRow
+from network.weights import WEIGHTS
+from parity.oracle.chunks import Part, cut
+from parity.oracle.context import PREFIX, Context
+from parity.oracle.gap import before
+from parity.traces import layout
+from parity.traces.trace import TraceReader
+from weight_conversion.errors import InputError
+
+
+class TracedRun:
+    """A trace as one side; see ``parity.verdict.judgement.Run``."""
+
+    def __init__(self, trace: TraceReader) -> None:
+        self._trace = trace
+        self.vertices = int(trace.dataset(layout.INPUTS, "mesh").shape[0])
+        self.dtype = trace.header.dtype
+        # A run that was asked for in float64 is that run itself.
+        self._float64 = layout.TAPS if self.dtype == "float64" else layout.FLOAT64
+
+    @property
+    def has_float64(self) -> bool:
+        """Whether the trace holds a run in float64."""
+        return bool(self._trace.names(self._float64))
+
+    def tap(self, name: str, part: Part) -> np.ndarray:
+        """Part of a tap, or of an input."""
+        return self._values(layout.TAPS, name, part)
+
+    def float64(self, name: str, part: Part) -> np.ndarray:
+        """The same of the float64 run."""
+        return self._values(self._float64, name, part).astype(np.float64)
+
+    def lacks(self, row: TapRow, float64: bool, gap: Collection[str] = ()) -> str:
+        """What a judgement of the tap would need and the trace does not have; empty if nothing.
+
+        Across taps in ``gap`` only the nearest taps before them are needed.
+        """
+        nearest, _ = before(row, gap)
+        names = (row.name, *(name for name in nearest if not name.startswith(PREFIX)))
+        shapes = {other.name: other.shape for other in TAPS[row.stage]}
+        for group in (layout.TAPS, self._float64) if float64 else (layout.TAPS,):
+            for name in names:
+                if not self._trace.has(group, name):
+                    return f"/{group}/{name}"
+                if self._trace.dataset(group, name).shape != shapes[name]:
+                    return f"/{group}/{name} of shape {shapes[name]}"
+        return ""
+
+    def context(self) -> Context:
+        """What the layers need beside the taps, with this run's weights.
+
+        Raises:
+            InputError: the trace lacks weights or inputs, or holds others than its network has.
+        """
+        trace = self._trace
+        arrays = {
+            name: trace.read(layout.INPUTS, name, trace.dataset(layout.INPUTS, name), ())
+            for name in trace.names(layout.INPUTS)
+        }
+        weights = {
+            key: trace.read(layout.WEIGHTS, key, trace.dataset(layout.WEIGHTS, key), ())
+            for key in trace.names(layout.WEIGHTS)
+        }
+        for row in WEIGHTS[trace.header.stage]:
+            found = weights[row.key].shape if row.key in weights else "nothing"
+            if found != row.shape:
+                raise InputError(trace.path, f"/weights/{row.key} has {found}", f"{row.shape}")
+        try:
+            context = Context.of(trace.header.stage, arrays, weights)
+            for tap in TAPS[trace.header.stage]:
+                context.numbers(tap)
+        except (KeyError, ValueError, IndexError) as error:
+            what = f"inputs that do not fit a {trace.header.stage} run ({error})"
+            raise InputError(trace.path, what, "those that a trace records") from error
+        return context
+
+    def _values(self, group: str, name: str, part: Part) -> np.ndarray:
+        if name.startswith(PREFIX):
+            array = self._trace.values(layout.INPUTS, name.removeprefix(PREFIX), None)
+            return cut(array, name, part if name == MESH else None)
+        return self._trace.values(group, name, part)
