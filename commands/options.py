@@ -144,9 +144,7 @@ class Sources:
         mesh = self.template.coordinates if self.mesh is None else self.mesh
         return self._inputs("coarse", mesh)
 
-    def refine(
-        self, mesh: np.ndarray | None = None
-    ) -> RunInputs:
+    def refine(self, mesh: np.ndarray | None = None) -> RunInputs:
         """The refine stage's inputs on ``mesh``, or on the mesh given by option."""
         found = self.mesh if mesh is None else mesh
         if found is None:

@@ -76,7 +76,7 @@ def halved_sum(x: Expression, r: Expression) -> Expression:
 
 
 def plain_sum(x: Expression, r: Expression) -> Expression:
-    """x + r: a residual of the refine stage."""
+    """A residual of the refine stage, x + r."""
     return x + r
 
 
@@ -218,12 +218,12 @@ def relu(x: Expression) -> Expression:
 
 
 def sin(x: Expression) -> Expression:
-    """sin(x), radians."""
+    """The sine of an angle in radians."""
     return call("sin", x)
 
 
 def cos(x: Expression) -> Expression:
-    """cos(x), radians."""
+    """The cosine of an angle in radians."""
     return call("cos", x)
 
 

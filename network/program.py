@@ -16,9 +16,9 @@ keyword-only one a variable, a constant array or, where a value is given to ``tr
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
-Scalar = Union[int, float]
+Scalar = int | float
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,6 @@ class ParityReport:
         *,
         label: str = "",
         taps: str = "*",
-        pinned: str | os.PathLike[str] | None = None,
     ) -> "Comparison":
         """Compare two traces, add them to the report, and fail the test if they do not agree.
 
@@ -59,7 +58,6 @@ class ParityReport:
             candidate: the trace that is judged.
             label: the comparison's name in the report; the test's by default.
             taps: glob of the taps to compare.
-            pinned: the candidate again, recorded with the reference's pixel decisions.
 
         Raises:
             InputError: a trace cannot be read, or the two cannot be compared.
@@ -67,7 +65,7 @@ class ParityReport:
         from parity.verdict.compare import compare
 
         traces = Path(reference), Path(candidate)
-        found = compare(*traces, taps=taps, pinned=None if pinned is None else Path(pinned))
+        found = compare(*traces, taps=taps)
         self.add(found, label=label, traces=traces)
         self.check(found)
         return found

@@ -174,8 +174,7 @@ def _caption(noun: str) -> str:
     return (
         f"Difference by {noun}, numbered as in the table: the greatest difference over the "
         "reference's greatest magnitude (filled) and the RMS of the difference over the RMS of "
-        "the reference (hollow), on a logarithmic scale; a cross where the candidate was run again "
-        "with the reference's pixel decisions."
+        "the reference (hollow), on a logarithmic scale."
     )
 
 

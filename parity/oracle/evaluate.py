@@ -1,8 +1,8 @@
 """Evaluating programs: values with bounds, and decisions that rounding may take either way.
 
 A coordinate within its error of a border may fall on either side of it, and what follows differs
-grossly. A row with such a coordinate has several right values. All are computed, and the one nearest
-to what was observed counts: a row that is near none of them is wrong whatever was decided.
+grossly. A row with such a coordinate has several right values. All are computed, and the one
+nearest to what was observed counts: a row that is near none of them is wrong whatever was decided.
 """
 
 from collections.abc import Mapping
@@ -164,8 +164,8 @@ def _decide(
             undecided[row] = np.broadcast_to(found.undecided, found.value.shape)[best]
             choices = []
             for node, place, at, exact in alternatives[best]:
-                forced[node][0][(row, *place)] = at
-                forced[node][1][(row, *place)] = exact
+                forced[node][0][int(row)][place] = at
+                forced[node][1][int(row)][place] = exact
                 choices.append((place, at))
             decided.append(Decided(int(row), tuple(choices)))
     error[unbounded] = np.inf
@@ -174,7 +174,7 @@ def _decide(
 
 
 Side = tuple[int, tuple[int, ...], float, bool]
-"""A ``decide`` node, the place of a coordinate in its row, its value, whether it is that exactly."""
+"""A ``decide`` node, a coordinate's place in its row, its value, whether it is exactly that."""
 
 
 def _on_border(border: Border) -> np.ndarray:

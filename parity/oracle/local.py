@@ -13,7 +13,7 @@ from network.taps import TapRow
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.evaluate import Decided, evaluate
-from parity.oracle.number import Number, exactly
+from parity.oracle.number import Number, exactly, nothing
 
 Inputs = Mapping[str, np.ndarray | Number]
 """A layer's inputs by name, exact or with bounds on how far a run's own may be from them."""
@@ -86,21 +86,23 @@ class Local:
         """The greatest |error| over its limit: more than 1 is no rounding."""
         return share_of(self.error, self.limit)
 
-
     def roundings(self, confidence: float) -> float:
         """The greatest error in roundings; more than ``confidence`` (λ) are none.
 
         Where sums were rounded one rounding is ``Alone.unit``. Where the limit always holds the
         error counts as its share of that.
         """
-        if not self.error.any():
-            return 0.0
-        share = self.share()
+        worst = self.worst
+        if not 0 < worst <= 1:
+            return worst * confidence
+        # Within the limit an element counts by its unit, or by its share of what always holds.
         unit = self.alone.unit
-        excess = np.maximum(np.abs(self.error) - self.alone.fixed, 0.0)
+        excess = np.abs(self.error)
+        if not nothing(self.alone.fixed):
+            excess -= self.alone.fixed
+        scale = np.where(unit > 0, unit, self.limit) if not unit.all() else unit
         with np.errstate(divide="ignore", invalid="ignore"):
-            own = np.where(unit > 0, np.minimum(excess / unit, share * confidence), share)
-        return float(np.where(share <= 1, own, share * confidence).max(initial=0.0))
+            return float(np.fmax.reduce(excess / scale, axis=None, initial=0.0))
 
 
 def share_of(error: np.ndarray, limit: np.ndarray) -> float:

@@ -148,7 +148,9 @@ class Walk:
             direct = self._direct[name]
             if part is not None:
                 direct = _rows(direct, rows_in(name, part))
-            found = direct if found is None else self._sum(shaped(found, direct.value.shape), direct)
+            found = (
+                direct if found is None else self._sum(shaped(found, direct.value.shape), direct)
+            )
         return exactly(np.zeros(shape)) if found is None else shaped(found, shape)
 
     def expected_variable(self, key: str) -> Number:
@@ -245,9 +247,7 @@ def backwards(stage: str, vertices: int) -> list[tuple[TapRow, Part]]:
     return found
 
 
-def direct_terms(
-    context: Context, run: BackwardRun, u: float
-) -> dict[str, list[tuple[str, Sum]]]:
+def direct_terms(context: Context, run: BackwardRun, u: float) -> dict[str, list[tuple[str, Sum]]]:
     """What each loss term gives each mesh directly, by tap, under the terms' names in traces."""
     stage = context.stage
     names = (MESH, *BLOCK_TAPS[stage])

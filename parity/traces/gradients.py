@@ -1,4 +1,4 @@
-"""Gradients at taps in a trace: written as a backward pass computes them, read again as one side."""
+"""Gradients at taps in a trace: written by a backward pass, read again as one side."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -14,8 +14,8 @@ from inputs.item import Item
 from inputs.sampling import BLOCK_LEVELS, Samples, samples_on, step_draws
 from inputs.template import Template
 from network.taps import BLOCK_TAPS, TAPS
-from parity.traces.backends import Backend, BackendChoice, Listen
 from parity.traces import layout
+from parity.traces.backends import Backend, BackendChoice, Listen
 from parity.traces.blame import place_in_port
 from parity.traces.gradients import DOUBLE, OWN, Groups, WritingWatch
 from parity.traces.trace import TraceHeader, inputs_sha256, open_trace
@@ -187,12 +187,12 @@ class _Float64Listener:
     def __call__(self, tap: str, value: np.ndarray) -> None:
         array = np.asarray(value)
         if array.dtype.kind == "f" and array.dtype != np.float64:
-            raise _Narrow(f"tap {tap} is {array.dtype} in the run in float64")
+            raise _NarrowError(f"tap {tap} is {array.dtype} in the run in float64")
         if self.wants(tap):
             self._writer.add(layout.FLOAT64, tap, array)
 
 
-class _Narrow(Exception):
+class _NarrowError(Exception):
     """A backend that was to run in float64 gave a narrower type."""
 
 
@@ -211,7 +211,7 @@ def _record_float64(
         listener = _Float64Listener(writer, recorder.requests)
         backend.run(inputs.mapping(), weights.arrays, listener)
         if not writer.has_group(layout.FLOAT64):
-            raise _Narrow("the run in float64 gave no tap")
+            raise _NarrowError("the run in float64 gave no tap")
         if inputs.ground_truth is not None:
             _losses_and_gradients(
                 backend, inputs, weights, recorder, writer, gradients, DOUBLE,
@@ -223,7 +223,7 @@ def _record_float64(
             raise
         reason = (
             str(error)
-            if isinstance(error, _Narrow)
+            if isinstance(error, _NarrowError)
             else (f"{type(error).__name__}: {' '.join(str(error).split())}")
         )
         place = place_in_port(error, choice.name)

@@ -171,7 +171,7 @@ class Recorder:
     def __init__(
         self,
         writer: TraceWriter,
-        requested: Callable[[str], bool] = lambda tap: True,
+        requested: Callable[[str], bool] = bool,
         on_tap: Callable[[str], None] | None = None,
         keep: Collection[str] = (),
     ) -> None:

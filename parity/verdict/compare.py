@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from network.taps import TAPS, TapRow
-from parity.oracle.gap import before
 from parity.diagnosis.diagnosis import diagnose
+from parity.oracle.gap import before
 from parity.traces import layout
 from parity.traces.comparable import check_comparable
 from parity.traces.trace import TraceReader, open_trace
@@ -223,8 +223,8 @@ class _Comparing:
             if base.max_abs == 0:
                 return replace(base, status=Status.AGREE)
             note = (
-                f"the {' and '.join(lacking)} has no run in float64, by which alone the rounding of "
-                "a whole run is known"
+                f"the {' and '.join(lacking)} has no run in float64, by which alone the rounding "
+                "of a whole run is known"
             )
             return replace(base, status=Status.INVALID, note=note)
         if group not in self.yardsticks:

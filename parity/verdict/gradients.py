@@ -120,7 +120,9 @@ class BackwardJudge:
             if last[row.name] == number:
                 for key in row.variables.values():
                     seen = [run.variable(key) for run in runs]
-                    self._take(found[key], seen, [w.expected_variable(key) for w in walks], None, walks)
+                    self._take(
+                        found[key], seen, [w.expected_variable(key) for w in walks], None, walks
+                    )
         if not all(run.knows_mesh() for run in runs):
             del found["mesh"]
             self._settle(found, rows)
@@ -158,9 +160,7 @@ class BackwardJudge:
             found.mismatched += int(np.count_nonzero(~(np.abs(local) <= limit) & (local != 0)))
         away = difference_of(seen[1], seen[0])
         inherited = difference_of(sums[1].value, sums[0].value)
-        found.roundings = max(
-            found.roundings, share_of(errors[1], limits[1]) * found.limit
-        )
+        found.roundings = max(found.roundings, share_of(errors[1], limits[1]) * found.limit)
         found.roundings_reference = max(
             found.roundings_reference, share_of(errors[0], limits[0]) * found.limit
         )

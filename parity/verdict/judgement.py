@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from network.taps import TAPS, TapRow
-from parity.oracle.chunks import Part, parts_of
+from parity.oracle.chunks import Part, in_parallel, parts_of
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
@@ -110,6 +110,16 @@ class Findings:
     def raise_to(self, name: str, value: float) -> None:
         self.greatest[name] = max(self.greatest.get(name, 0.0), value)
 
+    def join(self, other: "Findings") -> None:
+        """Add another part of the same tap."""
+        self.mean_square.join(other.mean_square)
+        for name in ("share", "reference", "candidate", "scale", "finest"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        for name in ("beyond", "open_rows", "flipped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, value in other.greatest.items():
+            self.raise_to(name, value)
+
 
 @dataclass(eq=False)
 class Spread:
@@ -123,6 +133,17 @@ class Spread:
     most_inherited: float = 0.0
     bits: tuple[int, ...] = (0, 0)
     decisions: Counter[str] = field(default_factory=Counter)
+
+    def join(self, other: "Spread", own: bool) -> None:
+        """Add another part of the same tap; ``own`` says whether bits were counted."""
+        self.identical &= other.identical
+        self.beyond |= other.beyond
+        for name in ("squares", "away", "inherited"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.most_inherited = max(self.most_inherited, other.most_inherited)
+        if own:
+            self.bits = tuple(max(pair) for pair in zip(self.bits, other.bits, strict=True))
+        self.decisions.update(other.decisions)
 
 
 class TapJudge:
@@ -152,9 +173,9 @@ class TapJudge:
             gap: taps that one of the two does not have: what follows is judged across them.
         """
         assert own or float64
-        self._context, self._reference, self._candidate = context, reference, candidate
+        self.context = self._context = context
+        self._reference, self._candidate = reference, candidate
         self._gap = frozenset(gap)
-        self._precisions = ([reference.dtype] if own else []) + ([FLOAT64] if float64 else [])
         self._own, self._float64, self._known = own, float64, known
         self._confidence = confidence(context.stage)
         self._tests = tests_of(context.stage)
@@ -184,9 +205,9 @@ class TapJudge:
         ]
         sharing = sharing_of(row, self._context)
         found = Findings(MeanSquare(self._tests, sharing))
-        # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
-        squares = not across
-        for part in parts_of(row, self._reference.vertices):
+
+        def judged(part: Part) -> tuple[Findings, Spread]:
+            here, spread = Findings(MeanSquare(self._tests, sharing)), Spread()
             seen = [read(row.name, part) for read in reads]
             given = [each.of(row, part) for each in inputs]
             first = self._local(row, part, which, given[0], seen[0], dtypes[0], known=not across)
@@ -196,18 +217,23 @@ class TapJudge:
             second = first
             if not same or dtypes[0] != dtypes[1]:
                 second = local_error(row, given[1], self._context, seen[1], dtypes[1])
-            self._take(found, first, second, squares)
+            # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
+            self._take(here, first, second, squares=not across)
             if which == "own" or not self._own:
-                self._measure(row, apart, first, second, seen)
+                self._measure(row, spread, first, second, seen)
             if across:
-                finest = first.alone.settled + second.alone.settled
-                found.finest = max(found.finest, greatest(finest))
-                found.scale = max(found.scale, finite(seen[0]))
-            found.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
+                here.finest = greatest(first.alone.settled + second.alone.settled)
+                here.scale = finite(seen[0])
+            here.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
             if which == "own" and self._float64:
                 exact = self._reference.float64(row.name, part)
-                found.raise_to("candidate", greatest(difference_of(seen[1], exact)))
-                found.raise_to("reference", greatest(difference_of(seen[0], exact)))
+                here.raise_to("candidate", greatest(difference_of(seen[1], exact)))
+                here.raise_to("reference", greatest(difference_of(seen[0], exact)))
+            return here, spread
+
+        for here, spread in in_parallel(judged, parts_of(row, self._reference.vertices)):
+            found.join(here)
+            apart.join(spread, own=self._own)
         return found
 
     def _local(
@@ -483,13 +509,11 @@ def _identical(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _alike(a: Number, b: Number) -> bool:
-    return (
-        _identical(a.value, b.value)
-        and a.error is b.error
-        or (
-            _identical(a.value, b.value)
-            and np.array_equal(
-                np.broadcast_to(a.error, a.value.shape), np.broadcast_to(b.error, b.value.shape)
-            )  # fmt: skip
-        )
+    """Whether two inputs are the same, bounds included."""
+    if not _identical(a.value, b.value):
+        return False
+    shape = a.value.shape
+    return all(
+        _identical(np.broadcast_to(first, shape), np.broadcast_to(second, shape))
+        for first, second in ((a.error, b.error), (a.undecided, b.undecided))
     )

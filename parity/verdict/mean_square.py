@@ -1,10 +1,10 @@
 """The root mean square of a tap's errors in roundings, and how great it may be.
 
 Under the model that gives λ (roundings independent, with mean zero, each at most u) the error of a
-sum, in units of √n·u·Σ|terms|, is sub-Gaussian with variance proxy 1 (Hoeffding's lemma): of N such
-errors the squares add up to N at most in the mean. Let a rounding reach at most m outputs, and so an
-output share roundings with at most χ = m² others of the same kind; the Gram matrix of the errors has
-then a norm of at most χ, and (Hsu, Kakade and Zhang, "A tail inequality for quadratic forms of
+sum, in units of √n·u·Σ|terms|, is sub-Gaussian with variance proxy 1 (Hoeffding's lemma): the
+squares of N such errors add up to N at most in the mean. Let a rounding reach at most m outputs, so
+that an output shares roundings with at most χ = m² of its channel. The Gram matrix of the errors
+then has a norm of at most χ, and (Hsu, Kakade and Zhang, "A tail inequality for quadratic forms of
 subgaussian random vectors", Electron. Commun. Probab. 17, 2012)
 
     mean of squares ≤ 1 + 2·√(χ·s/N) + 2·χ·s/N
@@ -25,6 +25,7 @@ from network.taps import TAPS, TapRow
 from parity.oracle.confidence import FALSE_ALARM
 from parity.oracle.context import Context
 from parity.oracle.local import Alone
+from parity.oracle.number import nothing
 
 PRECISIONS = 2
 
@@ -78,17 +79,31 @@ class MeanSquare:
 
         Elements that both evaluations have at exactly 0 passed no ReLU and say nothing.
         """
-        unit = first.unit + second.unit
-        told = (unit > 0) & np.isfinite(local) & ((first.value != 0) | (second.value != 0))
         channels = local.shape[-1] if local.ndim else 1
         if not len(self.squares):
             self.squares, self.counts = np.zeros(channels), np.zeros(channels)
-        if not told.any():
+        unit = first.unit + second.unit
+        if not unit.any():
             return
-        excess = np.maximum(np.abs(local) - first.fixed - second.fixed, 0.0)
-        z = np.divide(excess, unit, out=np.zeros(local.shape), where=told)
-        self.squares += np.square(z).reshape(-1, channels).sum(axis=0)
+        told = (first.value != 0) | (second.value != 0)
+        told &= (unit > 0) & np.isfinite(local)
+        z = np.abs(local)
+        for fixed in (first.fixed, second.fixed):
+            if not nothing(fixed):
+                z -= fixed
+        np.maximum(z, 0.0, out=z)
+        np.divide(z, unit, out=z, where=told)
+        z[~told] = 0.0
+        flat = z.reshape(-1, channels)
+        self.squares += np.einsum("ij,ij->j", flat, flat)
         self.counts += told.reshape(-1, channels).sum(axis=0)
+
+    def join(self, other: "MeanSquare") -> None:
+        """Add another part of the same tap."""
+        if not len(self.squares):
+            self.squares, self.counts = other.squares, other.counts
+        elif len(other.squares):
+            self.squares, self.counts = self.squares + other.squares, self.counts + other.counts
 
     @property
     def root(self) -> float | None:

@@ -128,7 +128,9 @@ def _swapped(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
             turned = context.with_arrays(cameras=context.cameras[order])
             where = turned if "cameras" in what else context
             value = alone(row, given, where, None, "float64")
-            shown[what, (first, second)] = share_of(value.value - base.value, limit + value.limit) > 1
+            shown[what, (first, second)] = (
+                share_of(value.value - base.value, limit + value.limit) > 1
+            )
     return {
         f"the {what} of views {first} and {second} swapped": seen
         for (what, (first, second)), seen in shown.items()

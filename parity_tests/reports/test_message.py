@@ -175,7 +175,7 @@ def test_a_verdict_in_roundings_says_so(planted: Planted) -> None:
     taps = list(comparison.taps)
     taps[21] = replace(
         taps[21], limit=None, mismatched=0, local_roundings=5e4, local_roundings_reference=0.5,
-        truth_roundings=1e12, truth_roundings_reference=0.25, roundings_limit=9.18,
+        float64_roundings=1e12, float64_roundings_reference=0.25, roundings_limit=9.18,
     )  # fmt: skip
     lines = message(replace(comparison, taps=tuple(taps)), taps[21]).splitlines()
     assert lines[1].startswith("  greatest |Δ| 3.10e-03 at [88, 17]: torch 0.4120, tf 0.4089")

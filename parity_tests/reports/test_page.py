@@ -196,7 +196,7 @@ def test_the_first_divergence_is_marked_once(planted: Planted) -> None:
 
 @pytest.mark.parametrize(
     ("field", "heading"),
-    [("local_roundings", "own error (roundings)"), ("truth_roundings", "float64 (roundings)")],
+    [("local_roundings", "own error (roundings)"), ("float64_roundings", "float64 (roundings)")],
 )
 def test_a_judge_s_numbers_have_a_column_where_there_are_some(
     planted: Planted, field: str, heading: str

@@ -191,7 +191,7 @@ class Cells(HTMLParser):
 PAGE = {
     "max |Δ|": "max_abs", "reference": "reference", "candidate": "candidate",
     "rms rel": "rms_rel", "own error (roundings)": "local_roundings",
-    "reference's own": "local_roundings_reference", "float64 (roundings)": "truth_roundings",
+    "reference's own": "local_roundings_reference", "float64 (roundings)": "float64_roundings",
 }  # fmt: skip
 
 

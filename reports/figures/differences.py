@@ -48,7 +48,6 @@ _GROUPS = (
     (re.compile(r"graph_pool_\d+to(\d+)_"), "block {}"),
 )
 _INK = "#333333"
-_PINNED = "x"
 
 
 def difference_figure(comparison: Comparison, entries: Sequence[TapResult], noun: str) -> Figure:
@@ -69,11 +68,10 @@ def difference_figure(comparison: Comparison, entries: Sequence[TapResult], noun
             return figure
         floor, ceiling = _range(entries)
         _draw_entries(axes, entries, floor, ceiling)
-        _draw_pinned(axes, entries, floor, ceiling)
         _draw_limits(axes, entries)
         draw_groups(axes, entries)
         _draw_first(axes, comparison, entries)
-        _draw_flips(axes, comparison, entries)
+        _draw_flips(axes, entries)
         _scale(axes, entries, floor, ceiling)
         axes.set_xlabel(f"# of {noun}" + (", in order of computation" if noun == "tap" else ""))
         axes.set_ylabel("difference, relative to the reference")
@@ -95,7 +93,7 @@ def _range(entries: Sequence[TapResult]) -> tuple[int, int]:
     numbers = [
         abs(number)
         for entry in entries
-        for number in (*_relative(entry), entry.pinned_max_rel, entry.limit)
+        for number in (*_relative(entry), entry.limit)
         if number is not None and math.isfinite(number) and number != 0
     ]
     if not numbers:
@@ -147,16 +145,6 @@ def _draw_entries(axes: Axes, entries: Sequence[TapResult], floor: int, ceiling:
             none, [0.02] * len(none), look.marker, color=look.colour, transform=foot,
             clip_on=False, markersize=7, markeredgewidth=1.6, zorder=4,
         )  # fmt: skip
-
-
-def _draw_pinned(axes: Axes, entries: Sequence[TapResult], floor: int, ceiling: int) -> None:
-    """Where the difference goes once the candidate takes the reference's pixel decisions."""
-    heights = [
-        (place, height)
-        for place, entry in enumerate(entries)
-        if (height := _height(entry.pinned_max_rel, floor, ceiling)) is not None
-    ]
-    axes.plot(*_columns(heights), _PINNED, color=_INK, markersize=5, zorder=5, clip_on=False)
 
 
 def _columns(points: list[tuple[int, float]]) -> tuple[list[int], list[float]]:
@@ -211,14 +199,13 @@ def _draw_first(axes: Axes, comparison: Comparison, entries: Sequence[TapResult]
             )  # fmt: skip
 
 
-def _draw_flips(axes: Axes, comparison: Comparison, entries: Sequence[TapResult]) -> None:
+def _draw_flips(axes: Axes, entries: Sequence[TapResult]) -> None:
     above = blended_transform_factory(axes.transData, axes.transAxes)
-    numbers = Counter(flip.tap for flip in comparison.flips)
-    sign = "≥ " if comparison.flip_count > len(comparison.flips) else ""
     for place, entry in enumerate(entries):
-        if numbers[entry.tap]:
+        flipped = entry.decisions.get("pixels", 0)
+        if flipped:
             axes.text(
-                place, 0.985, f"{sign}{wording.counted(numbers[entry.tap], 'flip')} ",
+                place, 0.985, f"{wording.counted(flipped, 'flip')} ",
                 transform=above, ha="right" if place > len(entries) / 2 else "left", va="top",
                 fontsize=7.5, color=LOOKS[Status.FLIP].colour,
             )  # fmt: skip
@@ -267,13 +254,6 @@ def _legend(figure: Figure, entries: Sequence[TapResult]) -> None:
             markersize=4, label="hollow: RMS, filled: greatest",
         )
     )  # fmt: skip
-    if any(entry.pinned_max_rel is not None for entry in entries):
-        handles.append(
-            Line2D(
-                [], [], linestyle="none", marker=_PINNED, color=_INK, markersize=5,
-                label="greatest, decisions pinned",
-            )
-        )  # fmt: skip
     if any(entry.limit is not None for entry in entries):
         handles.append(
             Line2D([], [], color=_INK, linestyle=(0, (4, 2)), linewidth=1, label="limit")

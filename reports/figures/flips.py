@@ -1,6 +1,6 @@
 """The figure of decisions: what the two sides decided differently, tap by tap."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import style
@@ -24,29 +24,25 @@ Counts = Mapping[str, tuple[int, int]]
 
 
 def decision_counts(comparison: Comparison) -> dict[str, dict[str, tuple[int, int]]]:
-    """By kind, "pixels" and "signs": (ties, others) of each tap that has any.
-
-    Pixel decisions are those that the comparison lists (``flip_count`` says how many there are).
-    Signs are counted over whole taps, and only by a verdict on float64 runs.
-    """
-    pixels: dict[str, tuple[int, int]] = {}
-    for flip in comparison.flips:
-        ties, others = pixels.get(flip.tap, (0, 0))
-        pixels[flip.tap] = ties + flip.tie, others + (not flip.tie)
-    signs = {
-        tap.tap: (tap.decisions.get("ties", 0), number - tap.decisions.get("ties", 0))
-        for tap in comparison.taps
-        if (number := tap.decisions.get("signs", 0))
-    }
-    return {kind: counts for kind, counts in (("pixels", pixels), ("signs", signs)) if counts}
+    """By kind, "pixels" and "signs": (ties, others) of each tap that has any."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for kind in ("pixels", "signs"):
+        counts = {
+            tap.tap: (tap.decisions.get("ties", 0), number - tap.decisions.get("ties", 0))
+            for tap in comparison.taps
+            if (number := tap.decisions.get(kind, 0))
+        }
+        if counts:
+            found[kind] = counts
+    return found
 
 
 def flips_figure(comparison: Comparison) -> Figure:
     """A row of axes for each kind of decision of which there are any (see ``decision_counts``)."""
     kinds = decision_counts(comparison)
-    titles: dict[str, Callable[[], str]] = {
-        "pixels": lambda: f"Pixel decisions taken differently{_listed(comparison)}",
-        "signs": lambda: "Signs of ReLUs that differ",
+    titles = {
+        "pixels": "Rows that read other pixels",
+        "signs": "Signs of ReLUs that differ",
     }
     with style.context(["default", STYLE]):
         height = _LINE * max(len(kinds), 1)
@@ -55,15 +51,9 @@ def flips_figure(comparison: Comparison) -> Figure:
         for line, (kind, counts) in enumerate(kinds.items()):
             bottom = height - (line + 1) * _LINE + 0.55
             axes = figure.add_axes((0.095, bottom / height, 0.89, (_LINE - 1.15) / height))
-            axes.set_title(titles[kind](), loc="left", fontsize=10, pad=16)
+            axes.set_title(titles[kind], loc="left", fontsize=10, pad=16)
             _draw(axes, comparison, counts)
         return figure
-
-
-def _listed(comparison: Comparison) -> str:
-    if comparison.flip_count > len(comparison.flips):
-        return f" ({len(comparison.flips):,} listed of {comparison.flip_count:,})"
-    return ""
 
 
 def _draw(axes: Axes, comparison: Comparison, counts: Counts) -> None:

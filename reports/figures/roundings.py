@@ -16,8 +16,8 @@ from reports.palette import LOOKS
 _LOCAL = (
     ("local_roundings", "o", True, "candidate, own precision"),
     ("local_roundings_reference", "o", False, "reference, own precision"),
-    ("truth_roundings", "D", True, "candidate, float64"),
-    ("truth_roundings_reference", "D", False, "reference, float64"),
+    ("float64_roundings", "D", True, "candidate, float64"),
+    ("float64_roundings_reference", "D", False, "reference, float64"),
 )
 _PARTS = (
     ("local_max_abs", "v", "arises here"),

@@ -17,12 +17,8 @@ from reports.page.layers import layer_graph
 from reports.page.payload import payload
 from reports.palette import LOOKS
 from reports.tables.comparison import (
-    FLIP_HEADING,
     STEP_HEADING,
     STEP_WORDS,
-    flip_row,
-    flips_in_words,
-    flips_shown,
     side_rows,
     step_rows,
 )
@@ -43,7 +39,8 @@ _COLUMNS = (
     ("rms rel", "rms_rel", False),
     ("own error (roundings)", "local_roundings", True),
     ("reference's own", "local_roundings_reference", True),
-    ("float64 (roundings)", "truth_roundings", True),
+    ("RMS (roundings)", "rms_roundings", True),
+    ("float64 (roundings)", "float64_roundings", True),
 )
 
 
@@ -178,9 +175,6 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
         ],
         "step_heading": STEP_HEADING,
         "step_words": STEP_WORDS,
-        "flips": [flip_row(flip) for flip in flips_shown(comparison.flips)],
-        "flip_heading": FLIP_HEADING,
-        "flips_summary": flips_in_words(comparison) if comparison.flip_count else "",
         "not_requested": [wording.printable(name) for name in comparison.not_requested],
         "not_requested_summary": wording.counted(len(comparison.not_requested), "tap"),
         "coverage": coverage_of(comparison),

@@ -7,31 +7,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parity.verdict.result import Comparison, Flip, Side, TapResult
+from parity.traces.trace import Side
+from parity.verdict.result import Comparison, TapResult
 from reports import wording
 from reports.text.hints import hints
 from reports.text.message import basis, find, label, message, sentence
 from reports.text.told import coverage_of, coverage_words, diagnosis_lines
 
 STEP_PARTS = ("losses", "m", "v", "weights")
-MOST_FLIPS = 200  # in Markdown and HTML; report.json has them all
 
 _CSV_COLUMNS = (
     "tap", "status", "shape", "max_abs", "at", "reference", "candidate", "rms_rel",
     "kind", "order", "dtype", "size", "mismatched", "scale", "max_rel", "limit",
-    "pinned_max_rel", "note", "cause", "origin", "local_roundings", "local_roundings_reference",
-    "truth_roundings", "truth_roundings_reference", "roundings_limit", "local_max_abs",
-    "inherited_max_abs", "truth_max_abs", "candidate_to_truth", "reference_to_truth",
+    "note", "cause", "origin", "local_roundings", "local_roundings_reference",
+    "float64_roundings", "float64_roundings_reference", "roundings_limit", "rms_roundings",
+    "rms_roundings_limit", "float64_rms_roundings", "local_max_abs",
+    "inherited_max_abs", "float64_max_abs", "candidate_to_float64", "reference_to_float64",
     "amplification", "decisions", "across", "across_limit", "layers",
 )  # fmt: skip
 
 _ENTRY_HEADING = (
     "status", "shape", "max abs Δ", "at", "reference", "candidate", "rms rel", "note",
 )  # fmt: skip
-FLIP_HEADING = (
-    "tap", "row", "view", "axis", "reference", "candidate", "pixel", "margin", "rounding", "tie",
-)  # fmt: skip
-
 _SIMPLE_NAME = re.compile(r"[\w./:\-]+", re.ASCII)
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
 _MARKDOWN_START = re.compile(r"^(\s*\d*)([-+=.)])")  # a list's or heading's mark
@@ -119,40 +116,6 @@ def _packages(*sides: Side) -> list[str]:
     return sorted({package for side in sides for package in side.versions})
 
 
-def flips_shown(flips: Sequence[Flip]) -> list[Flip]:
-    """At most ``MOST_FLIPS``, those that rounding does not explain first."""
-    return sorted(flips, key=lambda flip: flip.tie)[:MOST_FLIPS]
-
-
-def flip_row(flip: Flip) -> tuple[str, ...]:
-    """A flip's cells, under ``FLIP_HEADING``; lengths in pixels of the 224 image."""
-    return (
-        wording.printable(flip.tap),
-        str(flip.row),
-        str(flip.view),
-        wording.printable(flip.axis),
-        wording.printable(flip.reference),
-        wording.printable(flip.candidate),
-        wording.quantity(flip.pixel),
-        f"{flip.margin:.3g}",
-        f"{flip.rounding:.3g}",
-        "tie" if flip.tie else "not a tie",
-    )
-
-
-def flips_in_words(comparison: Comparison) -> str:
-    """How many pixel decisions flipped, how many are known to be ties, how many are listed."""
-    known, shown = len(comparison.flips), min(len(comparison.flips), MOST_FLIPS)
-    ties = sum(flip.tie for flip in comparison.flips)
-    text = f"{wording.counted(comparison.flip_count, 'pixel decision')} taken differently. "
-    text += f"Of the {known:,} recorded" if known < comparison.flip_count else "Of these"
-    text += f", {ties:,} {'is a tie' if ties == 1 else 'are ties'} within rounding and "
-    text += f"{known - ties:,} {'is' if known - ties == 1 else 'are'} not."
-    if shown < known:
-        text += f" The first {shown} are listed here, report.json has all {known:,}."
-    return text
-
-
 def markdown(text: str) -> str:
     """``text`` so that Markdown (and the HTML in it) shows it as it stands, on one line."""
     text = wording.printable(text)
@@ -231,7 +194,6 @@ def markdown_text(
     for path, caption in pictures:
         blocks += [f"![{markdown(caption)}]({path})", markdown(caption)]
     blocks += list(remarks)
-    blocks += _flip_blocks(comparison)
     coverage = coverage_of(comparison)
     told = [coverage_words(comparison), *coverage.findings]
     told += [f"{name}: {value}" for name, value in coverage.rows]
@@ -282,14 +244,3 @@ def _step_blocks(comparison: Comparison) -> list[str]:
         return []
     rows = [(*cells[:-1], markdown(cells[-1])) for cells in step_rows(comparison)]
     return ["## Training steps", STEP_WORDS, markdown_table(STEP_HEADING, rows)]
-
-
-def _flip_blocks(comparison: Comparison) -> list[str]:
-    if not comparison.flip_count:
-        return []
-    rows = [[markdown(cell) for cell in flip_row(flip)] for flip in flips_shown(comparison.flips)]
-    return [
-        "## Pixel decisions that flipped",
-        flips_in_words(comparison),
-        markdown_table(FLIP_HEADING, rows),
-    ]

@@ -8,11 +8,6 @@ from collections import Counter
 from parity.verdict.result import Comparison, Status, TapResult, Verdict
 from reports import wording
 
-_BASIS = {
-    "truth": "the float64 run and each layer alone on its own inputs",
-    "limit": "a fixed limit for each tap",
-}
-
 
 def label(comparison: Comparison, entry: TapResult) -> str:
     """The name that ``first_divergence`` uses: the tap, ``losses/T`` or ``gradients/KEY``."""
@@ -37,7 +32,13 @@ def tally(entries: tuple[TapResult, ...]) -> str:
 
 def basis(comparison: Comparison) -> str:
     """What the verdict rests on, in words."""
-    return _BASIS.get(comparison.basis, wording.printable(comparison.basis))
+    alone = "each layer alone on what the runs recorded"
+    own = comparison.candidate.dtype
+    if comparison.basis != "float64":
+        return f"{alone}, in {wording.printable(comparison.basis)} alone"
+    return f"{alone}, in float64" + (
+        "" if own == "float64" else f" and in {wording.printable(own)}"
+    )
 
 
 def sentence(comparison: Comparison) -> str:
@@ -115,9 +116,9 @@ def _findings(comparison: Comparison, entry: TapResult) -> list[str]:
     elif entry.max_abs is not None:
         share = wording.share(entry.mismatched, entry.size)
         place = f" at {wording.index(entry.at)}" if entry.at else ""
-        # Without a limit nobody counts what lies beyond it, nor where a whole is judged as one.
+        # Where a whole is judged as one nobody counts what lies beyond its limit.
         counted = entry.mismatched or (
-            entry.limit is not None and entry.status is not Status.DIFFER
+            entry.roundings_limit is not None and entry.status is not Status.DIFFER
         )
         count = f"mismatched {entry.mismatched} of {entry.size} ({share}), " if counted else ""
         lines.append(
@@ -130,11 +131,6 @@ def _findings(comparison: Comparison, entry: TapResult) -> list[str]:
                 f"that is {wording.difference(entry.max_rel)} of the reference's greatest "
                 f"magnitude, held against {wording.difference(entry.limit)}"
             )
-        if entry.pinned_max_rel is not None:
-            lines.append(
-                "with the candidate on the reference's pixel decisions: "
-                f"{wording.difference(entry.pinned_max_rel)}"
-            )
     elif not entry.note:
         lines.append("no values to hold against each other")
     if entry.note:
@@ -146,7 +142,7 @@ def _roundings(entry: TapResult) -> list[str]:
     """What the layer's own error is, where the verdict measured it."""
     numbers = {
         name: (getattr(entry, field), getattr(entry, f"{field}_reference"))
-        for name, field in (("own precision", "local_roundings"), ("float64", "truth_roundings"))
+        for name, field in (("own precision", "local_roundings"), ("float64", "float64_roundings"))
     }
     found = [
         f"{wording.quantity(candidate)} in {name} (the reference's {wording.quantity(reference)})"
@@ -156,7 +152,13 @@ def _roundings(entry: TapResult) -> list[str]:
     if not found:
         return []
     admitted = wording.quantity(entry.roundings_limit)
-    return [f"the layer's own error in roundings: {', '.join(found)}; {admitted} are admitted"]
+    lines = [f"the layer's own error in roundings: {', '.join(found)}; {admitted} are admitted"]
+    if entry.rms_roundings is not None:
+        lines.append(
+            f"in the root mean square {wording.quantity(entry.rms_roundings)} roundings, of "
+            f"{wording.quantity(entry.rms_roundings_limit)} admitted"
+        )
+    return lines
 
 
 def _both(comparison: Comparison, entry: TapResult) -> str:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from parity.verdict.result import Comparison, Side, Status, TapResult
+from parity.traces.trace import Side
+from parity.verdict.result import Comparison, Status, TapResult
 from reports import wording
 from reports.palette import LOOKS, VERDICT_STYLES
 from reports.text.hints import hints

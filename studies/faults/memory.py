@@ -14,10 +14,11 @@ from parity.oracle.context import Context
 
 
 class MemoryBackward:
-    """Takes what a differentiated run tells, and is one side; see ``walk.BackwardRun``."""
+    """Takes what a differentiated run tells, and is one side: a ``BackwardRun``."""
 
     def __init__(self, context: Context, measured: Mapping[str, np.ndarray]) -> None:
         self.context, self.measured = context, measured
+        self.dtype = "float64"
         self.vertices = len(context.inputs[MESH])
         self.gradients: Mapping[str, np.ndarray] = {}
         self._told: tuple[dict[str, list[Any]], dict[str, list[Any]]] = ({}, {})

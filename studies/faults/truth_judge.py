@@ -1,4 +1,4 @@
-"""The verdict without limits as a judge of faults: what ``compare`` does with traces, in memory."""
+"""The verdict as a judge of mutants: what ``compare`` does with traces, in memory."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 
 from network.taps import BLOCK_TAPS, MESH, TAPS, TapRow
+from parity.diagnosis.diagnosis import diagnose
 from parity.diagnosis.gradients import diagnose as explain
 from parity.diagnosis.losses import Block
 from parity.diagnosis.losses import explain as explain_term
 from parity.oracle.backward.loss import measured_of
 from parity.oracle.chunks import Part, cut
 from parity.oracle.context import Context
-from parity.oracle.layers.evaluate import Local, local_error
+from parity.oracle.local import Local
 from parity.traces.backends import Factory
 from parity.training.steps_adam import BETA_1, BETA_2
 from parity.verdict.gradients import BackwardJudge
-from parity.verdict.judgement import Place, TapJudge, place_of
+from parity.verdict.judgement import Place, TapJudge
 from parity.verdict.result import Status
 from parity.verdict.yardstick import Yardstick, status_of, yardstick
 from studies.faults.asking import Enough, answers, ask
@@ -40,8 +41,7 @@ class MemoryRun:
     context: Context
     dtype: str
     taps: Values = field(default_factory=dict)
-    true: Values = field(default_factory=dict)
-    _alone: dict[Place, Local] = field(default_factory=dict)
+    exact: Values = field(default_factory=dict)
 
     @property
     def vertices(self) -> int:
@@ -50,29 +50,21 @@ class MemoryRun:
     def tap(self, name: str, part: Part) -> np.ndarray:
         return self._of(self.taps, name, part)
 
-    def truth(self, name: str, part: Part) -> np.ndarray:
-        return self._of(self.true, name, part)
-
-    def alone(self, row: TapRow, part: Part) -> Local:
-        place = place_of(row, part)
-        if place not in self._alone:
-            parents = {name: self.tap(name, part) for name in row.parents}
-            seen = self.tap(row.name, part)
-            self._alone[place] = local_error(row, parents, self.context, seen, self.dtype)
-        return self._alone[place]
+    def float64(self, name: str, part: Part) -> np.ndarray:
+        return self._of(self.exact, name, part)
 
     def _of(self, values: Values, name: str, part: Part) -> np.ndarray:
         found = self.context.inputs.get(name)
         return cut(values[name] if found is None else found, name, part)
 
 
-class TruthJudge:
+class VerdictJudge:
     """Runs both sides in float64, and in float32 where the probe asks for that too.
 
     The reference's runs are kept as long as the probe stays the same.
     """
 
-    name = "truth"
+    name = "verdict"
 
     def __init__(self) -> None:
         self._kept: dict[tuple[object, ...], Any] = {}
@@ -90,11 +82,11 @@ class TruthJudge:
             reference,
             probe,
             f"run in {probe.dtype}",
-            lambda: MemoryRun(context, probe.dtype, true=expected),
+            lambda: MemoryRun(context, probe.dtype, exact=expected),
         )
-        known: dict[Place, Local] = self._once(reference, probe, "known", dict)
+        known: dict[tuple[str, Place], Local] = self._once(reference, probe, "known", dict)
         theirs = MemoryRun(context, probe.dtype)
-        judge = TapJudge(context, ours, theirs, False, known)
+        judge = TapJudge(context, ours, theirs, own=False, known=known)
         found = self._walk(judge, ours, theirs, candidate, probe)
         if found.verdict != "agree" or probe.dtype == "float64":
             return found
@@ -107,7 +99,7 @@ class TruthJudge:
             if theirs.taps[row.name].shape != ours.taps[row.name].shape:
                 return Found("differ", row.name)
             if judge.judge(row).status is Status.DIFFER:
-                diagnosis = judge.diagnose(row, "precision")
+                diagnosis = _diagnosis(judge, row, "precision")
                 return Found("differ", row.name, diagnosis and diagnosis.operand)
         return Found("agree")
 
@@ -122,21 +114,21 @@ class TruthJudge:
             row = rows.get(name)
             if row is None:
                 return
-            theirs.true[name] = np.array(value)
-            if theirs.true[name].shape != ours.true[name].shape:
+            theirs.exact[name] = np.array(value)
+            if theirs.exact[name].shape != ours.exact[name].shape:
                 verdicts.append(Found("differ", name))
                 raise Enough
             if _same(ours, theirs, row):
                 return
             if judge.judge(row).status is Status.DIFFER:
-                diagnosis = judge.diagnose(row, "function")
+                diagnosis = _diagnosis(judge, row, "function")
                 verdicts.append(Found("differ", name, diagnosis and diagnosis.operand))
                 raise Enough
 
         ask(candidate(probe.stage, "float64", "cpu"), _in(probe, "float64"), take)
         if verdicts:
             return verdicts[0]
-        missing = [name for name in rows if name not in theirs.true]
+        missing = [name for name in rows if name not in theirs.exact]
         return Found("invalid", missing[0]) if missing else Found("agree")
 
     def _by_yardstick(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
@@ -229,6 +221,13 @@ class TruthJudge:
         return self._kept[what,]
 
 
+def _diagnosis(judge: TapJudge, row: TapRow, cause: str) -> Any:
+    """What a tap that differs points to."""
+    parents, observed, read, dtype = judge.worst_part(row, cause)
+    others = {name: read(name) for name in judge.earlier(row)}
+    return diagnose(row, parents, judge.context, observed, dtype, others=others)
+
+
 def context_of(probe: Probe) -> Context:
     """What the layers of a probe need."""
     inputs: Mapping[str, Any] = probe.inputs
@@ -307,7 +306,8 @@ def _same(ours: MemoryRun, theirs: MemoryRun, row: TapRow) -> bool:
     """Whether a tap and all that it is made of have the reference's bits."""
     names = (row.name, *(name for name in row.parents if name not in ours.context.inputs))
     return all(
-        name in theirs.true and np.array_equal(ours.true[name], theirs.true[name], equal_nan=True)
+        name in theirs.exact
+        and np.array_equal(ours.exact[name], theirs.exact[name], equal_nan=True)
         for name in names
     )
 

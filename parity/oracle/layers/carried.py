@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 
 from network.taps import TapRow
-from parity.oracle.layers import pointwise
 from parity.oracle.context import Context
+from parity.oracle.layers import pointwise
 from parity.oracle.layers.convolution import (
     convolved,
     graph_convolution,

@@ -7,9 +7,9 @@ import numpy as np
 
 from network.kinds import Kind, kind_of
 from network.taps import TapRow
+from parity.oracle.context import Context
 from parity.oracle.layers import pointwise
 from parity.oracle.layers.carried import Layer, carried
-from parity.oracle.context import Context
 from parity.oracle.layers.convolution import graph_convolution, image_convolution, local_convolution
 from parity.oracle.layers.reading import Decided, Read, projection
 from parity.oracle.layers.rounding import Evaluated

@@ -86,7 +86,7 @@ class Bilinear(Primitive):
         output: Expression,
         gradient: Expression,
     ) -> Sequence[Expression | None]:
-        place, first, last, *corners = operands
+        place, first, last = operands[:3]
         slopes = [
             call(
                 "reduce_sum",

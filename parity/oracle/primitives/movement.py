@@ -283,7 +283,7 @@ def pixel_places(
     shape: tuple[int, ...], pixels: np.ndarray, view: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places in a flattened map of pixels (N, views, 2), and which of them it has."""
-    views, height, width, _ = shape
+    _, height, width, _ = shape
     with np.errstate(invalid="ignore"):
         h, w = pixels[..., 0], pixels[..., 1]
         inside = (h >= 0) & (h < height) & (w >= 0) & (w < width)

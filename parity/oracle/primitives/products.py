@@ -32,17 +32,15 @@ def bilinear(state: State, product: Product, a: Number, b: Number, terms: int) -
         undecided: Any = 0.0
         for one, other, left in ((a, b, True), (b, a, False)):
             if not nothing(one.error):
-                error = error + _ordered(product, one.error, other.magnitude, left, one, other)
+                error = error + _ordered(product, one.error, other.magnitude, left, one)
             if not nothing(one.undecided):
-                undecided = undecided + _ordered(
-                    product, one.undecided, other.magnitude, left, one, other
-                )
+                undecided = undecided + _ordered(product, one.undecided, other.magnitude, left, one)
     count = int(np.max(a.count)) + int(np.max(b.count)) + terms
     return Number(value, error, size, count, undecided=undecided)
 
 
 def _ordered(
-    product: Product, bound: Any, magnitude: np.ndarray, left: bool, one: Number, other: Number
+    product: Product, bound: Any, magnitude: np.ndarray, left: bool, one: Number
 ) -> np.ndarray:
     wide = np.broadcast_to(bound, one.value.shape)
     return product(wide, magnitude) if left else product(magnitude, wide)

@@ -1,8 +1,8 @@
 """A context with few variables that are not zero, for single layers on small random inputs."""
 
 from collections.abc import Callable
-from typing import Any
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest

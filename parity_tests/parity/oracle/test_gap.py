@@ -107,7 +107,7 @@ def test_a_run_stays_within_the_bound_across_a_tap(
         assert each.status is Status.AGREE, tap
         assert each.across == (name,)
         assert each.across_limit < 1e-8
-        for roundings in (each.truth_roundings_reference, each.local_roundings_reference):
+        for roundings in (each.float64_roundings_reference, each.local_roundings_reference):
             assert roundings <= each.roundings_limit
 
 

@@ -82,7 +82,7 @@ def test_another_function_differs_there_and_is_inherited_after(context: Context,
     first = next(name for name, each in found.items() if each.status is Status.DIFFER)
     assert first == GRAPH
     assert found[GRAPH].cause == "function"
-    assert found[GRAPH].truth_roundings > 1e6
+    assert found[GRAPH].float64_roundings > 1e6
 
 
 def test_what_follows_from_a_difference_is_inherited(context: Context, run: Run) -> None:

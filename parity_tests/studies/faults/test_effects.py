@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from parity_tests.studies.faults.plain import PlainJudge
 from studies.faults import harness
 from studies.faults.asking import answers
 from studies.faults.fault import PIPELINE, Fault
 from studies.faults.faults import FAULTS
 from studies.faults.harmless import HARMLESS, Harmless
 from studies.faults.harness import Job, bit_identical, jobs
-from studies.faults.judge import PlainJudge
 from studies.faults.probes import probe
 from studies.faults.views import CameraModel, official_read, official_statistics
 from torch_impl import projection

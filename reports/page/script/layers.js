@@ -6,17 +6,19 @@ const layers = (() => {
     ["at", "at"], ["reference", "reference there"], ["candidate", "candidate there"],
     ["scale", "greatest |reference|"], ["max_rel", "greatest |Δ| / scale"],
     ["rms_rel", "RMS Δ / RMS reference"], ["limit", "limit of greatest |Δ| / scale"],
-    ["mismatched", "elements beyond it"], ["size", "elements"],
-    ["pinned_max_rel", "greatest |Δ| / scale, decisions pinned"],
+    ["mismatched", "elements beyond rounding"], ["size", "elements"],
     ["local_roundings", "candidate's own error, in roundings"],
     ["local_roundings_reference", "reference's own error, in roundings"],
     ["roundings_limit", "roundings admitted"],
-    ["truth_roundings", "candidate's float64 run, in roundings"],
-    ["truth_roundings_reference", "reference's float64 run, in roundings"],
+    ["rms_roundings", "RMS of both sides' own errors, in roundings"],
+    ["rms_roundings_limit", "RMS admitted"],
+    ["float64_roundings", "candidate's float64 run, in roundings"],
+    ["float64_roundings_reference", "reference's float64 run, in roundings"],
+    ["float64_rms_roundings", "RMS of the float64 runs, in roundings"],
     ["local_max_abs", "greatest |Δ| that arises here"],
     ["inherited_max_abs", "greatest |Δ| handed down"],
-    ["candidate_to_truth", "candidate to truth"], ["reference_to_truth", "reference to truth"],
-    ["truth_max_abs", "greatest |Δ| of the float64 runs"], ["amplification", "amplification"],
+    ["candidate_to_float64", "candidate to float64"], ["reference_to_float64", "reference to float64"],
+    ["float64_max_abs", "greatest |Δ| of the float64 runs"], ["amplification", "amplification"],
     ["decisions", "decisions taken otherwise"], ["origin", "inherits from"],
     ["layers", "the way back through"],
   ];
@@ -46,8 +48,8 @@ const layers = (() => {
       const value = entry[name];
       if (value === undefined || value === null || words(value) === "") continue;
       if (name !== "at" && Array.isArray(value) && value.length === 0) continue;
-      // Without a limit nobody counted what lies beyond it.
-      if (name === "mismatched" && (entry.limit === null || (value === 0 && entry.status === "differ"))) continue;
+      // Where a whole is judged as one nobody counted what lies beyond its limit.
+      if (name === "mismatched" && value === 0 && (entry.roundings_limit === null || entry.status === "differ")) continue;
       list.append(element("div", {}, element("dt", { text: known.get(name) ?? name }),
         element("dd", { text: words(value), "data-field": name })));
     }
