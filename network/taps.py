@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from network.layers import program_of
+from network.levels import VERTICES
 from network.program import Program
 from network.weights import WEIGHTS
 
@@ -37,11 +38,11 @@ _MAPS: tuple[tuple[int, int], ...] = (
 # The convolutions whose outputs the stage's projections read.
 _PROJECTED = {"coarse": (8, 11, 14, 18), "refine": (2, 5, 8)}
 # Block, its first graph convolution's layer number, how many it has, its vertices.
-_COARSE_BLOCKS = ((1, 1, 14, 156), (2, 17, 14, 618), (3, 33, 15, 2466))
+_COARSE_BLOCKS = tuple(zip((1, 2, 3), (1, 17, 33), (14, 14, 15), VERTICES, strict=True))
 _HIDDEN = 192
 _FEATURES = 2883
 _HYPOTHESES = 43
-_VERTICES = 2466
+_VERTICES = VERTICES[-1]
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _unpooled(number: int, vertices: int, mesh: str, hidden: str) -> Iterator[_D
     width = _FEATURES + _HIDDEN
     yield _Draft(concat, node, layer, (vertices, width), (layer, hidden), "concatenation", number)
     pool = {2: "graph_pool_1to2_layer_16", 3: "graph_pool_2to3_layer_32"}[number]
-    after = {2: 618, 3: 2466}[number]
+    after = VERTICES[number - 1]
     yield _Draft(
         pool, f"{pool}/concat", pool, (after, width), (concat,), "unpooling", number,
         constants={"pairs": f"template/unpooling_{number - 1}"},
