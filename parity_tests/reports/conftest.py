@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from network.taps import TAPS
-from parity.verdict.result import Comparison, Flip, Side, Status, TapResult, Verdict
+from parity.traces.trace import Side
+from parity.verdict.result import Comparison, Status, TapResult, Verdict
 from reports.meshes import Meshes
 
 HOSTILE = (
@@ -81,7 +82,6 @@ def entry(
         scale=3.0,
         max_rel=relative,
         rms_rel=relative * 0.2,
-        limit=1e-5,
     )
 
 
@@ -113,8 +113,6 @@ def _of(stage: str, taps: list[TapResult], verdict: Verdict, **others: object) -
         "missing": (),
         "not_requested": (),
         "unmatched": {},
-        "flips": (),
-        "flip_count": 0,
         "notes": (),
         "reference": REFERENCE,
         "candidate": CANDIDATE,
@@ -167,23 +165,16 @@ def _refine() -> Comparison:
     for order in range(20, 42):
         status = Status.INHERITED if order % 3 else Status.ROUNDING
         taps[order] = grown(taps[order], status, 0.08 if order % 3 else 2e-5)
-    flips = tuple(
-        Flip(taps[19].tap, 1311 + 43 * row, row % 3, "hw"[row % 2], "117..118", "118..118",
-             117.99999237 + row / 1e7, 7.6e-6 - row / 1e7, 1.5e-5)
-        for row in range(8)
-    )  # fmt: skip
-    return _of("refine", taps, Verdict.AGREE, flips=flips, flip_count=8, basis="truth")
+    taps[19] = replace(taps[19], decisions={"pixels": 8, "ties": 8})
+    return _of("refine", taps, Verdict.AGREE)
 
 
 def _flips() -> Comparison:
     right = _refine()
-    wrong = replace(right.flips[0], margin=0.4, rounding=1e-5, row=7)
+    taps = list(right.taps)
+    taps[19] = replace(taps[19], decisions={"pixels": 9000, "ties": 8999}, status=Status.DIFFER)
     return replace(
-        right,
-        verdict=Verdict.DIFFER,
-        first_divergence=right.taps[19].tap,
-        flips=(*right.flips * 60, wrong),
-        flip_count=9000,
+        right, verdict=Verdict.DIFFER, first_divergence=right.taps[19].tap, taps=tuple(taps)
     )
 
 
@@ -215,7 +206,7 @@ def _nan() -> Comparison:
 
 def _invalid() -> Comparison:
     taps = _right("coarse")
-    taps[3] = empty(taps[3], Status.INVALID, "the truth holds NaN")
+    taps[3] = empty(taps[3], Status.INVALID, "the reference holds NaN")
     return _of("coarse", taps, Verdict.INVALID)
 
 
@@ -226,7 +217,6 @@ def _nothing() -> Comparison:
 def _hostile() -> Comparison:
     taps = [entry(name, order, (2, 3)) for order, name in enumerate(HOSTILE)]
     taps[2] = grown(taps[2], Status.DIFFER, 0.1, note=HOSTILE[2])
-    flip = Flip(HOSTILE[0], 1, 2, "h", HOSTILE[2], HOSTILE[6], 3.25, 0.25, 1e-5)
     return _of(
         "coarse",
         taps,
@@ -234,8 +224,6 @@ def _hostile() -> Comparison:
         first_divergence=HOSTILE[2],
         missing=HOSTILE,
         not_requested=HOSTILE,
-        flips=(flip,),
-        flip_count=1,
         unmatched={HOSTILE[4]: HOSTILE[2]},
         notes=HOSTILE,
         reference=replace(REFERENCE, path="/tmp/it's [bold]here[/bold]\n.h5", backend="<b>tf</b>"),  # noqa: S108 (a name, no file)
@@ -269,8 +257,9 @@ def _judged() -> Comparison:
     taps = [
         replace(
             tap,
-            limit=None,
             roundings_limit=40.0,
+            rms_roundings=0.02,
+            rms_roundings_limit=1.01,
             local_roundings=3.0 if tap.status is not Status.DIFFER else 5e4,
             local_roundings_reference=2.5,
             float64_roundings=1.5 if tap.status is not Status.DIFFER else math.inf,
@@ -287,7 +276,7 @@ def _judged() -> Comparison:
         )
         for tap in comparison.taps
     ]
-    return replace(comparison, taps=tuple(taps), basis="truth")
+    return replace(comparison, taps=tuple(taps), basis="float64")
 
 
 BUILDERS: dict[str, Callable[[], Comparison]] = {

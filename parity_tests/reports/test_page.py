@@ -164,10 +164,10 @@ def test_pictures_have_words(planted: Planted) -> None:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("differ", "Judged by a fixed limit for each tap."),
-        ("refine", "Judged by the float64 run and each layer alone on its own inputs."),
-        ("refine", "8 pixel decisions taken differently. Of these, 8 are ties"),
-        ("flips", "not a tie"),
+        (
+            "differ",
+            "Judged by each layer alone on what the runs recorded, in float64 and in float32.",
+        ),
         ("missing", "In one trace only"),
         ("missing", "Not requested"),
         ("nothing", "There is no tap to show."),

@@ -10,12 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inputs.hypotheses import build_hypotheses
+from inputs.item import Item
+from inputs.seeded import seeded_weights
+from inputs.template import build_template
 from network.taps import TAPS
+from parity.traces.record import RunInputs
 from parity.traces.trace import TraceHeader
 from parity.traces.writer import TraceWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = TAPS["coarse"][21]
+CAMERAS = np.array([[0, 25, 0, 0.8, 25], [165, 25, 0, 0.8, 25], [195, 29, 0, 0.9, 25]], np.float32)
 
 TESTS = """
 def test_same(p2m_report):
@@ -46,12 +52,16 @@ def folder(tmp_path: Path) -> Path:
         )  # fmt: skip
         orders = {row.name: row.order for row in TAPS["coarse"]}
         with TraceWriter(tmp_path / f"{name}.h5", header, orders) as writer:
-            writer.inputs({
-                "images": np.zeros((3, 224, 224, 3), np.float32),
-                "cameras": np.zeros((3, 5), np.float32),
-                "mesh": np.zeros((156, 3), np.float32),
-            })  # fmt: skip
-            for tap in ("graph_conv_blk1_2_layer_2", "graph_conv_blk1_3_layer_3"):
+            item = Item("item", np.zeros((3, 224, 224, 3), np.float32), CAMERAS)
+            template = build_template()
+            hypotheses = build_hypotheses()
+            inputs = RunInputs("coarse", item, template.coordinates, template, hypotheses)
+            writer.inputs(inputs.arrays())
+            for key, value in seeded_weights("coarse").items():
+                writer.add("weights", key, value)
+            # The first is read by the second's layer, and was not asked for.
+            for number in (1, 2, 3):
+                tap = f"graph_conv_blk1_{number}_layer_{number}"
                 values = np.ones((156, 192), np.float32)
                 values[88, 17] += np.float32(0.25 * side * tap.endswith("3"))
                 writer.tap(tap, values)

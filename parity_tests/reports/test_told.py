@@ -17,7 +17,6 @@ def judged(planted: Planted) -> Comparison:
     """A difference with a diagnosis, and coverage that leaves something out."""
     return replace(
         planted("differ"),
-        basis="truth",
         diagnosis=SimpleNamespace(
             tap="graph_conv_blk1_3_layer_3",
             operand="bias",

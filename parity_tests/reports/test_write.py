@@ -65,8 +65,8 @@ def test_everything_is_written_in_every_state(each: Comparison, tmp_path: Path) 
     extra = set()
     if each.losses:
         extra = {f"figures/difference_by_gradient.{form}" for form in ("png", "pdf")}
-    judged = any(tap.float64_roundings is not None for tap in each.taps)
-    if each.flip_count or judged:
+    judged = any(tap.local_roundings is not None for tap in each.taps)
+    if any(tap.decisions for tap in each.taps):
         extra |= {f"figures/decisions_by_tap.{form}" for form in ("png", "pdf")}
     if judged:
         extra |= {f"figures/roundings_by_tap.{form}" for form in ("png", "pdf")}
