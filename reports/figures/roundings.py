@@ -53,8 +53,10 @@ def roundings_figure(comparison: Comparison) -> Figure:
             axes.set_xlim(-0.8, max(len(taps), 1) - 0.2)
             axes.grid(axis="y", color="#e6e6e6", linewidth=0.6, zorder=0)
             axes.set_axisbelow(True)
-            axes.legend(fontsize=7, frameon=False, ncols=5, loc="upper center",
-                        bbox_to_anchor=(0.5, -0.1 if axes is upper else -0.22))  # fmt: skip
+            # Nothing is drawn where all differences are 0.
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(fontsize=7, frameon=False, ncols=5, loc="upper center",
+                            bbox_to_anchor=(0.5, -0.1 if axes is upper else -0.22))  # fmt: skip
         upper.set_ylabel("roundings")
         lower.set_ylabel("relative to the reference")
         lower.set_xlabel("# of tap, in order of computation")
