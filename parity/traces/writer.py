@@ -147,7 +147,8 @@ def _storage(shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
 def _new_file(path: Path) -> Iterator[h5py.File]:
     """A file under another name that becomes ``path``, marked complete, if the block succeeds."""
     with replacing(path) as temporary:
-        file = h5py.File(temporary, "w")
+        # Without a cache of chunks a full disk is met where it is written to.
+        file = h5py.File(temporary, "w", rdcc_nbytes=0)
         try:
             yield file
             file.attrs["complete"] = True

@@ -54,7 +54,8 @@ def compare(
         first = stack.enter_context(open_trace(reference))
         second = stack.enter_context(open_trace(candidate))
         check_comparable(first, second)
-        return _Comparing(first, second, taps, unmatched or {}).result()
+        with np.errstate(all="ignore"):  # what is not a number is told, not warned of
+            return _Comparing(first, second, taps, unmatched or {}).result()
 
 
 class _Comparing:
@@ -139,7 +140,9 @@ class _Comparing:
             # The table's order is that of the computation, whatever the traces say.
             requested = {name for name in self.rows if self._was_requested(name)}
             # What was recorded only because a layer reads it is not compared itself.
-            known = [name for name in self.rows if name in requested]
+            read = {parent for name in requested for parent in self.rows[name].parents} - requested
+            present = set(names) - read
+            known = [name for name in self.rows if name in requested or name in present]
             names = known + [name for name in names if name not in self.rows]
             prefix = ""
         return [
@@ -192,15 +195,16 @@ class _Comparing:
         row = self.rows.get(name)
         if row is None:
             note = "a tap that the official network does not have: nothing is known of its layer"
-            return replace(base, status=Status.INVALID, note=note)
+            return _unjudged(base, note)
         if base.shape != row.shape:
             note = f"both have shape {base.shape}, the network {row.shape}"
-            return replace(base, status=Status.INVALID, note=note)
+            # Nothing bounds what rounding makes of an unknown layer.
+            status = Status.INVALID if base.max_abs == 0 else Status.DIFFER
+            return replace(base, status=status, note=note)
         for side, run in zip(("reference", "candidate"), self.runs, strict=True):
             lacking = run.lacks(row, self.float64, self.gap)
             if lacking:
-                note = f"the {side} was recorded without {lacking}"
-                return replace(base, status=Status.INVALID, note=note)
+                return _unjudged(base, f"the {side} was recorded without {lacking}")
         judged = self.judge.judge(row)
         if judged.status is Status.DIFFER and row.layer not in self.diagnoses:
             # What is wrong with the first convolution is likely wrong with the others too.
@@ -210,7 +214,9 @@ class _Comparing:
     def _diagnosis(self, row: TapRow, cause: str) -> Any:
         """What a tap that differs points to."""
         parents, observed, read, dtype = self.judge.worst_part(row, cause)
-        others = _Others(read, self.judge.earlier(row))
+        group = layout.FLOAT64 if dtype == FLOAT64 != self.candidate.header.dtype else layout.TAPS
+        names = [name for name in self.judge.earlier(row) if self.candidate.has(group, name)]
+        others = _Others(read, names)
         return diagnose(row, parents, self.context, observed, dtype, others=others)
 
     def _whole(self, base: TapResult, group: str, name: str) -> TapResult:
@@ -220,13 +226,11 @@ class _Comparing:
         if self.candidate.header.dtype == FLOAT64 == self.reference.header.dtype:
             exact, lacking = group, []
         if lacking:
-            if base.max_abs == 0:
-                return replace(base, status=Status.AGREE)
             note = (
                 f"the {' and '.join(lacking)} has no run in float64, by which alone the rounding "
                 "of a whole run is known"
             )
-            return replace(base, status=Status.INVALID, note=note)
+            return _unjudged(base, note)
         if group not in self.yardsticks:
             self.yardsticks[group] = yardstick(
                 self.stage,
@@ -337,6 +341,17 @@ class _Comparing:
                 f"judged in {candidate.dtype} alone: a difference below its rounding, and whether "
                 "a greater one is another function or less precision, are not seen"
             )
+
+
+def _unjudged(base: TapResult, note: str) -> TapResult:
+    """An entry of which nobody knows what rounding may make.
+
+    The same bits agree whatever made them, and what is not a number on one side differs.
+    """
+    if base.max_abs == 0:
+        return replace(base, status=Status.AGREE, note=note)
+    finite = base.max_abs is not None and np.isfinite(base.max_abs)
+    return replace(base, status=Status.INVALID if finite else Status.DIFFER, note=note)
 
 
 class _Others(Mapping[str, np.ndarray]):

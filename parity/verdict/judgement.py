@@ -134,15 +134,14 @@ class Spread:
     bits: tuple[int, ...] = (0, 0)
     decisions: Counter[str] = field(default_factory=Counter)
 
-    def join(self, other: "Spread", own: bool) -> None:
-        """Add another part of the same tap; ``own`` says whether bits were counted."""
+    def join(self, other: "Spread") -> None:
+        """Add another part of the same tap."""
         self.identical &= other.identical
         self.beyond |= other.beyond
         for name in ("squares", "away", "inherited"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.most_inherited = max(self.most_inherited, other.most_inherited)
-        if own:
-            self.bits = tuple(max(pair) for pair in zip(self.bits, other.bits, strict=True))
+        self.bits = tuple(max(pair) for pair in zip(self.bits, other.bits, strict=True))
         self.decisions.update(other.decisions)
 
 
@@ -207,6 +206,10 @@ class TapJudge:
         found = Findings(MeanSquare(self._tests, sharing))
 
         def judged(part: Part) -> tuple[Findings, Spread]:
+            with np.errstate(all="ignore"):
+                return judged_part(part)
+
+        def judged_part(part: Part) -> tuple[Findings, Spread]:
             here, spread = Findings(MeanSquare(self._tests, sharing)), Spread()
             seen = [read(row.name, part) for read in reads]
             given = [each.of(row, part) for each in inputs]
@@ -218,7 +221,7 @@ class TapJudge:
             if not same or dtypes[0] != dtypes[1]:
                 second = local_error(row, given[1], self._context, seen[1], dtypes[1])
             # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
-            self._take(here, first, second, squares=not across)
+            self._take(here, first, second, seen, squares=not across)
             if which == "own" or not self._own:
                 self._measure(row, spread, first, second, seen)
             if across:
@@ -233,7 +236,7 @@ class TapJudge:
 
         for here, spread in in_parallel(judged, parts_of(row, self._reference.vertices)):
             found.join(here)
-            apart.join(spread, own=self._own)
+            apart.join(spread)
         return found
 
     def _local(
@@ -254,10 +257,16 @@ class TapJudge:
             self._known[key] = found
         return found
 
-    def _take(self, found: Findings, first: Local, second: Local, squares: bool) -> None:
+    def _take(
+        self, found: Findings, first: Local, second: Local, seen: list[np.ndarray], squares: bool
+    ) -> None:
         """Add a part: the difference of the two local errors, held against both limits."""
-        with np.errstate(invalid="ignore"):
-            local, limit = second.error - first.error, first.limit + second.limit
+        local, limit = second.error - first.error, first.limit + second.limit
+        special = ~np.isfinite(local)
+        if special.any():
+            # What is not a number on both sides, or the same infinity, is the same error.
+            r, c = (np.asarray(values, np.float64).reshape(local.shape) for values in seen)
+            local = np.where(special, difference_of(c, r), local)
         share = share_of(local, limit)
         found.share = max(found.share, share) if not math.isnan(share) else math.inf
         if not share <= 1:
@@ -278,11 +287,10 @@ class TapJudge:
         limit = first.limit + second.limit
         inherited, difference = difference_of(second.value, first.value), difference_of(c, r)
         enough = PRECISION[self._reference.dtype], PRECISION[self._candidate.dtype]
-        if self._own:
-            apart.bits = tuple(
-                most if most >= full else max(most, bits_of(values))
-                for most, full, values in zip(apart.bits, enough, (r, c), strict=True)
-            )
+        apart.bits = tuple(
+            most if most >= full else max(most, bits_of(values))
+            for most, full, values in zip(apart.bits, enough, (r, c), strict=True)
+        )
         apart.identical = apart.identical and not np.any(difference)
         apart.beyond = apart.beyond or not bool((np.abs(difference) <= limit).all())
         apart.squares += squares_of(r)
@@ -312,8 +320,9 @@ class TapJudge:
         origins = {self._origins[name] for name in nearest if name in self._origins}
         origin = next((name for name in self._relative if name in origins), None)
         lowest = ""
-        if own is not None:
-            lowest = narrower(apart.bits[1], apart.bits[0], self._candidate.dtype)
+        # A few short numbers, such as ones, explain no difference as great as the tap.
+        if not self._relative[row.name] > EXPLAINED_BY_PRECISION:
+            lowest = self._lower(apart)
         status, cause = _status(own, exact, apart, origin, lowest)
         settled = exact if exact is not None else own
         assert settled is not None
@@ -322,7 +331,8 @@ class TapJudge:
         # What has no bound, or one greater than the tap itself, passes whatever it holds: nobody
         # has compared it. Written so that NaN is invalid.
         unbounded = bool(across) and not finest < 1
-        if (open_rows or unbounded) and status is not Status.DIFFER:
+        unknown = (open_rows and not apart.identical) or unbounded
+        if unknown and status is not Status.DIFFER:
             status = Status.INVALID
         if status in (Status.DIFFER, Status.FLIP):
             self._origins[row.name] = row.name
@@ -344,6 +354,15 @@ class TapJudge:
             note="; ".join(notes),
             **self._numbers(own, exact),
         )
+
+    def _lower(self, apart: Spread) -> str:
+        """Which side's values need fewer bits than were asked for and than the other's do."""
+        sides = (("candidate", self._candidate, 1), ("reference", self._reference, 0))
+        for side, run, place in sides:
+            named = narrower(apart.bits[place], apart.bits[1 - place], run.dtype)
+            if named:
+                return f"the {side}'s values are all {named} ones, {run.dtype} was asked for"
+        return ""
 
     def _numbers(self, own: Findings | None, exact: Findings | None) -> dict[str, Any]:
         """By the names that results have for them."""
@@ -379,8 +398,8 @@ class TapJudge:
         finest: float,
         unbounded: bool,
     ) -> Iterator[str]:
-        if lowest and cause in ("precision", UNKNOWN):
-            yield f"the candidate's values are all {lowest} ones"
+        if lowest:
+            yield lowest
         elif cause == "precision":
             yield "the same function in float64, with more than its share of rounding here"
         elif cause == UNKNOWN:
@@ -432,6 +451,9 @@ class TapJudge:
         ]
 
 
+EXPLAINED_BY_PRECISION = 0.1
+"""RMS difference, relative, beyond which short numbers explain nothing: eight bits of significand
+err by 2**-9, and by some layers' worth of it further on."""
 UNKNOWN = "function or precision"
 """The cause of a difference that only the run's own precision shows, where float64 was not run."""
 
@@ -440,6 +462,8 @@ def _status(
     own: Findings | None, exact: Findings | None, apart: Spread, origin: str | None, lowest: str
 ) -> tuple[Status, str]:
     """The status and the cause of a tap that inherits from ``origin``."""
+    if own is None and lowest:
+        return Status.DIFFER, "precision"
     if exact is not None and not exact.within:
         return Status.DIFFER, "function"
     if own is not None and (lowest or not own.within):

@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, *arguments: object) -> Outcome:
     return p2m(
         "run", "coarse", "--weights", "w.safetensors", "--item", PLANE, "--taps", "*layer_47",
-        "--no-traces", *arguments, cwd=folder,
+        *arguments, cwd=folder,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ import importlib.util
 import pytest
 
 from network.taps import TAPS, TapRow
-from parity.verdict.limits import LIMITS
 from parity.verdict.result import Status, Verdict
 from parity_tests.network.cases import Case, Pairs
 from reports.text.message import message
@@ -32,17 +31,12 @@ BY_CASE = [(case, row) for case in CASES for row in ROWS]
 def test_tap(case: Case, row: TapRow, pairs: Pairs) -> None:
     result = pairs.tap(case, row.stage, row.name)
     report = message(pairs.comparison(case, row.stage), result)
-    limit = LIMITS[row.stage, case.dtype]
-    assert result.limit == limit
-    assert result.max_rel is not None, report
-    if result.status is Status.FLIP:
-        # Excused only because, with the reference's pixel decisions, the limit holds everywhere.
-        assert case.dtype == "float32", report
-        assert result.pinned_max_rel is not None, report
-        assert result.pinned_max_rel <= limit, report
-    else:
-        assert result.status is Status.AGREE, report
-        assert result.max_rel <= limit, report
+    right = {Status.AGREE, Status.ROUNDING, Status.INHERITED, Status.FLIP}
+    assert result.status in right, report
+    # Each side's layers are the official function's too, to a rounding or two.
+    prefix = "float64" if case.dtype == "float64" else "local"
+    for side in ("", "_reference"):
+        assert getattr(result, f"{prefix}_roundings{side}") <= 2.0, report
 
 
 @pytest.mark.parametrize("stage", TAPS)
@@ -58,12 +52,7 @@ def test_nothing_is_left_out(case: Case, stage: str, pairs: Pairs) -> None:
 
 @pytest.mark.parametrize("stage", TAPS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_flips_are_ties_named_with_their_margin(case: Case, stage: str, pairs: Pairs) -> None:
-    comparison = pairs.comparison(case, stage)
-    assert comparison.flip_count == len(comparison.flips)
-    for flip in comparison.flips:
-        assert flip.margin <= flip.rounding, flip
-        # A pixel is at most 223 and float32 holds it to 1e-5: a tie cannot be far from its border.
-        assert flip.margin < 1e-2, flip
-    flipped = {entry.tap for entry in comparison.taps if entry.status is Status.FLIP}
-    assert not flipped or comparison.flips
+def test_flips_are_ties(case: Case, stage: str, pairs: Pairs) -> None:
+    for entry in pairs.comparison(case, stage).taps:
+        if entry.status is Status.FLIP:
+            assert 0 < entry.decisions["pixels"] == entry.decisions["ties"]

@@ -2,7 +2,8 @@
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
+from inputs.hypotheses import build_hypotheses
+from inputs.template import build_template
 from network.taps import TAPS
-from parity.traces.trace import TRACE_SCHEMA
+from network.weights import WEIGHTS
+from parity.traces.layout import TRACE_SCHEMA
 
 LAST = "graph_conv_blk1_14_layer_14"
 SEVEN = "graph_conv_blk1_1[0-4]_*"
@@ -43,13 +47,46 @@ def item_inputs(stage: str) -> dict[str, np.ndarray]:
     }
 
 
+SEVEN_NAMES = frozenset(seven())
+
+
+@cache
+def constants(stage: str) -> dict[str, np.ndarray]:
+    """What layers read beside activations and weights, by its name under ``/inputs``."""
+    if stage == "refine":
+        found = build_hypotheses()
+        return {"hypotheses/offsets": found.offsets, "hypotheses/supports": found.supports}
+    template, arrays = build_template(), {}
+    for level, pair in enumerate(template.supports, start=1):
+        for number, matrix in enumerate(pair):
+            arrays[f"template/support_{level}_{number}/indices"] = matrix.indices
+            arrays[f"template/support_{level}_{number}/values"] = matrix.values
+    for level, pairs in enumerate(template.unpooling, start=1):
+        arrays[f"template/unpooling_{level}"] = pairs
+    return arrays
+
+
+def write_weights(file: h5py.File, stage: str, taps: Collection[str]) -> None:
+    """Weights that do not round away, of the layers of ``taps``; the others' are zeros."""
+    drawn = {key for row in TAPS[stage] if row.name in taps for key in row.variables.values()}
+    for row in WEIGHTS[stage]:
+        place = f"weights/{row.key}"
+        if row.key in drawn:
+            scale = np.float32(1 / np.sqrt(max(np.prod(row.shape[:-1]), 1)))
+            file.create_dataset(place, data=scale * values(row.key, row.shape))
+        else:
+            # Zeros that are never written take no room and read the same.
+            file.create_dataset(place, row.shape, "f4", chunks=row.shape)
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
     """``build(name, taps, ...)`` writes a trace and returns its path.
 
     Without ``taps`` it holds seven. It says that just one was asked for where it is given one, and
-    those seven otherwise. ``attributes`` replace root attributes, None removing one; ``edit`` is
-    given the open file at the end.
+    those seven otherwise; what the layers of these read is recorded with them. ``attributes``
+    replace root attributes, None removing one; ``edit`` is given the open file at the end. Losses
+    and gradients have the same values in float64, taps have no such run.
     """
 
     def write(
@@ -58,7 +95,6 @@ def build(tmp_path: Path) -> Build:
         *,
         stage: str = "coarse",
         inputs: Mapping[str, Any] | None = None,
-        decisions: Mapping[str, Any] | None = None,
         losses: Mapping[str, Any] | None = None,
         gradients: Mapping[str, Any] | None = None,
         attributes: Mapping[str, Any] | None = None,
@@ -78,13 +114,25 @@ def build(tmp_path: Path) -> Build:
             "complete": True,
             **(attributes or {}),
         }
+        recorded = dict(seven() if taps is None else taps)
+        rows = {row.name: row for row in TAPS[stage]}
+        for parent in {p for tap in recorded if tap in rows for p in rows[tap].parents}:
+            if parent in rows and parent not in SEVEN_NAMES:
+                recorded.setdefault(parent, values(parent, rows[parent].shape))
+        if taps is not None and len(taps) == 1:
+            for parent in rows[next(iter(taps))].parents if next(iter(taps)) in rows else ():
+                if parent in rows:
+                    recorded.setdefault(parent, values(parent, rows[parent].shape))
         groups = {
-            "inputs": {**item_inputs(stage), **(inputs or {})},
-            "taps": seven() if taps is None else taps,
-            "decisions": decisions or {},
+            "inputs": {**item_inputs(stage), **constants(stage), **(inputs or {})},
+            "taps": recorded,
             "losses": losses or {},
             "gradients": gradients or {},
         }
+        for group in ("losses", "gradients"):
+            groups[f"float64_{group}"] = {
+                key: np.asarray(value).astype(np.float64) for key, value in groups[group].items()
+            }
         with h5py.File(path, "w") as file:
             for attribute, value in given.items():
                 if value is not None:
@@ -97,6 +145,7 @@ def build(tmp_path: Path) -> Build:
                         file.create_dataset(place, np.shape(value), value.dtype, chunks=True)
                     else:
                         file.create_dataset(place, data=value)
+            write_weights(file, stage, recorded)
             places = {tap: place for place, tap in enumerate(SHAPES[stage])}
             for tap in file.get("taps", ()):
                 file["taps"][tap].attrs["order"] = places.get(tap, len(places))

@@ -155,5 +155,5 @@ def test_a_run_agrees_with_itself(run: Run, contexts: dict) -> None:
     assert {each.status for each in found.values()} == {Status.AGREE}
     assert len(found) == 86 + 165 + 1
     assert found["mesh"].layers[-1] == "the losses"
-    assert found["mesh"].float64_roundings <= found["mesh"].limit
+    assert found["mesh"].roundings <= found["mesh"].limit
     assert run(COARSE, None).gradient(MESH, None).any()

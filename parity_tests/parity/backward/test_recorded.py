@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     done = p2m(
         "run", "coarse", "--reference", "torch", "--candidate", "stopped:factory",
         "--weights", "w.npz", "--item", item, "--ground-truth", item / "model_normal.xyz",
-        "--gradients", "--truth", "--out", "out", cwd=place,
+        "--gradients", "--keep-traces", "--out", "out", cwd=place,
     )  # fmt: skip
     assert done.status == 1, done.stderr
     yield place
@@ -96,7 +96,8 @@ def test_the_trace_holds_gradients_at_every_tap(folder: Path) -> None:
         assert set(file["tap_gradients"]) == {row.name for row in TAPS["coarse"]}
         for row in TAPS["coarse"]:
             assert file["tap_gradients"][row.name].shape == row.shape
-            assert file["tap_gradients"][row.name].dtype == "f8"
+            assert file["tap_gradients"][row.name].dtype == "f4"
+            assert file["float64_tap_gradients"][row.name].dtype == "f8"
         # View 0's maps alone are read.
         assert not file["tap_gradients"]["cnn.conv2d_18"][1:].any()
         assert file["tap_gradients"]["cnn.conv2d_18"][0].any()
@@ -115,7 +116,7 @@ def test_without_gradients_at_taps_they_are_judged_as_wholes(folder: Path, tmp_p
     reference, candidate = traces(folder)
     changed = shutil.copy(candidate, tmp_path / "changed.h5")
     with h5py.File(changed, "r+") as file:
-        del file["tap_gradients"]
+        del file["tap_gradients"], file["float64_tap_gradients"]
     done = p2m("compare", reference, changed, "--json")
     found = json.loads(done.stdout)
     assert done.status == 1

@@ -59,7 +59,7 @@ def layer(context, tap, rng):
     found = context("coarse", "cnn.conv2d_3")
     row = tap("coarse", "cnn.conv2d_3", (3, SIZE // 2, SIZE // 2, 32))
     x = rng.random((3, SIZE, SIZE, 16))
-    variables = found.variables(row.module)
+    variables = found.variables(row)
     given = (
         torch.from_numpy(x).permute(0, 3, 1, 2),
         torch.from_numpy(variables["weight"]).permute(3, 2, 0, 1),
@@ -106,7 +106,7 @@ def test_an_error_at_the_border_only_points_to_padding(layer):
 def test_an_image_made_by_another_rule_is_found_by_solving_for_it(context, tap, rng):
     found = context("coarse", "cnn.conv2d_1")
     row = tap("coarse", "cnn.conv2d_1", (3, SIZE, SIZE, 16))
-    variables = found.variables(row.module)
+    variables = found.variables(row)
     x = rng.random((3, SIZE, SIZE, 3))
     other = x + 0.1 * rng.normal(size=x.shape)
     observed = convolve(

@@ -64,7 +64,7 @@ def layer(request, context, tap, rng):
     x = rng.random(shape)
     second = found.supports[0][1]
     dense = second.toarray() if hasattr(second, "toarray") else second
-    pairs = (found.variables(module) for module in (name, other))
+    pairs = (found.variables(tap(request.param, module)) for module in (name, other))
     variables = [(each["weights_0"], each["weights_1"], each["bias"]) for each in pairs]
     return row, found, {row.parents[0]: x}, (x, dense), variables
 

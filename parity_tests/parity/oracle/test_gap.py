@@ -14,8 +14,9 @@ from inputs.demo import demo_item_path
 from inputs.item import load_item
 from network.taps import TAPS, TapRow
 from parity.oracle.context import Context
-from parity.oracle.layers.evaluate import evaluate, layer_of, local_error
-from parity.oracle.layers.gap import before
+from parity.oracle.gap import before
+from parity.oracle.local import alone, local_error
+from parity.oracle.number import Number
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, record
 from parity.verdict.compare import compare
@@ -126,7 +127,7 @@ def test_a_fault_in_a_tap_that_is_missing_shows_in_the_next(
             for parent in first.parents
         }
         # The layer itself is right.
-        observed = evaluate(first, parents, context, None, "float64" if true else "float32")[0]
+        observed = alone(first, parents, context, None, "float64" if true else "float32")
         values[first.name] = observed.value.reshape(values[first.name].shape)
         values[first.name] = values[first.name].astype("float64" if true else "float32")
     found = judged(stage, context, {name}, both(run, stage), theirs)[first.name]
@@ -187,22 +188,23 @@ def test_no_layer_spreads_errors_beyond_what_is_carried(
         parent: np.asarray(context.inputs.get(parent, values.get(parent)), np.float64)
         for parent in row.parents
     }
-    size = 1e-9 if layer_of(row) is None else 1e-2
+    size = 1e-9 if "cameras" in row.constants else 1e-2
     errors = {parent: size * np.abs(value) for parent, value in parents.items()}
     # A little less than all that is admitted, because the sum rounds as well.
     moved = {
         parent: value + errors[parent] * random.choice([-0.999, 0.5, 0.999], value.shape)
         for parent, value in parents.items()
     }
-    out = evaluate(row, moved, context, None, "float64")[0].value
-    local = local_error(row, parents, context, out, "float64", errors)
+    out = alone(row, moved, context, None, "float64").value
+    given = {name: Number(parents[name], errors[name]) for name in parents}
+    local = local_error(row, given, context, out, "float64")
     assert (np.abs(local.error) <= local.limit).all()
     assert local.limit.max() < 1e3 * size * max(1.0, np.abs(out).max())
 
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A coarse trace with truth."""
+    """A coarse trace."""
     asked = probe("plane", "coarse")
     inputs = RunInputs(
         "coarse",
@@ -212,7 +214,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         asked.inputs["hypotheses"],
     )
     path = tmp_path_factory.mktemp("gap") / "whole.h5"
-    record(BackendChoice("torch"), inputs, asked.weights, path, truth=True)
+    record(BackendChoice("torch"), inputs, asked.weights, path)
     return path
 
 
@@ -221,9 +223,8 @@ def without(traces: Path, folder: Path, names: Collection[str], reason: str | No
     path = folder / "port.h5"
     shutil.copy(traces, path)
     with h5py.File(path, "r+") as file:
-        gone = {*names, *(row.name for row in TAPS["coarse"] if {*row.parents} & {*names})}
-        for group in ("taps", "truth", "isolated", "bound"):
-            for name in names if group in ("taps", "truth") else gone:
+        for group in ("taps", "float64"):
+            for name in names:
                 del file[group][name]
         if reason is not None:
             file.attrs["unmatched"] = json.dumps(dict.fromkeys(names, reason))

@@ -42,9 +42,8 @@ def report(folder: Path, mended: bool) -> tuple[int, dict]:
     (folder / "my_port.py").write_text(text, encoding="utf-8")
     assert p2m("seed", "coarse", "coarse.npz", cwd=folder).status == 0
     outcome = p2m(
-        "run", "coarse", "--candidate", "my_port:factory", "--reference", "torch", "--truth",
-        "--weights", "coarse.npz", "--item", demo_item_path("plane"), "--no-traces",
-        "--out", "out", cwd=folder,
+        "run", "coarse", "--candidate", "my_port:factory", "--reference", "torch",
+        "--weights", "coarse.npz", "--item", demo_item_path("plane"),         "--out", "out", cwd=folder,
     )  # fmt: skip
     return outcome.status, json.loads((folder / "out" / "report.json").read_text())
 
@@ -56,7 +55,7 @@ def differing(found: dict) -> list[str]:
 def test_both_mistakes_are_found_in_one_run(tmp_path: Path) -> None:
     status, found = report(tmp_path, mended=False)
     assert status == 1
-    assert found["basis"] == "truth"
+    assert found["basis"] == "float64"
     assert found["first_divergence"] == "cnn.conv2d_3"
     assert differing(found) == STRIDED + GRAPH_CONVOLUTIONS
     named = [(each["tap"], each["operand"], each["confirmed"]) for each in found["diagnoses"]]

@@ -47,7 +47,8 @@ def test_overwritten_bytes_never_make_a_false_agreement(
     generator = np.random.default_rng(seed)
     content = bytearray(whole.read_bytes())
     with h5py.File(whole) as file:
-        datasets = [file[f"taps/{LAST}"], *file["inputs"].values()]
+        datasets = [file[f"taps/{LAST}"]]
+        file.visititems(lambda _, d: datasets.append(d) if isinstance(d, h5py.Dataset) else None)
         spans = [
             (d.id.get_offset(), d.id.get_offset() + d.nbytes)
             for d in datasets

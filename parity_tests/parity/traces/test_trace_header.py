@@ -31,7 +31,7 @@ def test_missing_text_is_refused(build: Build, name: str) -> None:
     assert message == f"root attribute {name!r} is absent; expected a text"
 
 
-OURS = ("requested", "pinned", "versions", "unmatched")
+OURS = ("requested", "float64_missing", "versions", "unmatched")
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *OURS])
@@ -53,7 +53,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("name", ["schema", "complete", "stage", "pinned", "versions"])
+@pytest.mark.parametrize("name", ["schema", "complete", "stage", "float64_missing", "versions"])
 @pytest.mark.parametrize("kind", ODD)
 def test_attribute_that_is_no_single_value_is_not_read(build: Build, name: str, kind: str) -> None:
     message = refused(build("t", attributes={name: ODD[kind]}))
@@ -80,11 +80,11 @@ def test_attribute_that_leads_elsewhere_is_not_read(build: Build, kind: str) -> 
         assert message.startswith("attribute 'device' of / is no single value")
 
 
-@pytest.mark.parametrize("name", ["requested", "pinned", "versions", "unmatched"])
+@pytest.mark.parametrize("name", ["requested", "float64_missing", "versions", "unmatched"])
 def test_attributes_of_our_own_may_be_absent(build: Build, name: str) -> None:
     with open_trace(build("t", attributes={name: None})) as trace:
         assert trace.header.unmatched == {}
-        assert trace.header.pinned == ""
+        assert trace.header.float64_missing == ""
         if name == "requested":
             assert trace.header.requested == "*"
 
@@ -93,16 +93,23 @@ def test_attributes_of_our_own_may_be_absent(build: Build, name: str) -> None:
     ("schema", "found"),
     [
         (None, "schema None"),
-        ("p2m-parity-trace/2", "schema 'p2m-parity-trace/2'"),
+        ("p2m-parity-trace/3", "schema 'p2m-parity-trace/3'"),
         (1, "schema"),
-        (np.bytes_("p2m-parity-trace/1"), "schema np.bytes_(b'p"),
+        (np.bytes_("p2m-parity-trace/2"), "schema np.bytes_(b'p"),
     ],
     ids=str,
 )
 def test_other_schema_is_refused(build: Build, schema: Any, found: str) -> None:
     message = refused(build("t", attributes={"schema": schema}))
     assert message.startswith(found)
-    assert message.endswith("; expected 'p2m-parity-trace/1'")
+    assert message.endswith("; expected 'p2m-parity-trace/2'")
+
+
+def test_a_trace_of_the_first_schema_is_to_be_recorded_again(build: Build) -> None:
+    message = refused(build("t", attributes={"schema": "p2m-parity-trace/1"}))
+    assert message == (
+        "schema 'p2m-parity-trace/1', of an earlier version; expected the trace recorded again"
+    )
 
 
 @pytest.mark.parametrize("complete", [None, False, 0, 1, "true"], ids=repr)

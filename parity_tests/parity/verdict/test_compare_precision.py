@@ -44,7 +44,7 @@ def test_lower_type_is_a_difference_even_where_the_numbers_agree(
     )
     assert comparison.verdict is Verdict.DIFFER
     assert comparison.first_divergence == LAST
-    assert entry(comparison).note == f"the {side} is {named} where {asked} was asked for"
+    assert entry(comparison).note.startswith(f"the {side} is {named} where {asked} was asked for")
     assert (entry(comparison).max_abs, entry(comparison).mismatched) == (0, 0)
 
 
@@ -68,7 +68,9 @@ def test_type_that_reads_as_float32_does_not_pass_for_it(
         build("reference", {LAST: whole}), build("candidate", {LAST: whole}, edit=edit)
     )
     assert entry(comparison).status is Status.DIFFER
-    assert entry(comparison).note == f"the candidate is {named} where float32 was asked for"
+    assert entry(comparison).note.startswith(
+        f"the candidate is {named} where float32 was asked for"
+    )
 
 
 @pytest.mark.parametrize("held", [">f4", ">f8", "<f8"])
@@ -98,8 +100,8 @@ def test_numbers_of_lower_precision_in_a_wide_type_are_named(
         *(build(name, {LAST: array}, attributes={"dtype": asked}) for name, array in arrays.items())
     )
     assert entry(comparison).status is Status.DIFFER
-    assert entry(comparison).note == (
-        f"the {side}'s values are all {named} ones, {asked} was asked for"
+    assert f"the {side}'s values are all {named} ones, {asked} was asked for" in (
+        entry(comparison).note
     )
 
 
@@ -125,7 +127,7 @@ def test_no_precision_is_blamed_for_other_faults(build: Build, candidate: np.nda
 def test_no_precision_is_blamed_where_both_sides_have_short_numbers(build: Build) -> None:
     first = bfloat16(values(LAST, (156, 3)))
     comparison = compare(build("reference", {LAST: first}), build("candidate", {LAST: -first}))
-    assert entry(comparison).note == ""
+    assert "asked for" not in entry(comparison).note
 
 
 def test_no_precision_is_blamed_for_being_what_was_asked_for(build: Build) -> None:
@@ -135,7 +137,7 @@ def test_no_precision_is_blamed_for_being_what_was_asked_for(build: Build) -> No
         build("candidate", {LAST: wide * 1.01}, attributes={"dtype": "float64"}),
     )
     assert entry(comparison).status is Status.DIFFER
-    assert entry(comparison).note == ""
+    assert "asked for" not in entry(comparison).note
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (1,), (2466, 3)], ids=str)

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from network.taps import TAPS
+from network.taps import MESH, TAPS
+from parity.diagnosis.variant import narrowed
 from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
-from parity.verdict.judgement import Judged, TapJudge, place_of
+from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status
 from studies.faults.probes import probe
 from studies.faults.truth_judge import JUDGED, MemoryRun, context_of
@@ -115,9 +116,9 @@ def test_lower_precision_differs(name: str, dtype: str, context: Context, run: R
 
 def test_both_departing_alike_is_the_same_function(context: Context, run: Run) -> None:
     ours = MemoryRun(context, "float32", run("float32"), run("float64"))
-    for values in (ours.taps, ours.true):
+    for values in (ours.taps, ours.exact):
         values[CONV] = values[CONV] * np.float32(2)
-    theirs = MemoryRun(context, "float32", dict(ours.taps), dict(ours.true))
+    theirs = MemoryRun(context, "float32", dict(ours.taps), dict(ours.exact))
     found = TapJudge(context, ours, theirs).judge(ROWS[CONV])
     assert found.status is Status.AGREE
     assert "the reference itself departs" in found.note
@@ -143,26 +144,46 @@ def test_one_weight_element_is_enough(factor: float, context: Context, run: Run)
     BackendChoice("torch").make(STAGE, "float64", "cpu").run(
         asked.inputs, weights, lambda name, value: changed.update({name: +value})
     )
-    ours = MemoryRun(context, "float64", true=run("float64"))
-    theirs = MemoryRun(replace(context), "float64", true=changed)
-    judge = TapJudge(context, ours, theirs, own_precision=False)
+    ours = MemoryRun(context, "float64", exact=run("float64"))
+    theirs = MemoryRun(replace(context), "float64", exact=changed)
+    judge = TapJudge(context, ours, theirs, own=False)
     first = next(name for name, row in ROWS.items() if judge.judge(row).status is Status.DIFFER)
     assert first == "graph_conv_blk2_1_layer_17"
 
 
 def test_rows_without_a_bound_are_not_said_to_agree(context: Context, run: Run) -> None:
     """A vertex in a camera's plane may lie on any pixel: what is not judged must not pass."""
-    ours = MemoryRun(context, "float32", run("float32"), run("float64"))
-    theirs = MemoryRun(context, "float32", run("float32"), run("float64"))
     row = ROWS["graph_proj_1_layer_0"]
-    local = ours.alone(row, None)
-    limit = local.limit.copy()
-    limit[3] = np.inf
-    place = place_of(row, None)
-    ours._alone[place] = theirs._alone[place] = replace(local, limit=limit)
-    found = TapJudge(context, ours, theirs).judge(row)
-    assert found.status is Status.INVALID
+    # In view 0's own frame its camera's plane is z = 0.
+    mesh = context.inputs[MESH].copy()
+    mesh[3, 2] = 0.0
+    flat = context.with_arrays(mesh=mesh)
+    sides = []
+    for factor in (1.0, 1.0 + 2.0**-20):
+        taps = {name: +values for name, values in run("float32").items()}
+        taps[row.name][3, 3:] *= np.float32(factor)
+        sides.append(MemoryRun(flat, "float32", taps))
+    found = TapJudge(flat, *sides, float64=False).judge(row)
+    assert found.status is not Status.AGREE
     assert "1 rows lie in a camera's plane and were not judged" in found.note
+
+
+def test_tf32_in_a_wide_layer_is_named_there(context: Context, run: Run) -> None:
+    """No element passes λ roundings, the root mean square of all does."""
+    row = ROWS["graph_conv_blk1_1_layer_1"]
+    taps = run("float32")
+    x = taps[row.parents[0]]
+    weights = context.variables(row)
+    first, second = (
+        narrowed(x, "TF32") @ narrowed(weights[name], "TF32") for name in ("weights_0", "weights_1")
+    )
+    supports = [context.arrays[row.constants[name]] for name in ("support_0", "support_1")]
+    value = supports[0] @ first + supports[1] @ second + weights["bias"]
+    taps[row.name] = np.maximum(value, 0.0).astype(np.float32)
+    found = judged(context, run, taps, run("float64"))[row.name]
+    assert (found.status, found.cause) == (Status.DIFFER, "precision")
+    assert found.rms_roundings > found.rms_roundings_limit
+    assert "in the root mean square" in found.note or found.local_roundings > found.roundings_limit
 
 
 @pytest.mark.parametrize("vertex", [0, 1, JUDGED - 1])
@@ -174,5 +195,5 @@ def test_each_judged_vertex_of_a_run_in_memory_is_looked_at(vertex: int) -> None
     taps = (asked.inputs["mesh"][:, None] + asked.inputs["hypotheses"].offsets).astype(np.float64)
     off = taps.copy()
     off[vertex, 5, 1] += 1e-3
-    runs = [MemoryRun(context, "float64", true={row.name: values}) for values in (taps, off)]
-    assert TapJudge(context, *runs, own_precision=False).judge(row).status is Status.DIFFER
+    runs = [MemoryRun(context, "float64", exact={row.name: values}) for values in (taps, off)]
+    assert TapJudge(context, *runs, own=False).judge(row).status is Status.DIFFER

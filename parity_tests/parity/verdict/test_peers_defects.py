@@ -103,7 +103,7 @@ def test_gradients_are_asked_for_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
         "coarse", item, template.coordinates, template, build_hypotheses(), ground_truth=truth
     )
     weights = WeightSet("coarse", {"k": np.ones(3, np.float32)}, 0, "a test")
-    record(BackendChoice("port"), inputs, weights, tmp_path / "t.h5", gradients=True)
+    record(BackendChoice("port"), inputs, weights, tmp_path / "t.h5", gradients=True, float64=False)
     assert calls == ["run", "losses", "gradients"]
     with h5py.File(tmp_path / "t.h5") as file:
         assert file["gradients/k"][()].tolist() == [7.0] * 3
