@@ -195,7 +195,7 @@ def alone(
         limit,
         settled,
         arithmetic.unit(number),
-        number.error,
+        number.error + number.undecided,
         found.decided,
         0 if found.open_rows is None else int(np.count_nonzero(found.open_rows)),
     )

@@ -9,8 +9,9 @@ subgaussian random vectors", Electron. Commun. Probab. 17, 2012)
 
     mean of squares ≤ 1 + 2·√(χ·s/N) + 2·χ·s/N
 
-but with probability exp(−s). s follows from the same admitted probability of a false alarm, shared
-out among all taps and channels of both precisions. So a tap of thousands of elements whose errors
+but with probability exp(−s). Of two runs the variance proxies add up, so that one rounding of
+their difference is the root of the sum of squares of both sides' roundings. s follows from the same
+admitted probability of a false alarm, shared out among all taps and channels of both precisions. So a tap of thousands of elements whose errors
 are several roundings each is told from rounding, though none of them passes λ.
 """
 
@@ -82,7 +83,8 @@ class MeanSquare:
         channels = local.shape[-1] if local.ndim else 1
         if not len(self.squares):
             self.squares, self.counts = np.zeros(channels), np.zeros(channels)
-        unit = first.unit + second.unit
+        # The roundings of two runs are independent of each other: their variances add up.
+        unit = np.hypot(first.unit, second.unit)
         if not unit.any():
             return
         told = (first.value != 0) | (second.value != 0)

@@ -125,6 +125,8 @@ class Pairs:
                 paths,
                 progress=silent,
                 dtype=case.dtype,
+                # One case is in float64 itself: the others are judged in their own precision.
+                float64=False,
             )
             traces = paths.reference, paths.candidate
             self._report.add(found, label=f"{case}, {stage}", traces=traces)

@@ -43,7 +43,7 @@ def report(folder: Path, mended: bool) -> tuple[int, dict]:
     assert p2m("seed", "coarse", "coarse.npz", cwd=folder).status == 0
     outcome = p2m(
         "run", "coarse", "--candidate", "my_port:factory", "--reference", "torch",
-        "--weights", "coarse.npz", "--item", demo_item_path("plane"),         "--out", "out", cwd=folder,
+        "--weights", "coarse.npz", "--item", demo_item_path("plane"), "--out", "out", cwd=folder,
     )  # fmt: skip
     return outcome.status, json.loads((folder / "out" / "report.json").read_text())
 
