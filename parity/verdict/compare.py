@@ -206,9 +206,10 @@ class _Comparing:
             if lacking:
                 return _unjudged(base, f"the {side} was recorded without {lacking}")
         judged = self.judge.judge(row)
-        if judged.status is Status.DIFFER and row.layer not in self.diagnoses:
-            # What is wrong with the first convolution is likely wrong with the others too.
-            self.diagnoses[row.layer] = self._diagnosis(row, judged.cause)
+        # What is wrong with the first layer of some variables is likely wrong with the others too.
+        kind = " ".join(row.variables) or row.layer
+        if judged.status is Status.DIFFER and kind not in self.diagnoses:
+            self.diagnoses[kind] = self._diagnosis(row, judged.cause)
         return replace(base, **vars(judged))
 
     def _diagnosis(self, row: TapRow, cause: str) -> Any:

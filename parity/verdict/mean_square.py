@@ -11,8 +11,9 @@ subgaussian random vectors", Electron. Commun. Probab. 17, 2012)
 
 but with probability exp(−s). Of two runs the variance proxies add up, so that one rounding of
 their difference is the root of the sum of squares of both sides' roundings. s follows from the same
-admitted probability of a false alarm, shared out among all taps and channels of both precisions. So a tap of thousands of elements whose errors
-are several roundings each is told from rounding, though none of them passes λ.
+admitted probability of a false alarm, shared out among all taps and channels of both precisions.
+So a tap of thousands of elements whose errors are several roundings each is told from rounding,
+though none of them passes λ.
 """
 
 import math

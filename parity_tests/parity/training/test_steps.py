@@ -206,8 +206,7 @@ class Wrong(Toy):
 
 def test_the_verdict_of_a_comparison_holds_the_steps() -> None:
     side = Side("a.h5", "tf", "float64", "cpu", "", "")
-    comparison = Comparison("coarse", Verdict.AGREE, None, (), (), (), (), (), {}, (), 0, (),
-                            side, side)  # fmt: skip
+    comparison = Comparison("coarse", Verdict.AGREE, None, (), (), (), (), (), {}, (), side, side)
     agree = with_steps(comparison, lockstep("float64", Toy("float64")))
     assert (agree.verdict, agree.first_divergence) == (Verdict.AGREE, None)
     found = with_steps(comparison, lockstep("float64", Toy("float64", "epsilon")))

@@ -1,6 +1,5 @@
 """What a probe can tell: measured by perturbation, kept under its hash, shipped for the demo."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,7 @@ def coarse() -> Probed:
 @pytest.fixture(scope="module")
 def tried(coarse: Probed) -> dict[str, Sensitivity]:
     return {
-        context.stage: sensitivity(MemoryRun(context, "float64", true=taps), context)
+        context.stage: sensitivity(MemoryRun(context, "float64", exact=taps), context)
         for context, taps in (coarse, probed("refine"))
     }
 
@@ -66,10 +65,10 @@ def test_a_blind_probe_is_known_for_one(coarse: Probed, monkeypatch: pytest.Monk
     """Black images: no weight of the first layer matters, nor does a channel's order."""
     context, taps = coarse
     images = np.zeros_like(context.inputs["inputs/images"])
-    blind = replace(context, inputs={**context.inputs, "inputs/images": images})
+    blind = context.with_arrays(images=images)
     monkeypatch.setitem(TAPS, "coarse", TAPS["coarse"][:1])
     taps = {**taps, "cnn.conv2d_1": np.maximum(context.weights[FIRST.replace("W", "b")], 0)}
-    found = sensitivity(MemoryRun(blind, "float64", true=taps), blind)
+    found = sensitivity(MemoryRun(blind, "float64", exact=taps), blind)
     assert found.changes[FIRST] is None
     assert "the channels in of cnn.conv2d_1 in another order" in found.unseen
 
@@ -77,14 +76,15 @@ def test_a_blind_probe_is_known_for_one(coarse: Probed, monkeypatch: pytest.Monk
 def test_the_hash_is_of_inputs_and_weights(coarse: Probed) -> None:
     context, _ = coarse
     key = coverage_cache.key_of(context)
-    assert key == coverage_cache.key_of(replace(context, weights=dict(context.weights)))
+    assert key == coverage_cache.key_of(context.with_weights({}))
     mesh = context.inputs["inputs/mesh"] + np.float32(1e-3)
     kernel = context.weights[FIRST] + 1
+    support = "template/support_2_1"
     for other in (
-        replace(context, inputs={**context.inputs, "inputs/mesh": mesh}),
-        replace(context, weights={**context.weights, FIRST: kernel}),
-        replace(context, cameras=context.cameras[::-1]),
-        replace(context, supports=context.supports[::-1]),
+        context.with_arrays(mesh=mesh),
+        context.with_weights({FIRST: kernel}),
+        context.with_arrays(cameras=context.cameras[::-1]),
+        context.with_arrays(**{support: context.arrays[support] * 2}),
     ):
         assert coverage_cache.key_of(other) != key
 
