@@ -105,7 +105,7 @@ def main(out: Path, seed: int, only: tuple[str, ...], weights: Path | None) -> N
     given = load_weights(weights) if weights else WeightSet(STAGE, seeded_weights(STAGE), 0, "seed")
     reference, inputs = out / "reference.h5", sources.coarse()
     if not reference.exists():  # else it is left from a run that was interrupted
-        record(BackendChoice("tf"), inputs, given, reference, gradients=True, truth=True)
+        record(BackendChoice("tf"), inputs, given, reference, gradients=True)
     inputs = replace(inputs, samples=read_samples(reference))
     for number, fault in enumerate(order, 1):
         folder = out / str(number)
@@ -123,7 +123,7 @@ def _report(
 ) -> None:
     """Judge a fault as ``run`` judges any port, with everything that a run can record."""
     choice, candidate = BackendChoice(f"trial:{code(fault)}"), folder / "candidate.h5"
-    record(choice, inputs, weights, candidate, gradients=True, truth=True)
+    record(choice, inputs, weights, candidate, gradients=True)
     comparison = compare(reference, candidate)
     if fault.group == "step":
         comparison = add_steps(
