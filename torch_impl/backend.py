@@ -277,6 +277,8 @@ def load_network(
 
 def as_array(tensor: Tensor) -> np.ndarray:
     """``tensor`` as a contiguous NumPy array on the host."""
+    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
+        tensor = tensor.float()
     return tensor.detach().contiguous().cpu().numpy()
 
 
