@@ -244,8 +244,12 @@ def measure(device: str, vertices: int, rounds: int, quick: bool) -> dict[str, A
         ways: dict[str, Any] = {}
         taps: dict[str, np.ndarray] = {}
         for name, way in variants(device).items():
-            with way():
-                run = taps_of(stage, device, inputs, weights, vertices)
+            try:
+                with way():
+                    run = taps_of(stage, device, inputs, weights, vertices)
+            except RuntimeError as error:  # what the device has no kernel for
+                ways[name] = {"cannot_run": str(error).splitlines()[0]}
+                continue
             taps = taps or run
             layers = list(judged(stage, context, run, vertices))
             beyond = [layer for layer in layers if not layer.within]
@@ -299,6 +303,9 @@ def page(found: Mapping[str, Any]) -> str:
             "| --- | --- | --- | --- | --- | --- |",
         ]
         for name, way in result["ways"].items():
+            if "cannot_run" in way:
+                lines.append(f"| {name} | cannot run: {way['cannot_run']} | | | | |")
+                continue
             lines.append(
                 f"| {name} | {way['layers']} | {way['beyond_rounding']} | "
                 f"{way['first_beyond'] or 'none'} | {way['greatest_roundings']:.3g} | "
