@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.oracle.local import difference_of
 from parity.training.steps_adam import (
     Array,
     Before,
@@ -27,6 +28,7 @@ from parity.training.steps_adam import (
     proportional,
     within,
 )
+from parity.verdict.judgement import finite
 from parity.verdict.measure import relative
 from parity.verdict.result import Status, TapResult
 
@@ -233,10 +235,9 @@ def _measured(
         note = f"the candidate is {candidate.dtype} where {step.dtype} was asked for"
         return replace(base, status=Status.DIFFER, note=note)
     r, c = (each.astype(np.float64).ravel() for each in (reference, candidate))
-    delta = np.abs(c - r)
-    delta[np.isnan(delta) & np.isnan(r) & np.isnan(c)] = 0.0
+    delta = np.abs(difference_of(c, r))
     top = int(delta.argmax())
-    scale = max(float(np.abs(r).max()), floor)
+    scale = max(finite(r), floor)
     return replace(
         base,
         size=r.size,
@@ -247,7 +248,7 @@ def _measured(
         candidate=float(c[top]),
         scale=scale,
         max_rel=relative(float(delta[top]), scale),
-        rms_rel=relative(_norm(delta), max(_norm(r), floor)),
+        rms_rel=relative(_norm(delta), max(_norm(r[np.isfinite(r)]), floor)),
         limit=step.limit,
     )
 

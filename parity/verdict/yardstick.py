@@ -14,6 +14,8 @@ import numpy as np
 
 from network.weights import WEIGHTS
 from parity.oracle.confidence import UNIT_ROUNDOFF, confidence, longest_sum
+from parity.oracle.local import difference_of
+from parity.verdict.judgement import finite, greatest
 from parity.verdict.result import Status
 
 
@@ -49,7 +51,7 @@ def yardstick(
         run: the reference's values in float32, by name.
         truth: the same in float64.
     """
-    scales = {name: _scale(values) for name, values in truth.items()}
+    scales = {name: finite(values) for name, values in truth.items()}
     if group == "gradients":
         # A gradient that cancels to nothing has no scale of its own but that of its layer's others.
         layers: dict[str, float] = {}
@@ -61,8 +63,9 @@ def yardstick(
                 scales[row.key] = layers[row.torch_key.rpartition(".")[0]]
     # No entry is more precise than a standard rounding of the longest sum behind it.
     least = UNIT_ROUNDOFF["float32"] * math.sqrt(longest_sum(stage))
+    # An infinity would make every limit infinite: it is no measure of rounding.
     errors = [
-        _scale(np.asarray(run[name], np.float64) - truth[name]) / scales[name]
+        finite(difference_of(run[name], truth[name])) / scales[name]
         for name in truth
         if name in run and scales[name] and np.shape(run[name]) == np.shape(truth[name])
     ]
@@ -80,15 +83,11 @@ def status_of(
 
     ``reference`` and ``candidate`` are their values in ``dtype`` and in float64.
     """
-    true = _scale(np.asarray(candidate[1], np.float64) - np.asarray(reference[1], np.float64))
-    own = _scale(np.asarray(candidate[0], np.float64) - np.asarray(reference[0], np.float64))
-    # Both sides err, and NaN must differ.
+    true = greatest(difference_of(candidate[1], reference[1]))
+    own = greatest(difference_of(candidate[0], reference[0]))
+    # Both sides err; what is not a number on one side only is infinitely far off.
     if not true <= 2 * measured.limit(name, "float64"):
         return Status.DIFFER, "function", true
     if not own <= 2 * measured.limit(name, dtype):
         return Status.DIFFER, "precision", true
     return (Status.AGREE if own == 0 else Status.ROUNDING), "", true
-
-
-def _scale(values: np.ndarray) -> float:
-    return float(np.abs(np.asarray(values, np.float64)).max(initial=0.0))

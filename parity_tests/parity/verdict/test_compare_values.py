@@ -58,6 +58,11 @@ def nan_against_infinity(r: np.ndarray, c: np.ndarray) -> None:
     r[88, 1], c[88, 1] = np.inf, np.nan
 
 
+def wrong_beside_an_infinity_of_both(r: np.ndarray, c: np.ndarray) -> None:
+    r[88, 1] = c[88, 1] = np.inf
+    c[9, 0] += 1
+
+
 def rows_permuted(_: np.ndarray, c: np.ndarray) -> None:
     c[:] = np.roll(c, 1, axis=0)
 
@@ -92,8 +97,9 @@ def zeros_in_candidate(_: np.ndarray, c: np.ndarray) -> None:
 
 SEEN = (
     nan_in_candidate, nan_in_reference, nan_elsewhere, all_nan_in_candidate, infinite_in_candidate,
-    infinities_of_other_sign, nan_against_infinity, rows_permuted, two_rows_exchanged,
-    columns_exchanged, last_element, first_element, sign, scaled, zeros_in_candidate,
+    infinities_of_other_sign, nan_against_infinity, wrong_beside_an_infinity_of_both, rows_permuted,
+    two_rows_exchanged, columns_exchanged, last_element, first_element, sign, scaled,
+    zeros_in_candidate,
 )  # fmt: skip
 
 
