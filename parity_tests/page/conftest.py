@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
-from network.taps import TAPS
-from parity.traces.trace import TraceHeader
-from parity.traces.writer import TraceWriter
+from inputs.demo import demo_item_path
+from inputs.item import load_item
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs, record
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison, Status
 from parity_tests.reports.conftest import HOSTILE
@@ -23,6 +25,7 @@ from reports.meshes import Meshes
 from reports.page.page import PartPictures, report_page
 from reports.tables.summary import Part
 from reports.write import write_report, write_summary
+from studies.faults.probes import probe
 
 STRANGE = '<img src=x onerror="document.title=1">'
 """A tap's name that would run a script if it ever became markup."""
@@ -121,30 +124,26 @@ def sphere() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _traces(folder: Path) -> tuple[Path, Path]:
-    """The first block of the coarse stage, one layer of the candidate off at one place."""
+    """A run of the coarse stage twice, one layer of the candidate off at one place."""
     paths = folder / "reference.h5", folder / "candidate.h5"
-    rows = [row for row in TAPS["coarse"][:40] if row.shape[0] in (3, 156) and row.order > 8]
-    vertices, faces = sphere()
+    asked = probe("plane", "coarse")
+    inputs = RunInputs(
+        "coarse",
+        load_item(demo_item_path("plane")),
+        asked.inputs["mesh"],
+        asked.inputs["template"],
+        asked.inputs["hypotheses"],
+    )
+    record(BackendChoice("torch"), inputs, asked.weights, paths[0], float64=False)
+    shutil.copyfile(*paths)
     for side, path in enumerate(paths):
-        generator = np.random.default_rng(5)
-        backend = ("tf", "torch")[side]
-        header = TraceHeader("coarse", backend, "float32", "cpu", "a" * 64, "b" * 64)
-        orders = {row.name: row.order for row in TAPS["coarse"]}
-        with TraceWriter(path, header, orders) as writer:
-            writer.inputs({
-                "images": np.zeros((3, 224, 224, 3), np.float32),
-                "cameras": np.zeros((3, 5), np.float32),
-                "mesh": vertices,
-            })  # fmt: skip
-            writer.faces(faces)
-            for row in rows:
-                values = generator.normal(size=row.shape).astype(np.float32)
-                if row.name.endswith("_layer_14"):
-                    values = vertices + np.float32(0.001 * side)
-                if side and row.name == BROKEN:
-                    values[88, 17] += np.float32(0.5)
-                writer.tap(row.name, values)
-            writer.tap(STRANGE, np.ones((4, 3), np.float32))
+        with h5py.File(path, "r+") as file:
+            file.attrs["backend"] = ("tf", "torch")[side]
+            taps = file["taps"]
+            strange = taps.create_dataset(STRANGE, data=np.ones((4, 3), np.float32))
+            strange.attrs["order"] = len(taps)
+            if side:
+                taps[BROKEN][88, 17] += np.float32(0.5)
     return paths
 
 
