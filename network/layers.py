@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from network.program import Expression, Program, call, trace
+from network.program import Expression, Program, call, role, trace
 
 VARIANCE_FLOOR = float(np.float32(1e-6))
 PI = float(np.float32(np.pi))
@@ -70,11 +70,13 @@ def coordinates(
     return graph_sum(x, weights_0, weights_1, bias, support_0, support_1)
 
 
+@role("residual")
 def halved_sum(x: Expression, r: Expression) -> Expression:
     """(x + r)·0.5: a residual of the coarse stage."""
     return 0.5 * (x + r)
 
 
+@role("residual")
 def plain_sum(x: Expression, r: Expression) -> Expression:
     """A residual of the refine stage, x + r."""
     return x + r
@@ -87,8 +89,13 @@ def concatenation(x: Expression, hidden: Expression) -> Expression:
 
 def unpooling(x: Expression, *, pairs: Expression) -> Expression:
     """Parents first, then the mean of each edge's two ends."""
-    means = 0.5 * (call("gather", x, pairs[:, 0]) + call("gather", x, pairs[:, 1]))
-    return concatenate(x, means, axis=0)
+    return concatenate(x, edge_means(x, pairs), axis=0)
+
+
+@role("reduction")
+def edge_means(x: Expression, pairs: Expression) -> Expression:
+    """(x_a + x_b)·0.5 of the ends a, b of every edge (E, 2)."""
+    return 0.5 * (call("gather", x, pairs[:, 0]) + call("gather", x, pairs[:, 1]))
 
 
 def hypotheses(mesh: Expression, *, offsets: Expression) -> Expression:
@@ -96,6 +103,7 @@ def hypotheses(mesh: Expression, *, offsets: Expression) -> Expression:
     return mesh[:, None] + offsets
 
 
+@role("reduction")
 def softmax(x: Expression) -> Expression:
     """exp(x − max) over its sum along the hypotheses: (V, 43, 1).
 
@@ -154,6 +162,7 @@ def refine_projection(
     return concatenate(points, view_statistics(concatenate(*features, axis=2)), axis=1)
 
 
+@role("pooling statistic")
 def view_statistics(features: Expression) -> Expression:
     """Maximum, mean and deviation over the views: (N, views, C) to (N, 3·C).
 
@@ -167,6 +176,7 @@ def view_statistics(features: Expression) -> Expression:
     return concatenate(top, mean[:, 0], deviation, axis=1)
 
 
+@role("camera")
 def pixels(points: Expression, cameras: Expression) -> Expression:
     """Pixels (N, views, 2), h and w, of points (N, 3) in the camera frame of view 0."""
     position, rows = camera_frames(cameras)
@@ -237,6 +247,20 @@ def stack(*parts: Expression, axis: int = -1) -> Expression:
     return call("stack", *parts, axis=axis)
 
 
+INPUTS: dict[str, str] = {
+    "bias": "bias",
+    "weight": "weights",
+    "weights_0": "weights",
+    "weights_1": "weights",
+    "support_0": "support",
+    "support_1": "support",
+    "cameras": "camera",
+    "offsets": "hypothesis order",
+    "pairs": "index order",
+}
+"""What a diagnosis calls a mistake in a variable or a constant, by its name in programs."""
+
+
 PROGRAMS: dict[str, Callable[..., Expression]] = {
     each.__name__: each
     for each in (
@@ -265,6 +289,6 @@ def _program(layer: str, maps: int, settings: tuple[tuple[str, Any], ...]) -> Pr
 
 def program_of(layer: str, parents: int, settings: Mapping[str, Any]) -> Program:
     """The program of a layer that reads so many activations; the same object for the same ones."""
-    code = PROGRAMS[layer].__code__
+    code = inspect.unwrap(PROGRAMS[layer]).__code__
     variadic = bool(code.co_flags & inspect.CO_VARARGS)
     return _program(layer, parents - code.co_argcount if variadic else 0, tuple(settings.items()))

@@ -15,7 +15,8 @@ keyword-only one a variable, a constant array or, where a value is given to ``tr
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any
 
 Scalar = int | float
@@ -30,11 +31,14 @@ class Node:
             operands.
         operands: indices of earlier nodes.
         settings: what is fixed when the program is written: axes, strides, names, numbers.
+        role: what the node is part of in the layer, in the words of a diagnosis ("camera"); see
+            ``role``.
     """
 
     primitive: str
     operands: tuple[int, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Tape:
 
     def __init__(self, nodes: Sequence[Node] = ()) -> None:
         self.nodes = list(nodes)
+        self.roles = [""]
 
     def apply(
         self, primitive: str, *operands: "Expression | Scalar", **settings: Any
@@ -71,7 +76,7 @@ class Tape:
             each.index if isinstance(each, Expression) else self.literal(each).index
             for each in operands
         )
-        self.nodes.append(Node(primitive, indices, settings))
+        self.nodes.append(Node(primitive, indices, settings, self.roles[-1]))
         return Expression(self, len(self.nodes) - 1)
 
     def input(self, name: str) -> "Expression":
@@ -114,6 +119,9 @@ class Expression:
     def __rmul__(self, other: Scalar) -> "Expression":
         return self.tape.apply("multiply", other, self)
 
+    def __rtruediv__(self, other: Scalar) -> "Expression":
+        return self.tape.apply("divide", other, self)
+
     def __neg__(self) -> "Expression":
         return self.tape.apply("multiply", -1.0, self)
 
@@ -126,6 +134,84 @@ def call(primitive: str, *operands: "Expression | Scalar", **settings: Any) -> E
     """A primitive applied to expressions, at least one of which must be no number."""
     tape = next(each.tape for each in operands if isinstance(each, Expression))
     return tape.apply(primitive, *operands, **settings)
+
+
+Written = Callable[..., Expression]
+
+
+def role(name: str) -> Callable[[Written], Written]:
+    """Say what the nodes that a function of expressions writes are part of.
+
+    A diagnosis calls a mistake in one of them by this name, where it has none of its own.
+    """
+
+    def decorate(function: Written) -> Written:
+        @wraps(function)
+        def written(*operands: Any, **named: Any) -> Expression:
+            every = (*operands, *named.values())
+            tape = next(each.tape for each in every if isinstance(each, Expression))
+            tape.roles.append(name)
+            try:
+                return function(*operands, **named)
+            finally:
+                tape.roles.pop()
+
+        return written
+
+    return decorate
+
+
+def rewritten(
+    program: Program, index: int, write: Callable[[Sequence[Expression]], Expression]
+) -> Program:
+    """The program with one node replaced by what ``write`` makes of the node's operands."""
+    tape = Tape()
+    places: list[int] = []
+    for number, node in enumerate(program.nodes):
+        operands = tuple(places[each] for each in node.operands)
+        if number == index:
+            tape.roles.append(node.role)
+            places.append(write([Expression(tape, each) for each in operands]).index)
+            tape.roles.pop()
+        else:
+            tape.nodes.append(replace(node, operands=operands))
+            places.append(len(tape.nodes) - 1)
+    outputs = {name: places[number] for name, number in program.outputs.items()}
+    return Program(tuple(tape.nodes), outputs, program.activations)
+
+
+def continued(program: Program, write: Callable[[Expression], Expression]) -> Program:
+    """The program with ``write`` applied to its value."""
+    tape = Tape(program.nodes)
+    value = write(Expression(tape, program.outputs["value"]))
+    return Program(tuple(tape.nodes), {"value": value.index}, program.activations)
+
+
+SIGNS = {"add": "+", "subtract": "−", "multiply": "·", "divide": "/"}
+
+
+def formula(program: Program, index: int, depth: int = 3) -> str:
+    """A node as a formula, ``depth`` operations deep."""
+    node = program.nodes[index]
+    if node.primitive == "input":
+        return str(node.settings["name"])
+    if node.primitive == "literal":
+        return f"{node.settings['value']:.6g}"
+    if node.primitive in ("materialise", "detach", "decide"):
+        return formula(program, node.operands[0], depth)
+    if depth == 0:
+        return "…"
+    parts = [formula(program, each, depth - 1) for each in node.operands]
+    if node.primitive in SIGNS:
+        return f"({parts[0]} {SIGNS[node.primitive]} {parts[1]})"
+    if node.primitive == "index":
+        return f"{parts[0]}[{_index(node.settings['where'])}]"
+    return f"{node.primitive}({', '.join(parts)})"
+
+
+def _index(where: tuple[Any, ...]) -> str:
+    names = {type(None): lambda _: "None", type(...): lambda _: "…", slice: lambda _: ":"}
+    return ", ".join(names.get(type(each), str)(each) for each in where)
 
 
 def trace(function: Callable[..., Expression], activations: int = 0, **settings: Any) -> Program:

@@ -101,6 +101,7 @@ def evaluate(
     inputs: Mapping[str, Number],
     arithmetic: Arithmetic,
     observed: np.ndarray | None = None,
+    known: Mapping[int, Number] | None = None,
 ) -> Evaluated:
     """A layer's output on its inputs.
 
@@ -111,10 +112,11 @@ def evaluate(
         arithmetic: of the run.
         observed: the run's own output, which settles close decisions. Without it the bound of such
             a row takes in, as undecided, all that is admissible.
+        known: results of nodes, none of which depends on a decision that is close.
     """
     state = State(arithmetic)
     with np.errstate(invalid="ignore", over="ignore"):
-        number = run(program, inputs, state)["value"]
+        number = run(program, inputs, state, known)["value"]
         if not state.borders:
             return Evaluated(number)
         return _decide(program, inputs, arithmetic, observed, number, state)

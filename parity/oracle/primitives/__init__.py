@@ -6,9 +6,10 @@ from parity.oracle.primitives import (  # noqa: F401 - importing enters the rule
     elementwise,
     interpolation,
     movement,
+    narrow,
     products,
     reductions,
 )
-from parity.oracle.primitives.rule import RULES, Border, Primitive, State
+from parity.oracle.primitives.rule import RULES, Border, Mistake, Primitive, State
 
-__all__ = ["RULES", "Border", "Primitive", "State"]
+__all__ = ["RULES", "Border", "Mistake", "Primitive", "State"]

@@ -1,6 +1,6 @@
 """The four operations, element by element, with NumPy's broadcasting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,22 @@ from parity.oracle.number import (
     product_residual,
     sum_residual,
 )
-from parity.oracle.primitives.rule import RULES, Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import (
+    RULES,
+    Mistake,
+    Primitive,
+    Settings,
+    Shape,
+    State,
+    rule,
+)
 
 EXACTNESS_COUNTS = 2**16
 """Elements up to which it is found out whether a result is free of rounding. That matters for the
 few numbers of cameras and for pixels, which may be whole; features have millions."""
+
+
+PLACES = ("first", "second")
 
 
 def products_error(a: Number, b: Number) -> Any:
@@ -46,10 +57,39 @@ def is_power_of_two(value: np.ndarray) -> bool:
     return bool(np.isin(np.abs(mantissa), (0.0, 0.5)).all())
 
 
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """The shape of an operation on operands of these shapes."""
+    return tuple(np.broadcast_shapes(*shapes))
+
+
 class Addition(Primitive):
     """The sum of two terms, the second with a sign."""
 
     sign = 1.0
+    term = "missing term"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        for number in (0, 1):
+            if broadcast(shapes) == shapes[1 - number]:
+                yield Mistake(
+                    f"the {PLACES[number]} term left out",
+                    lambda x, number=number: x[1 - number] if number or self.sign > 0 else -x[1],  # type: ignore[misc]
+                    of=number,
+                )  # fmt: skip
+        yield Mistake(
+            "the sign of a term turned",
+            lambda x: x[0] - x[1] if self.sign > 0 else x[0] + x[1],
+            of=1,
+        )
+        if self.sign < 0:
+            yield Mistake("a difference the other way round", lambda x: x[1] - x[0])
+        elif shapes[0] == shapes[1]:
+            for number in (0, 1):
+                yield Mistake(
+                    f"the {PLACES[number]} of two terms twice",
+                    lambda x, number=number: x[number] + x[number],  # type: ignore[misc]
+                    of=1 - number,
+                )  # fmt: skip
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         a, b = (state.arithmetic.summand(each) for each in operands)
@@ -101,6 +141,17 @@ class Multiply(Primitive):
     """a·b."""
 
     name = "multiply"
+    term = "constant"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        for number in (0, 1):
+            if broadcast(shapes) == shapes[1 - number]:
+                yield Mistake(
+                    f"the {PLACES[number]} factor left out",
+                    lambda x, number=number: x[1 - number],  # type: ignore[misc]
+                    of=number,
+                )  # fmt: skip
+        yield Mistake("the other sign", lambda x: -(x[0] * x[1]))
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         arithmetic = state.arithmetic
@@ -142,6 +193,10 @@ class Square(Primitive):
 
     name = "square"
 
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake("no square", lambda x: x[0])
+        yield Mistake("a magnitude for a square", lambda x: call("abs", x[0]))
+
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         (a,) = (state.arithmetic.close(each) for each in operands)
         return RULES["multiply"].number(state, settings, a, a)
@@ -161,6 +216,12 @@ class Divide(Primitive):
     """a / b. A divisor whose error reaches zero bounds nothing."""
 
     name = "divide"
+    term = "constant"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        if broadcast(shapes) == shapes[0]:
+            yield Mistake("no division", lambda x: x[0], of=1)
+        yield Mistake("the other sign", lambda x: -(x[0] / x[1]))
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         a, b = (state.arithmetic.close(each) for each in operands)

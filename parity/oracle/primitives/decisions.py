@@ -1,12 +1,20 @@
 """Operations that take a decision: on which side of a border a coordinate lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from network.program import Expression
+from network.program import Expression, call
 from parity.oracle.number import Number
-from parity.oracle.primitives.rule import Border, Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import (
+    Border,
+    Mistake,
+    Primitive,
+    Settings,
+    Shape,
+    State,
+    rule,
+)
 
 
 @rule
@@ -57,6 +65,18 @@ class Decide(Primitive):
 class Rounding(Primitive):
     """To an integer: nothing is rounded once the side is decided, and no gradient passes."""
 
+    term = "rounding"
+    others: tuple[str, ...] = ()
+    """What is mistaken for it."""
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        for other in self.others:
+            yield Mistake(
+                f"{other} for {self.name}",
+                lambda x, other=other: call(other, x[0]),  # type: ignore[misc]
+            )
+        yield Mistake(f"no {self.name}", lambda x: x[0])
+
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         return Number(self.of(operands[0].value))
 
@@ -78,6 +98,7 @@ class Floor(Rounding):
     """The greatest integer that is not greater."""
 
     name = "floor"
+    others = ("round", "ceil")
 
     def of(self, value: np.ndarray) -> np.ndarray:
         return np.floor(value)
@@ -88,6 +109,26 @@ class Ceil(Rounding):
     """The least integer that is not less."""
 
     name = "ceil"
+    others = ("round", "floor")
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake(
+            "floor + 1 for ceil, which differs at integers",
+            lambda x: call("floor", x[0]) + 1.0,
+            operand="integer pixels",
+        )
+        yield from super().mistakes(settings, shapes)
 
     def of(self, value: np.ndarray) -> np.ndarray:
         return np.ceil(value)
+
+
+@rule
+class Round(Rounding):
+    """The nearest integer, halves to even."""
+
+    name = "round"
+    others = ("floor", "ceil")
+
+    def of(self, value: np.ndarray) -> np.ndarray:
+        return np.round(value)

@@ -4,15 +4,18 @@ Those that are exact and make no difference greater (a ReLU, a clip, a magnitude
 their operand. The others close it and are charged what their libraries promise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import erf
 
 from network.program import Expression, call
 from parity.oracle.number import Number, nothing
-from parity.oracle.primitives.rule import Primitive, Settings, State, rule
+from parity.oracle.primitives.narrow import NARROWER
+from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
 FUNCTION_ROUNDINGS = 4.0
 """Charged for a sine, cosine or exponential: 2 units in the last place, which CUDA promises; the
@@ -23,11 +26,48 @@ for half of one, but PyTorch's vectorised float32 root misses that: 0.74 units w
 all values not being the correctly rounded ones."""
 
 
+HALF_ROOT, TANH_SCALE = float(np.sqrt(0.5)), float(np.sqrt(2.0 / np.pi))
+ERF_SLOPE = float(2.0 / np.sqrt(np.pi))
+LEAKS = (0.01, 0.1, 0.2, 0.3)
+"""Slopes that leaky ReLUs have by default in the usual libraries."""
+
+
+def _leaky(slope: float, operands: Sequence[Expression]) -> Expression:
+    (x,) = operands
+    return call("relu", x) - slope * call("relu", -x)
+
+
+def _logistic(x: Expression) -> Expression:
+    return 1.0 / (1.0 + call("exp", -x))
+
+
+ACTIVATIONS: dict[str, Callable[[Expression], Expression]] = {
+    "a GELU": lambda x: 0.5 * x * (1.0 + call("erf", x * HALF_ROOT)),
+    "a GELU by tanh": lambda x: (
+        0.5 * x * (1.0 + call("tanh", TANH_SCALE * (x + 0.044715 * x * x * x)))
+    ),
+    "a SiLU": lambda x: x * _logistic(x),
+    "an ELU": lambda x: call("relu", x) + (call("exp", -call("relu", -x)) - 1.0),
+    "a softplus": lambda x: call("log", 1.0 + call("exp", x)),
+    "a sigmoid": _logistic,
+    "a tanh": lambda x: call("tanh", x),
+}
+"""Activations that stand where a ReLU should, by what is said of them."""
+
+
 @rule
 class Relu(Primitive):
     """max(x, 0): |max(a, 0) − max(b, 0)| ≤ |a − b|."""
 
     name = "relu"
+    term = "activation"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake("no ReLU", lambda x: x[0])
+        for slope in LEAKS:
+            yield Mistake(f"a ReLU that leaks {slope}", partial(_leaky, slope))
+        for change, function in ACTIVATIONS.items():
+            yield Mistake(change, lambda x, function=function: function(x[0]))  # type: ignore[misc]
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         (x,) = operands
@@ -80,6 +120,9 @@ class Absolute(Primitive):
 
     name = "abs"
 
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake("no absolute value", lambda x: x[0])
+
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         (x,) = operands
         return replace(x, value=np.abs(x.value), summable=False)
@@ -111,6 +154,23 @@ class Clip(Primitive):
     """Limited to [low, high]; what is beyond for certain is exactly the limit."""
 
     name = "clip"
+    term = "constant"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake("no limits", lambda x: x[0])
+        for side, step in (("high", 1.0), ("high", -1.0), ("low", 1.0)):
+            if side in settings:
+                other = {**settings, side: settings[side] + step}
+                words = f"the limit {other[side]:g} instead of {settings[side]:g}"
+                yield Mistake(words, lambda x, other=other: call("clip", x[0], **other))  # type: ignore[misc]
+        for kept, left in (("high", "low"), ("low", "high")):
+            if kept in settings and left in settings:
+                limit = {kept: settings[kept]}
+                yield Mistake(
+                    f"no limit below {settings[left]:g}" if left == "low"
+                    else f"no limit above {settings[left]:g}",
+                    lambda x, limit=limit: call("clip", x[0], **limit),  # type: ignore[misc]
+                )  # fmt: skip
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         x = state.arithmetic.close(operands[0])
@@ -161,6 +221,13 @@ class Function(Primitive):
 
     roundings = FUNCTION_ROUNDINGS
     of: Callable[[np.ndarray], np.ndarray]
+    other: str = ""
+    """A function that is mistaken for this one."""
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake(f"no {self.name}", lambda x: x[0])
+        if self.other:
+            yield Mistake(f"{self.other} for {self.name}", lambda x: call(self.other, x[0]))
 
     def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
         """What an error of the operand does; at most itself for sines and cosines."""
@@ -189,6 +256,7 @@ class Sin(Function):
 
     name = "sin"
     of = np.sin
+    other = "cos"
 
     def vjp(
         self,
@@ -206,6 +274,7 @@ class Cos(Function):
 
     name = "cos"
     of = np.cos
+    other = "sin"
 
     def vjp(
         self,
@@ -235,6 +304,68 @@ class Exp(Function):
         gradient: Expression,
     ) -> Sequence[Expression | None]:
         return [gradient * output]
+
+
+@rule
+class Log(Function):
+    """ln x, of positive values."""
+
+    name = "log"
+    of = np.log
+
+    def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
+        left = x.value - bound
+        return np.where(left > 0, bound / left, np.inf)
+
+    def free(self, x: Number) -> np.ndarray:
+        return np.asarray(x.value == 1)
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        return [gradient / operands[0]]
+
+
+@rule
+class Tanh(Function):
+    """tanh x: an error of x counts at most once."""
+
+    name = "tanh"
+    of = np.tanh
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        return [gradient * (1.0 - output * output)]
+
+
+@rule
+class Erf(Function):
+    """The error function; its slope is 2/√π at most."""
+
+    name = "erf"
+    of = erf
+
+    def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
+        return ERF_SLOPE * bound
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        (x,) = operands
+        return [gradient * ERF_SLOPE * call("exp", -(x * x))]
 
 
 @rule
@@ -292,6 +423,15 @@ class Materialise(Primitive):
     """
 
     name = "materialise"
+    term = "precision"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        for kind in NARROWER:
+            yield Mistake(
+                f"an intermediate result rounded to {kind}",
+                lambda x, kind=kind: call("narrow", x[0], kind=kind),  # type: ignore[misc]
+                operand="precision",
+            )
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         return state.arithmetic.close(operands[0])
@@ -316,6 +456,9 @@ class Inverse(Primitive):
     """
 
     name = "inverse"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake("the matrix and not its inverse", lambda x: x[0])
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         x = state.arithmetic.close(operands[0])

@@ -1,13 +1,13 @@
 """Reading between four corners of a map."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from network.program import Expression, call
 from parity.oracle.number import Number, nothing
-from parity.oracle.primitives.rule import Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
 INTERPOLATION = 8.0
 """Roundings of a weighted corner: two subtractions, the weight's product, the feature's, four
@@ -38,6 +38,16 @@ class Cell:
         return np.asarray(self.same.any(axis=-1, keepdims=True))
 
 
+def _weighted(
+    cell: Sequence[Expression], corners: Sequence[Expression], kept: Iterable[int]
+) -> Expression:
+    """Σ weight·corner of some corners."""
+    terms = [
+        call("bilinear_weight", *cell, corner=CORNERS[number]) * corners[number] for number in kept
+    ]
+    return sum(terms[1:], terms[0])
+
+
 @rule
 class Bilinear(Primitive):
     """Σ weight·corner of the four corners around places (N, views, 2): (N, views, C).
@@ -48,6 +58,23 @@ class Bilinear(Primitive):
     """
 
     name = "bilinear"
+    term = "interpolation"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        names = ("upper left", "lower left", "upper right", "lower right")
+        yield Mistake(
+            "row weights on columns and column weights on rows",
+            lambda x: _weighted(
+                [call("reversed", each, axis=-1) for each in x[:3]], x[3:], range(4)
+            ),
+            operand="index order",
+        )
+        for left, name in enumerate(names):
+            kept = [number for number in range(4) if number != left]
+            yield Mistake(f"the {name} corner left out",
+                          lambda x, kept=kept: _weighted(x[:3], x[3:], kept))  # type: ignore[misc] # fmt: skip
+            yield Mistake(f"the {name} corner alone",
+                          lambda x, left=left: x[3 + left])  # type: ignore[misc] # fmt: skip
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         place = state.arithmetic.close(operands[0])

@@ -1,6 +1,7 @@
 """Indexing, joining and reshaping: no roundings, and gradients go back where values came from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,20 @@ import scipy.sparse as sp
 
 from network.program import Expression, call
 from parity.oracle.number import Number, nothing
-from parity.oracle.primitives.rule import Movement, Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import (
+    Mistake,
+    Movement,
+    Primitive,
+    Settings,
+    Shape,
+    State,
+    rule,
+)
+
+MOST_PERMUTED = 4
+"""Parts whose orders are all tried."""
+MOST_INDICES = 8
+"""Indices tried in place of one."""
 
 
 @rule
@@ -16,6 +30,23 @@ class Index(Movement):
     """NumPy's basic indexing."""
 
     name = "index"
+    term = "index order"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        where, (shape,) = settings["where"], shapes
+        if Ellipsis in where or any(each is None for each in where):
+            return
+        for axis, chosen in enumerate(where):
+            if isinstance(chosen, int):
+                for other in range(min(shape[axis], MOST_INDICES)):
+                    if other != chosen % shape[axis]:
+                        there = (*where[:axis], other, *where[axis + 1 :])
+                        yield Mistake(
+                            f"index {other} of axis {axis} instead of {chosen}",
+                            lambda x, there=there: x[0][there],  # type: ignore[misc]
+                            rare=True,
+
+                        )  # fmt: skip
 
     def move(self, settings: Settings, array: np.ndarray, *others: Number) -> np.ndarray:
         return np.asarray(array[settings["where"]])
@@ -47,6 +78,12 @@ class Transpose(Movement):
     """Axes in another order."""
 
     name = "transpose"
+    term = "index order"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        (shape,) = shapes
+        if tuple(shape[axis] for axis in settings["axes"]) == shape:
+            yield Mistake("no transposition", lambda x: x[0])
 
     def move(self, settings: Settings, array: np.ndarray, *others: Number) -> np.ndarray:
         return np.transpose(array, settings["axes"])
@@ -91,11 +128,36 @@ class Joining(Primitive):
         )
 
 
+def _orders(name: str, settings: Settings, count: int, operand: str) -> Iterator[Mistake]:
+    """The parts in another order."""
+    for order in permutations(range(count)) if count <= MOST_PERMUTED else ():
+        if order != tuple(range(count)):
+            words = ", ".join(str(each + 1) for each in order)
+            yield Mistake(
+                f"the parts in the order {words}",
+                lambda x, order=order: call(name, *(x[each] for each in order), **settings),  # type: ignore[misc]
+                operand=operand,
+            )  # fmt: skip
+
+
 @rule
 class Concatenate(Joining):
     """Along an axis that is there."""
 
     name = "concatenate"
+    term = "channel order"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        axis = settings["axis"]
+        operand = "index order" if axis == 0 else "channel order"
+        yield from _orders(self.name, settings, len(shapes), operand)
+        for number in range(len(shapes)):
+            yield Mistake(
+                f"zeros for part {number + 1} of {len(shapes)}",
+                lambda x, number=number: call(  # type: ignore[misc]
+                    self.name, *x[:number], 0.0 * x[number], *x[number + 1 :], axis=axis
+                ),
+            )  # fmt: skip
 
     def join(self, settings: Settings, arrays: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(arrays, axis=settings["axis"])
@@ -133,6 +195,10 @@ class Stack(Joining):
     """Along a new axis."""
 
     name = "stack"
+    term = "index order"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield from _orders(self.name, settings, len(shapes), self.term)
 
     def join(self, settings: Settings, arrays: list[np.ndarray]) -> np.ndarray:
         return np.stack(arrays, axis=settings["axis"])
@@ -159,10 +225,38 @@ class Take(Movement):
 
 
 @rule
+class Reversed(Movement):
+    """An axis in the other direction."""
+
+    name = "reversed"
+
+    def move(self, settings: Settings, array: np.ndarray, *others: Number) -> np.ndarray:
+        return np.flip(array, settings["axis"])
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        return [call("reversed", gradient, **settings)]
+
+
+@rule
 class Gather(Movement):
     """Rows of the first operand by an index array; an index beyond them reads zeros."""
 
     name = "gather"
+    term = "index order"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        for step in (1, -1):
+            yield Mistake(
+                f"indices off by {step}",
+                lambda x, step=step: call("gather", x[0], x[1] + float(step)),  # type: ignore[misc]
+                of=1,
+            )  # fmt: skip
 
     def move(self, settings: Settings, array: np.ndarray, *others: Number) -> np.ndarray:
         index = others[0].value.astype(np.int64)
@@ -233,14 +327,39 @@ class Scatter(Primitive):
 class GatherPixels(Movement):
     """Values of a map (views, H, W, C) at pixels (N, views, 2): (N, views, C).
 
-    Zeros are read beyond the map, and where a pixel is not a number. ``view`` is the view whose map
-    all read, or None where each reads its own.
+    Zeros are read beyond the map, and where a pixel is not a number; with ``outside="nearest"``
+    the map's nearest pixel is read there. ``view`` is the view whose map all read, or None where
+    each reads its own.
     """
 
     name = "gather_pixels"
+    term = "interpolation"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        view = settings["view"]
+        yield Mistake(
+            "every view read from its own map" if view is not None else "every view read from one",
+            lambda x: call(
+                "gather_pixels", *x, **{**settings, "view": 0 if view is None else None}
+            ),
+            operand="view order",
+        )
+        yield Mistake(
+            "pixels beyond a map moved onto its border",
+            lambda x: call("gather_pixels", *x, **{**settings, "outside": "nearest"}),
+            operand="border pixels",
+        )
+        yield Mistake(
+            "row and column swapped",
+            lambda x: call("gather_pixels", x[0], call("reversed", x[1], axis=-1), **settings),
+            operand="index order",
+        )
 
     def move(self, settings: Settings, array: np.ndarray, *others: Number) -> np.ndarray:
-        flat, inside = pixel_places(array.shape, others[0].value, settings["view"])
+        pixels = others[0].value
+        if settings.get("outside") == "nearest":
+            pixels = np.clip(pixels, 0.0, np.array(array.shape[1:3]) - 1.0)
+        flat, inside = pixel_places(array.shape, pixels, settings["view"])
         found = array.reshape(-1, array.shape[-1])[np.where(inside, flat, 0)]
         return found if inside.all() else np.where(inside[..., None], found, 0.0)
 

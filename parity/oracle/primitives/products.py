@@ -5,7 +5,8 @@ products are meant: Winograd's and Fourier transforms have other bounds, and a l
 one would be reported as less precise, which it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import scipy.sparse as sp
 
 from network.program import Expression, call
 from parity.oracle.number import SINGLE_SIZE, Number, nothing
-from parity.oracle.primitives.rule import Primitive, Settings, State, rule
+from parity.oracle.primitives.narrow import NARROWER
+from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -50,11 +52,33 @@ def _single(magnitude: np.ndarray) -> np.ndarray:
     return magnitude.astype(np.float32)
 
 
+def _in_narrower_types(name: str, settings: Settings) -> Iterator[Mistake]:
+    """Products whose factors are rounded, and the product too."""
+
+    def of(kind: str, result: bool, operands: Sequence[Expression]) -> Expression:
+        *others, last = operands
+        if name == "sparse_matmul":
+            first, second = others[0], call("narrow", last, kind=kind)
+        else:
+            first, second = (call("narrow", each, kind=kind) for each in operands)
+        found = call(name, first, second, **settings)
+        return call("narrow", found, kind=kind) if result else found
+
+    for kind in NARROWER:
+        yield Mistake(f"products of factors rounded to {kind}", partial(of, kind, False),
+                      operand="precision")  # fmt: skip
+        yield Mistake(f"products in {kind}", partial(of, kind, True), operand="precision")
+
+
 @rule
 class Matmul(Primitive):
     """x W over the last axis of x."""
 
     name = "matmul"
+    term = "weights"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield from _in_narrower_types(self.name, settings)
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         a, b = operands
@@ -98,6 +122,12 @@ class SparseMatmul(Primitive):
     """
 
     name = "sparse_matmul"
+    term = absence = "support"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake("the product without the support", lambda x: x[1], operand=self.term)
+        yield Mistake("the support's product left out", lambda x: 0.0 * x[1], operand=self.term)
+        yield from _in_narrower_types(self.name, settings)
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         support, x = operands
@@ -155,16 +185,43 @@ def _is_identity(matrix: Any) -> bool:
 
 @rule
 class Conv2d(Primitive):
-    """An image (views, H, W, C_in) with a kernel (k, k, C_in, C_out), TensorFlow's SAME padding."""
+    """An image (views, H, W, C_in) with a kernel (k, k, C_in, C_out), TensorFlow's SAME padding.
+
+    ``before`` is how many rows and columns are padded before the image, ``fill`` what they hold, as
+    ``numpy.pad`` names it; ``dilation`` spreads the kernel. They are for what ports do otherwise.
+    """
 
     name = "conv2d"
+    term = "padding"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        (_, height, _, _), (size, *_) = shapes
+        stride = settings["stride"]
+        top, bottom = same_padding(height, size, stride)
+
+        def other(**changed: Any) -> Callable[[Sequence[Expression]], Expression]:
+            return lambda x: call("conv2d", *x, **settings, **changed)
+
+        for before in range(size):
+            if before != top:
+                after = max(top + bottom - before, 0)
+                yield Mistake(
+                    f"({before}, {after}) rows and columns of padding instead of ({top}, {bottom})"
+                    + (", as symmetric padding has it," if before == size // 2 else ""),
+                    other(before=before),
+                )
+        for fill in ("edge", "reflect", "wrap"):
+            yield Mistake(f"padding by {fill} instead of zeros", other(fill=fill))
+        yield Mistake("a dilation of 2", other(dilation=2), operand="dilation")
+        yield from _in_narrower_types(self.name, settings)
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         x, kernel = operands
+        how = {name: value for name, value in settings.items() if name != "stride"}
         stride = settings["stride"]
 
         def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return convolved(a, b, stride)
+            return convolved(a, b, stride, **how)
 
         return bilinear(state, product, x, kernel, int(np.prod(kernel.value.shape[:-1])))
 
@@ -237,10 +294,25 @@ def _padded(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     return np.pad(x, ((0, 0), *around, (0, 0)))
 
 
-def convolved(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+def convolved(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    stride: int,
+    before: int | None = None,
+    fill: str = "constant",
+    dilation: int = 1,
+) -> np.ndarray:
     """Σ over the kernel's places of shifted images (views, H, W, C_in) times (C_in, C_out)."""
+    if dilation > 1:
+        wide = np.zeros((*(dilation * (n - 1) + 1 for n in kernel.shape[:2]), *kernel.shape[2:]),
+                        kernel.dtype)  # fmt: skip
+        wide[::dilation, ::dilation] = kernel
+        kernel = wide
     size, _, channels_in, channels_out = kernel.shape
-    padded = _padded(x, size, stride)
+    around = [same_padding(x.shape[axis], size, stride) for axis in (1, 2)]
+    if before is not None:
+        around = [(before, max(sum(each) - before, 0)) for each in around]
+    padded = np.pad(x, ((0, 0), *around, (0, 0)), mode=fill)  # type: ignore[call-overload]
     height, width = (-(-x.shape[axis] // stride) for axis in (1, 2))
     out = np.zeros((len(x), height, width, channels_out), dtype=np.result_type(x, kernel))
     rows = out.reshape(-1, channels_out)

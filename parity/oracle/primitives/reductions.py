@@ -1,13 +1,21 @@
 """Sums, means and maxima along an axis."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from network.program import Expression, call
 from parity.oracle.number import Count, Number, nothing
-from parity.oracle.primitives.rule import Movement, Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import (
+    Mistake,
+    Movement,
+    Primitive,
+    Settings,
+    Shape,
+    State,
+    rule,
+)
 
 FEW = 8
 """Terms up to which it is found out how many of them are not 0: only those are rounded."""
@@ -42,11 +50,38 @@ def summed(state: State, x: Number, axis: int, keep: bool) -> Number:
     )
 
 
+def _others(
+    settings: Settings, shapes: Sequence[Shape], names: Mapping[str, str]
+) -> Iterator[Mistake]:
+    """Other reductions along the same axis, and the same along the first."""
+    axis, keep = settings["axis"], settings.get("keep", True)
+    for change, name in names.items():
+        yield Mistake(change, lambda x, name=name: call(name, x[0], axis=axis, keep=keep))  # type: ignore[misc]
+    (shape,) = shapes
+    first = tuple(0 if each == axis % len(shape) else slice(None) for each in range(len(shape)))
+    kept = tuple(slice(0, 1) if each == 0 else each for each in first) if keep else first
+    yield Mistake("the first alone", lambda x: x[0][kept])
+
+
 @rule
 class ReduceSum(Primitive):
     """Σ along an axis."""
 
     name = "reduce_sum"
+    term = "reduction"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield from _others(
+            settings,
+            shapes,
+            {"a mean for a sum": "reduce_mean", "a maximum for a sum": "reduce_max"},
+        )
+        if settings.get("keep", True) and settings["axis"] not in (0, -len(shapes[0])):
+            yield Mistake(
+                "a sum over the first axis",
+                lambda x: call("reduce_sum", x[0], axis=0),
+                whole=True,
+            )
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         return summed(state, operands[0], settings["axis"], settings.get("keep", True))
@@ -70,6 +105,24 @@ class ReduceMean(Primitive):
     """
 
     name = "reduce_mean"
+    term = "reduction"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield from _others(
+            settings,
+            shapes,
+            {
+                "a sum for a mean": "reduce_sum",
+                "a maximum for a mean": "reduce_max",
+                "a median for a mean": "reduce_median",
+            },
+        )
+        terms = shapes[0][settings["axis"]]
+        if terms > 1:
+            yield Mistake(
+                "a sum divided by n − 1",
+                lambda x: call("reduce_mean", x[0], **settings) * (terms / (terms - 1.0)),
+            )
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         (x,) = operands
@@ -130,6 +183,16 @@ class ReduceMax(Primitive):
     """The maximum along an axis: nothing is rounded, and it is off by no more than an operand."""
 
     name = "reduce_max"
+    term = "reduction"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake("a minimum for a maximum",
+                      lambda x: -call("reduce_max", -x[0], **settings))  # fmt: skip
+        yield from _others(
+            settings,
+            shapes,
+            {"a mean for a maximum": "reduce_mean", "a sum for a maximum": "reduce_sum"},
+        )
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         x = state.arithmetic.close(operands[0])
@@ -175,3 +238,23 @@ class ShareOfMax(Primitive):
             close = (top - x.value <= error + reach) & (error + reach > 0)
         several = close.sum(axis=axis, keepdims=True) > 1
         return Number(share, undecided=np.where(close & several, 1.0, 0.0))
+
+
+@rule
+class ReduceMedian(Primitive):
+    """The median along an axis: off by no more than an operand."""
+
+    name = "reduce_median"
+    term = "reduction"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        x = state.arithmetic.close(operands[0])
+        axis, keep = settings["axis"], settings.get("keep", True)
+
+        def of(part: Any) -> Any:
+            wide = np.broadcast_to(part, x.value.shape)
+            return part if nothing(part) else wide.max(axis=axis, keepdims=keep)
+
+        value = np.median(x.value, axis=axis, keepdims=keep)
+        own = state.arithmetic.roundoff * np.abs(value)
+        return Number(value, of(x.error) + own, undecided=of(x.undecided))

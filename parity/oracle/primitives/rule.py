@@ -1,6 +1,6 @@
 """What a rule is, and the table of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +50,43 @@ class Border:
     at_border: bool
 
 
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Something that people get wrong in an operation.
+
+    Attributes:
+        change: what is done instead, to be read after "with".
+        write: the operation as it is then, of its operands.
+        operand: what a diagnosis calls it, where neither the node's role nor the rule's ``term``
+            is meant.
+        of: which operand it concerns; where that is a variable or a constant, it has the name.
+        whole: whether a row of the result may depend on other rows than it should.
+        rare: whether it counts only where no usual mistake gives the same.
+    """
+
+    change: str
+    write: Callable[[Sequence[Expression]], Expression]
+    operand: str = ""
+    of: int | None = None
+    whole: bool = False
+    rare: bool = False
+
+
 class Primitive:
-    """One operation: its value with bounds, and its vector–Jacobian product as a program."""
+    """One operation: its value with bounds, its VJP as a program, what people get wrong in it.
+
+    Attributes:
+        name: in programs.
+        term: what a diagnosis calls a mistake in it, unless its node has a role.
+        absence: what it calls it where the operation is left out of a sum; empty for no own name.
+    """
 
     name: str = ""
+    term: str = "operation"
+    absence: str = ""
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         """The result of numbers, with what rounding and their errors may make of it."""
@@ -68,6 +101,15 @@ class Primitive:
     ) -> Sequence[Expression | None]:
         """What ``gradient`` at the output is at each operand; None where nothing is handed back."""
         raise NotImplementedError(f"{self.name} hands back no gradient")
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        """What a port may compute in its place, the most usual first.
+
+        Args:
+            settings: the node's.
+            shapes: of the operands.
+        """
+        yield from ()
 
 
 RULES: dict[str, Primitive] = {}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from network.taps import MESH, TAPS
-from parity.diagnosis.variant import narrowed
 from parity.oracle.context import Context
+from parity.oracle.primitives.narrow import narrowed
 from parity.traces.backends import BackendChoice
 from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status

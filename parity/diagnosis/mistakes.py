@@ -1,0 +1,114 @@
+"""What the primitives of a layer are mistaken for, one node at a time or all alike at once."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from network.layers import INPUTS
+from network.program import Expression, Program, continued, formula, rewritten
+from parity.diagnosis.question import Question, Variant
+from parity.oracle.primitives import RULES, Mistake
+
+SINGLE = 1
+"""The rank of a change of one operation among several alike."""
+TINY = 1e-3
+"""A number that is added and smaller than this is there for what would be 0 or less."""
+
+
+def variants(question: Question) -> Iterator[Variant]:
+    """Every mistake in every node of the layer, the same one in all alike nodes first."""
+    program = question.program
+    shapes = {index: np.shape(number.value) for index, number in question.nodes[0].items()}
+    alike: dict[tuple[str, str, str], list[tuple[int, Mistake]]] = {}
+    for index, node in enumerate(program.nodes):
+        if node.primitive in ("input", "literal") or index not in shapes:
+            continue
+        given = [shapes[each] for each in node.operands]
+        for mistake in RULES[node.primitive].mistakes(node.settings, given):
+            key = operand_of(program, index, mistake), node.primitive, mistake.change
+            alike.setdefault(key, []).append((index, mistake))
+        yield from _bypassed(question, index, shapes)
+    for (operand, _, change), places in alike.items():
+        if len(places) > 1:
+            changed = program
+            # From the last, so that the places of the others stay.
+            for index, mistake in sorted(places, key=lambda each: -each[0]):
+                changed = rewritten(changed, index, mistake.write)
+            whole = any(mistake.whole for _, mistake in places)
+            start = min(index for index, _ in places)
+            rank = SINGLE if places[0][1].rare else 0
+            yield Variant(operand, f"{change} everywhere", changed, rank=rank, whole=whole,
+                          start=start)  # fmt: skip
+        for index, mistake in places:
+            yield Variant(
+                operand,
+                f"{change} in {formula(program, index)}",
+                rewritten(program, index, mistake.write),
+                rank=SINGLE if len(places) > 1 or mistake.rare else 0,
+                whole=mistake.whole,
+                start=index,
+            )
+    for kind, mistake in _of_the_result():
+        changed = continued(program, lambda x, mistake=mistake: mistake.write([x]))  # type: ignore[misc]
+        yield Variant(kind, mistake.change, changed)
+
+
+def _bypassed(
+    question: Question, index: int, shapes: Mapping[int, tuple[int, ...]]
+) -> Iterator[Variant]:
+    """A node left out with all that leads to it from an activation of its shape."""
+    program, node = question.program, question.program.nodes[index]
+    if not node.role or node.primitive in ("detach", "index"):
+        return
+    for place in _reached(program, index):
+        first = program.nodes[place]
+        if first.primitive != "input" or shapes[place] != shapes[index]:
+            continue
+        name = first.settings["name"]
+        if name in question.activations:
+
+            def write(operands: list[Expression], place: int = place) -> Expression:
+                # Inputs are written first: theirs are the same places.
+                return Expression(operands[0].tape, place)
+
+            yield Variant(
+                node.role, f"{name} itself for {formula(program, index)}",
+                rewritten(program, index, write), rank=SINGLE, start=index,
+            )  # fmt: skip
+
+
+def _reached(program: Program, index: int) -> set[int]:
+    found, todo = set(), list(program.nodes[index].operands)
+    while todo:
+        place = todo.pop()
+        if place not in found:
+            found.add(place)
+            todo += program.nodes[place].operands
+    return found
+
+
+def _of_the_result() -> Iterator[tuple[str, Mistake]]:
+    """What may be done to the layer's result once more."""
+    yield "activation", Mistake("a ReLU", lambda x: x[0].tape.apply("relu", x[0]))
+    for kind in ("float16", "bfloat16", "TF32"):
+        yield (
+            "precision",
+            Mistake(f"the result rounded to {kind}",
+                    lambda x, kind=kind: x[0].tape.apply("narrow", x[0], kind=kind)),  # type: ignore[misc]
+        )  # fmt: skip
+
+
+def operand_of(program: Program, index: int, mistake: Mistake) -> str:
+    """What a diagnosis calls a mistake in a node."""
+    if mistake.operand:
+        return mistake.operand
+    node = program.nodes[index]
+    if mistake.of is not None:
+        there = program.nodes[node.operands[mistake.of]]
+        if there.primitive == "literal" and node.primitive == "add":
+            return "epsilon" if abs(there.settings["value"]) < TINY else "constant"
+        if there.primitive == "input" and there.settings["name"] in INPUTS:
+            return INPUTS[there.settings["name"]]
+        if there.primitive in RULES and RULES[there.primitive].absence:
+            return RULES[there.primitive].absence
+    return node.role or RULES[node.primitive].term
