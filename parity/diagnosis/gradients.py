@@ -1,41 +1,45 @@
-"""What of a way back is wrong, tested by putting it there.
+"""What of a backward pass is wrong, tested by putting it there.
 
-At the gradient nearest to the loss that differs, one layer's way back is to blame, or the losses'.
-Ways back that differ from the official one in a single operand are tried on the candidate's own
-values and gradients. One that gives the candidate's gradient, all of it and within the limit of its
-rounding, is what the candidate computes, and names the layer where several read the tap.
+At the gradient nearest to the loss that differs, the backward pass of one layer is to blame, or of
+the losses. Vector–Jacobian products that differ from the official one in a single operand are tried
+on the candidate's own values and gradients. One that gives the candidate's gradient, all of it and
+within the limit of its rounding, is what the candidate computes, and names the layer where several
+read the tap.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from network.kinds import variables_of
+from network.losses import LOSSES
+from network.program import Expression, Program, formula, rewritten
 from network.taps import MESH, TAPS, TapRow
-from parity.diagnosis.backward_ways import other_ways
-from parity.oracle.backward.loss import CHAMFER_PATHS, chamfer, measured_of
-from parity.oracle.backward.sums import Sum, zeros
-from parity.oracle.backward.walk import (
+from parity.diagnosis.diagnosis import Diagnosis
+from parity.oracle.chunks import Part, rows_in
+from parity.oracle.confidence import backward_arithmetic_of
+from parity.oracle.context import Context
+from parity.oracle.local import share_of
+from parity.oracle.losses import CHAMFER_PATHS, chamfer, measured_of
+from parity.oracle.number import Arithmetic, Number
+from parity.oracle.primitives import RULES
+from parity.oracle.vjp import derived
+from parity.oracle.walk import (
     LOSS,
     THROUGH,
-    Backward,
     BackwardRun,
     Walk,
-    backward_of,
     backwards,
     decay_of,
     direct_terms,
+    handed_back,
+    rows_of,
 )
-from parity.oracle.chunks import Part
-from parity.oracle.context import Context
-from parity.oracle.layers.evaluate import share_of
 from parity.verdict.gradients import Gradient
 
 
-def diagnose(context: Context, run: BackwardRun, wrong: Gradient, label: str) -> Any:
-    """What the candidate's way back does otherwise: a ``parity.diagnosis`` diagnosis, or None.
+def diagnose(context: Context, run: BackwardRun, wrong: Gradient, label: str) -> Diagnosis:
+    """What the candidate's backward pass does otherwise.
 
     Args:
         context: the reference's weights.
@@ -43,33 +47,66 @@ def diagnose(context: Context, run: BackwardRun, wrong: Gradient, label: str) ->
         wrong: the first gradient that differs.
         label: its entry's name.
     """
-    from parity.diagnosis.diagnosis import Diagnosis  # which reads the layers, as this does
-
     question = _Question.of(context, run, wrong)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for names in _groups(context.stage, wrong.layers):
-            for operand, explanation, value in question.alternatives(names):
-                if question.explained(value):
-                    where = f"the way back through {' and '.join(names)}"
+            for found in question.alternatives(names):
+                if question.explained(found):
+                    where = f"the backward pass of {' and '.join(names)}"
                     if names == (LOSS,):
                         where = "the losses' gradient at the mesh"
                     return Diagnosis(
-                        label, operand, f"in {where} {explanation}", True, question.evidence(names)
-                    )
-    told = f"the way back through {wrong.layers[0]} is another"
+                        label, found.operand, f"in {where} {found.words}", True,
+                        question.evidence(names),
+                    )  # fmt: skip
+    told = f"the backward pass of {wrong.layers[0]} is another"
     if len(wrong.layers) > 1:
-        told = f"the way back through one of {', '.join(wrong.layers)} is another"
+        told = f"the backward pass of one of {', '.join(wrong.layers)} is another"
     return Diagnosis(label, "gradient", told, False)
 
 
 def _groups(stage: str, layers: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Each layer by itself, then all of a kind together: what is wrong in one may be in all."""
-    kinds: dict[Any, list[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for row in TAPS[stage]:
         if row.name in layers:
-            kinds.setdefault(backward_of(row), []).append(row.name)
+            kinds.setdefault(row.layer, []).append(row.name)
     together = [tuple(names) for names in kinds.values() if len(names) > 1]
     return [*((name,) for name in layers), *together]
+
+
+@dataclass(frozen=True, eq=False)
+class _Bounded:
+    """A gradient, and how far rounding may put a run from it."""
+
+    value: np.ndarray
+    limit: np.ndarray
+
+    @classmethod
+    def of(cls, number: Number, arithmetic: Arithmetic) -> "_Bounded":
+        limit = arithmetic.limit(number) + number.undecided
+        return cls(number.value, np.where(np.isnan(limit), np.inf, limit))
+
+    def __add__(self, other: "_Bounded") -> "_Bounded":
+        return _Bounded(self.value + other.value, self.limit + other.limit)
+
+    def __sub__(self, other: "_Bounded") -> "_Bounded":
+        return _Bounded(self.value - other.value, self.limit + other.limit)
+
+    def times(self, factor: float) -> "_Bounded":
+        return _Bounded(factor * self.value, abs(factor) * self.limit)
+
+    def shaped(self, shape: tuple[int, ...]) -> "_Bounded":
+        return _Bounded(self.value.reshape(shape), self.limit.reshape(shape))
+
+
+@dataclass(frozen=True, eq=False)
+class _Alternative:
+    """What a gradient would be with one operand of the backward pass changed."""
+
+    operand: str
+    words: str
+    gradient: _Bounded
 
 
 @dataclass(eq=False)
@@ -84,9 +121,11 @@ class _Question:
     context: Context
     run: BackwardRun
     wrong: Gradient
+    name: str
     part: Part
+    arithmetic: Arithmetic
     seen: np.ndarray
-    expected: Sum
+    expected: _Bounded
 
     @classmethod
     def of(cls, context: Context, run: BackwardRun, wrong: Gradient) -> "_Question":
@@ -99,128 +138,171 @@ class _Question:
         for row, piece in backwards(context.stage, run.vertices):
             if row.name in readers and (part is None or _same(piece, part)):
                 walk.step(row, piece)
-        expected = walk.expected_variable(name) if variable else walk.expected(
+        number = walk.expected_variable(name) if variable else walk.expected(
             name, part, seen.shape
         )  # fmt: skip
-        return cls(context, run, wrong, part, seen, expected)
+        arithmetic = backward_arithmetic_of(context.stage, run.dtype)
+        expected = _Bounded.of(number, arithmetic)
+        return cls(context, run, wrong, name, part, arithmetic, np.asarray(seen), expected)
 
-    def alternatives(self, layers: tuple[str, ...]) -> Iterator[tuple[str, str, Sum]]:
-        """What the gradient would be with other ways back through layers of one kind."""
+    def alternatives(self, layers: tuple[str, ...]) -> Iterator[_Alternative]:
+        """What the gradient would be with other backward passes of layers of one kind."""
         if layers == (LOSS,):
             yield from self._of_losses()
             return
         rows = [row for row in TAPS[self.context.stage] if row.name in layers]
-        own = self._share(rows, backward_of(rows[0]))
-        key = self.wrong.name if self.wrong.name in self.context.weights else ""
-        rate = decay_of(self.context.stage, key) if key else 0.0
+        own = self._share(rows)
+        rate = decay_of(self.context.stage, self.name) if self.name in self.context.weights else 0.0
         if rate:
-            weights = self.context.weights[key]
-            yield "decay term", "the variable's decay is missing", own
-            yield (
-                "decay term",
-                "the variable's decay has another factor",
-                self._fitted(own, Sum(rate * weights, np.abs(rate * weights), 3)),
-            )
-        rest = replace(self.expected, value=self.expected.value - own.value)
-        yield "detach", "nothing is handed back (stopped or detached)", rest
-        yield "constant", "what is handed back has another factor", self._fitted(rest, own)
-        for way in other_ways(rows[0]):
-            there = self._share(rows, way.back)
-            yield (
-                way.operand,
-                way.explanation,
-                replace(
-                    self.expected,
-                    value=rest.value + there.value,
-                    magnitude=self.expected.magnitude + there.magnitude,
-                    fixed=self.expected.fixed + there.fixed,
-                    undecided=self.expected.undecided + there.undecided,
-                ),
-            )
+            decay = _Bounded(rate * self.context.weights[self.name], np.zeros(self.seen.shape))
+            yield _Alternative("decay term", "the variable's decay is missing", own)
+            yield _Alternative("decay term", "the variable's decay has another factor",
+                               self._fitted(own, decay))  # fmt: skip
+        rest = self.expected - own
+        yield _Alternative("detach", "nothing is handed back (stopped or detached)", rest)
+        yield _Alternative("constant", "what is handed back has another factor",
+                           self._fitted(rest, own))  # fmt: skip
+        for operand, words, forward, backward in _others(rows[0], self._inputs_of(rows[0])):
+            there = self._share(rows, forward, backward)
+            yield _Alternative(operand, words, rest + there)
 
-    def _of_losses(self) -> Iterator[tuple[str, str, Sum]]:
-        name = MESH if self.wrong.name == "mesh" else self.wrong.name
-        terms = dict(direct_terms(self.context, self.run).get(name, []))
-        through = [term for term in terms if term.endswith(THROUGH)]
+    def _inputs_of(self, row: TapRow) -> tuple[str, ...]:
+        """The names of a program's inputs that get the gradient in question."""
+        names = [name for name, key in row.variables.items() if key == self.name]
+        names += [
+            name for name, parent in zip(row.program.activations, row.parents, strict=True)
+            if parent == self.name
+        ]  # fmt: skip
+        return tuple(names)
+
+    def _of_losses(self) -> Iterator[_Alternative]:
+        u = self.arithmetic.roundoff
+        terms = dict(direct_terms(self.context, self.run, u).get(self.name, []))
+        bounded = {term: self._piece(own) for term, own in terms.items()}
+        through = [term for term in bounded if term.endswith(THROUGH)]
         if len(through) > 1:
-            both = terms[through[0]] + terms[through[1]]
-            terms[f"both {' and '.join(through)}"] = both
-        for term, own in terms.items():
-            rows = own if self.part is None else own.rows(self.part)
-            rest = replace(self.expected, value=self.expected.value - rows.value)
+            both = f"both {' and '.join(through)}"
+            bounded[both] = bounded[through[0]] + bounded[through[1]]
+        for term, own in bounded.items():
+            rest = self.expected - own
             operand = "detach" if THROUGH in term else "missing term"
-            yield operand, f"that of {term} is missing", rest
-            yield "constant", f"{term} has another factor", self._fitted(rest, rows)
-
-        yield from self._of_chamfer(name, terms)
-
-    def _of_chamfer(self, name: str, terms: Mapping[str, Sum]) -> Iterator[tuple[str, str, Sum]]:
-        """With one path of the chamfer term left out."""
-        block, official = next(
-            (int(term.rpartition("_")[2]), own)
-            for term, own in terms.items()
-            if term.startswith("chamfer_")
+            yield _Alternative(operand, f"that of {term} is missing", rest)
+            yield _Alternative("constant", f"{term} has another factor", self._fitted(rest, own))
+        block = next(
+            (int(term.rpartition("_")[2]) for term in terms if term.startswith("chamfer_")), None
         )
-        mesh, to = self.run.value(name, None), measured_of(self.run.measured, block)
-        for left_out, explanation in CHAMFER_PATHS.items():
-            changed = chamfer(mesh, to, left_out) + replace(official, value=-official.value)
-            rows = changed if self.part is None else changed.rows(self.part)
-            yield (
-                "detach",
-                f"no gradient passes {explanation}",
-                replace(self.expected, value=self.expected.value + rows.value),
-            )
+        if block is None:
+            return
+        mesh, to = self.run.value(self.name, None), measured_of(self.run.measured, block)
+        official = self._piece(terms[f"chamfer_{block}"])
+        for left_out, words in CHAMFER_PATHS.items():
+            other = chamfer(LOSSES[self.context.stage], mesh, to, u, left_out)
+            yield _Alternative("detach", f"no gradient passes {words}",
+                               self.expected - official + self._piece(other))  # fmt: skip
 
-    def _fitted(self, rest: Sum, own: Sum) -> Sum:
+    def _piece(self, number: Number) -> _Bounded:
+        """A gradient at a whole mesh, where the question is."""
+        if self.part is not None:
+            number = rows_of(number, rows_in(self.name, self.part))
+        return _Bounded.of(number, self.arithmetic)
+
+    def _fitted(self, rest: _Bounded, own: _Bounded) -> _Bounded:
         """``rest`` and as much of ``own`` as fits best."""
-        away = self.seen - rest.value
         square = float(np.square(own.value).sum())
-        factor = float((away * own.value).sum()) / square if square else 0.0
-        return replace(
-            rest,
-            value=rest.value + factor * own.value,
-            magnitude=rest.magnitude + abs(factor) * np.abs(own.value),
-        )
+        factor = float(((self.seen - rest.value) * own.value).sum()) / square if square else 0.0
+        return rest + own.times(factor)
 
-    def _share(self, rows: list[TapRow], back: Backward) -> Sum:
+    def _share(
+        self, rows: list[TapRow], forward: Program | None = None, backward: Program | None = None
+    ) -> _Bounded:
         """What layers of one kind hand back to the gradient in question."""
-        name = MESH if self.wrong.name == "mesh" else self.wrong.name
-        keys = {key: short for row in rows for short, key in variables_of(row).items()}
-        total: Sum | None = None
+        total: _Bounded | None = None
         for each, piece in backwards(self.context.stage, self.run.vertices):
             if each not in rows or not (self.part is None or _same(piece, self.part)):
                 continue
-            parents = [self.run.value(parent, piece) for parent in each.parents]
-            gradient = self.run.gradient(each.name, piece)
-            out = self.run.value(each.name, piece).reshape(gradient.shape)
-            found = back(each, parents, out, gradient, self.context)
-            if name in keys:
-                shares: list[Sum | None] = [found.variables[keys[name]]]
-            else:
-                shares = [
-                    share
-                    for parent, share in zip(each.parents, found.parents, strict=True)
-                    if parent == name
-                ]
-            for share in shares:
-                if share is not None:
-                    total = share if total is None else total + share
-        return zeros(self.seen.shape) if total is None else total.shaped(self.seen.shape)
+            parents = {parent: self.run.value(parent, piece) for parent in each.parents}
+            found = handed_back(
+                each, parents, self.run.value(each.name, piece),
+                self.run.gradient(each.name, piece), self.context, self.run.dtype,
+                forward, backward,
+            )  # fmt: skip
+            for name in self._inputs_of(each):
+                share = _Bounded.of(found[name], self.arithmetic).shaped(self.seen.shape)
+                total = share if total is None else total + share
+        zeros = np.zeros(self.seen.shape)
+        return _Bounded(zeros, zeros) if total is None else total
 
-    def explained(self, value: Sum) -> bool:
+    def explained(self, found: _Alternative) -> bool:
         """Whether the candidate's gradient is this one, all of it."""
-        limit = value.limit(self.context.stage) + value.undecided
-        expected = self.expected.limit(self.context.stage) + self.expected.undecided
-        share = share_of(self.seen - value.value, limit + expected)
-        return bool(share <= 1)
+        value, limit = found.gradient.value, found.gradient.limit + self.expected.limit
+        return bool(share_of(self.seen - value, limit) <= 1)
 
     def evidence(self, layers: tuple[str, ...]) -> tuple[str, ...]:
         """What else speaks for it."""
         others = [name for name in self.wrong.layers if name not in layers]
         if not others:
             return ()
-        return (f"the ways back through {', '.join(others)} are the official ones",)
+        return (f"the backward passes of {', '.join(others)} are the official ones",)
 
 
 def _same(piece: Part, part: Part) -> bool:
     return piece is None or part is None or (piece.start, piece.stop) == (part.start, part.stop)
+
+
+Other = tuple[str, str, Program | None, Program]
+"""Operand, words, the layer and its vector–Jacobian product."""
+
+
+def _others(row: TapRow, wanted: Sequence[str]) -> Iterator[Other]:
+    """Backward passes of a layer that are not the official one.
+
+    The primitives list what is wrong in their own; any edge of the layer may let nothing through;
+    a factor may have been forgotten.
+    """
+    program = row.program
+    for index, node in enumerate(program.nodes):
+        if node.primitive in ("input", "literal"):
+            continue
+        for operand, words, back in RULES[node.primitive].wrong_vjps(node.settings):
+            yield operand, words, None, derived(program, wanted, {index: back})
+    for index, node in enumerate(program.nodes):
+        if node.primitive == "multiply" and program.nodes[node.operands[0]].primitive == "literal":
+            without = rewritten(program, index, lambda operands: 1.0 * operands[1])
+            words = f"the factor of {formula(program, index)} is missing"
+            yield "constant", words, without, derived(without, wanted)
+        if node.primitive in ("input", "literal", "detach"):
+            continue
+        for place, operand in enumerate(node.operands):
+            source = program.nodes[operand]
+            # Within a camera every edge leads to the points alone: the last one stands for all.
+            inner = node.role and node.role == source.role and len(set(node.operands)) == 1
+            if source.primitive == "literal" or (inner and source.primitive != "input"):
+                continue
+            if not _leads_to(program, operand, wanted):
+                continue
+
+            def cut(operands: Sequence[Expression], place: int = place) -> Expression:
+                given = list(operands)
+                given[place] = given[place].tape.apply("detach", given[place])
+                return given[0].tape.apply(node.primitive, *given, **node.settings)  # noqa: B023
+
+            stopped = rewritten(program, index, cut)
+            words = (
+                f"no gradient passes from {formula(program, index)} to {formula(program, operand)}"
+            )
+            yield "detach", words, stopped, derived(stopped, wanted)
+
+
+def _leads_to(program: Program, index: int, wanted: Sequence[str]) -> bool:
+    """Whether a node depends on an input that is asked for."""
+    todo, seen = [index], set()
+    while todo:
+        place = todo.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        node = program.nodes[place]
+        if node.settings.get("name") in wanted:
+            return True
+        todo += node.operands
+    return False

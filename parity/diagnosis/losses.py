@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from inputs.cameras import camera_from_row, camera_to_world
-from parity.meshes.losses import BACKWARD, SQUARE_FLOOR
-from parity.oracle.backward.loss import CHAMFER, EDGE, LAPLACE, MOVE, NORMAL, Measured
+from network.losses import LOSSES, SQUARE_FLOOR, LossFactors
+from parity.oracle.losses import Measured
 
 SMALL = 1000
 """The greatest denominator of a factor that is believed: one of a million numbers lies within
@@ -36,7 +36,7 @@ class Block:
     """What the terms of one block are taken of.
 
     ``before`` and ``after``: (V, 3), the block's input, unpooled, and its output; ``to``: see
-    ``parity.oracle.backward.loss``; ``camera``: the row (5,) of the first view.
+    ``parity.oracle.losses``; ``camera``: the row (5,) of the first view.
     """
 
     stage: str
@@ -44,6 +44,11 @@ class Block:
     after: np.ndarray
     to: Measured
     camera: np.ndarray
+
+    @property
+    def factors(self) -> LossFactors:
+        """Of the network's terms."""
+        return LOSSES[self.stage]
 
 
 def explain(
@@ -101,6 +106,7 @@ def _factor(expected: float, seen: float) -> tuple[str, str] | None:
 
 def _chamfer(block: Block) -> tuple[float, Iterator[Named]]:
     to, mesh = block.to, block.after
+    whole, backward = block.factors.chamfer, block.factors.backward
     samples = _sampled(mesh, to, np.sqrt(to.r1))
 
     def term(points: np.ndarray, truth: np.ndarray, power: int = 2) -> tuple[float, float]:
@@ -112,12 +118,12 @@ def _chamfer(block: Block) -> tuple[float, Iterator[Named]]:
     there, back = term(points, to.points)
 
     def variants() -> Iterator[Named]:
-        yield "constant", "0.55 on the other direction", CHAMFER * (BACKWARD * there + back)
-        yield "constant", "both directions count alike", CHAMFER * (there + back)
-        total = len(to.points) * there + BACKWARD * len(points) * back
-        yield "reduction", "sums instead of means", CHAMFER * total
-        yield "missing term", "only from the ground truth", CHAMFER * there
-        yield "missing term", "only from the mesh", CHAMFER * BACKWARD * back
+        yield "constant", "0.55 on the other direction", whole * (backward * there + back)
+        yield "constant", "both directions count alike", whole * (there + back)
+        total = len(to.points) * there + backward * len(points) * back
+        yield "reduction", "sums instead of means", whole * total
+        yield "missing term", "only from the ground truth", whole * there
+        yield "missing term", "only from the mesh", whole * backward * back
         changes: list[tuple[str, str, np.ndarray, np.ndarray, int]] = [
             ("reduction", "distances instead of their squares", points, to.points, 1),
             ("samples", "only vertices are compared", mesh, to.points, 2),
@@ -129,9 +135,9 @@ def _chamfer(block: Block) -> tuple[float, Iterator[Named]]:
             changes.append(("frame", f"ground truth {what}", points, other, 2))
         for operand, what, one, other, power in changes:
             a, b = term(one, other, power)
-            yield operand, what, CHAMFER * (a + BACKWARD * b)
+            yield operand, what, whole * (a + backward * b)
 
-    return CHAMFER * (there + BACKWARD * back), variants()
+    return whole * (there + backward * back), variants()
 
 
 def _sampled(mesh: np.ndarray, to: Measured, root: np.ndarray) -> np.ndarray:
@@ -151,7 +157,7 @@ def _frames(vectors: np.ndarray, row: np.ndarray, place: bool) -> Iterator[tuple
 def _edge(block: Block) -> tuple[float, Iterator[Named]]:
     first, second = block.to.pairs.T
     squares = np.square(block.after[first] - block.after[second]).sum(axis=1)
-    factor, proper = EDGE[block.stage], first != second
+    factor, proper = block.factors.edge, first != second
 
     def variants() -> Iterator[Named]:
         yield "reduction", "edges of length 0 not counted", factor * squares[proper].mean()
@@ -176,7 +182,7 @@ def _normal(block: Block) -> tuple[float, Iterator[Named]]:
     ) -> float:
         unit = _unit(normals, floor)[(first, second)[end]]
         edges = _unit(mesh[first] - mesh[second], floor)
-        return float(NORMAL * reduced((unit * edges).sum(axis=1)).mean())
+        return float(block.factors.normal * reduced((unit * edges).sum(axis=1)).mean())
 
     normals = given[nearest]
 
@@ -216,7 +222,7 @@ def _laplace(block: Block) -> tuple[float, Iterator[Named]]:
             last = np.zeros((1, 3)) if padding is None else mesh[padding]
             around = np.concatenate([mesh, last])[to.neighbours].sum(axis=1)
             moved.append(mesh - around / degrees[:, None])
-        return float(LAPLACE * np.square(moved[0] - moved[1]).sum(axis=1).mean())
+        return float(block.factors.laplace * np.square(moved[0] - moved[1]).sum(axis=1).mean())
 
     official = term()
 
@@ -233,7 +239,7 @@ def _laplace(block: Block) -> tuple[float, Iterator[Named]]:
 
 def _move(block: Block) -> tuple[float, Iterator[Named]]:
     squares = np.square(block.after - block.before).sum(axis=1)
-    factor = MOVE[block.stage]
+    factor = block.factors.move
 
     def variants() -> Iterator[Named]:
         yield (

@@ -4,10 +4,11 @@ It reads the program's own inputs and ``gradient``, the gradient at its output, 
 gradient at every input. So it has bounds as any program has.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from network.program import Expression, Program, Tape
 from parity.oracle.primitives import RULES
+from parity.oracle.primitives.rule import HandBack
 
 GRADIENT = "gradient"
 FORWARD = "forward"
@@ -22,15 +23,18 @@ def vjp_of(program: Program, wanted: Collection[str]) -> Program:
     key = id(program), frozenset(wanted)
     if key not in _DERIVED:
         # The program itself is kept, so that its identity stays its own.
-        _DERIVED[key] = program, _derived(program, key[1])
+        _DERIVED[key] = program, derived(program, key[1])
     return _DERIVED[key][1]
 
 
-def _derived(program: Program, wanted: frozenset[str]) -> Program:
+def derived(
+    program: Program, wanted: Collection[str], instead: Mapping[int, HandBack] | None = None
+) -> Program:
+    """The same, derived anew, with other ways back through some nodes."""
     tape = Tape(program.nodes)
     gradient = tape.apply("input", name=GRADIENT)
     handed: dict[int, Expression] = {program.outputs["value"]: gradient}
-    needed = _reached(program, wanted)
+    needed = _reached(program, frozenset(wanted))
     found: dict[str, int] = {}
     for index in range(len(program.nodes) - 1, -1, -1):
         node = program.nodes[index]
@@ -40,9 +44,11 @@ def _derived(program: Program, wanted: frozenset[str]) -> Program:
             found[node.settings["name"]] = handed[index].index
             continue
         operands = [Expression(tape, each) for each in node.operands]
-        back = RULES[node.primitive].vjp(
-            node.settings, operands, Expression(tape, index), handed[index]
-        )
+        output = Expression(tape, index)
+        if instead is not None and index in instead:
+            back = instead[index](operands, output, handed[index])
+        else:
+            back = RULES[node.primitive].vjp(node.settings, operands, output, handed[index])
         for operand, share in zip(node.operands, back, strict=True):
             if share is not None and operand in needed:
                 handed[operand] = handed[operand] + share if operand in handed else share

@@ -11,15 +11,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from network.losses import LOSSES
+from network.program import Program
 from network.taps import BLOCK_TAPS, IMAGES, MESH, TAPS, TapRow
 from network.weights import WEIGHTS
-from parity.oracle.backward.loss import DECAY_CNN, DECAY_GRAPH, measured_of, terms_by_meshes
-from parity.oracle.backward.sums import Sum
 from parity.oracle.chunks import Part, parts_of, rows_in
 from parity.oracle.confidence import arithmetic_of, backward_arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.evaluate import evaluate, run
 from parity.oracle.local import layer_inputs
+from parity.oracle.losses import measured_of, terms_by_meshes
 from parity.oracle.number import Number, exactly, nothing
 from parity.oracle.primitives import RULES, State
 from parity.oracle.vjp import GRADIENT, vjp_of
@@ -41,7 +42,7 @@ class BackwardRun(Protocol):
 
     @property
     def measured(self) -> Mapping[str, np.ndarray]:
-        """What the losses read, see ``backward.loss.measured_of``."""
+        """What the losses read, see ``parity.oracle.losses.measured_of``."""
 
     def value(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input, as the gradient's own pass computed it."""
@@ -63,13 +64,25 @@ def handed_back(
     gradient: np.ndarray,
     context: Context,
     dtype: str,
+    forward: Program | None = None,
+    backward: Program | None = None,
 ) -> dict[str, Number]:
     """What a layer hands back from ``gradient`` at its output ``out``.
+
+    Args:
+        row: the layer's tap.
+        parents: the run's own values of ``row.parents``.
+        out: the run's own output.
+        gradient: the run's own gradient there.
+        context: weights and fixed arrays.
+        dtype: the run's precision.
+        forward: the layer; the official one by default.
+        backward: its vector–Jacobian product; derived from ``forward`` by default.
 
     Returns:
         By the names of its activations and variables in its program; images get nothing.
     """
-    program = row.program
+    program = row.program if forward is None else forward
     wanted = [
         name
         for name, parent in zip(program.activations, row.parents, strict=True)
@@ -88,7 +101,7 @@ def handed_back(
         state = State(backward_arithmetic_of(context.stage, dtype), forced or {})
         known = {program.outputs["value"]: exactly(np.asarray(out).reshape(shape))}
         inputs[GRADIENT] = exactly(np.asarray(gradient).reshape(shape))
-        found = run(vjp_of(program, wanted), inputs, state, known)
+        found = run(vjp_of(program, wanted) if backward is None else backward, inputs, state, known)
     zero = {name: exactly(np.zeros(inputs[name].value.shape)) for name in wanted}
     return {name: found.get(name, zero[name]) for name in wanted}
 
@@ -147,7 +160,7 @@ class Walk:
         if name in self._direct:
             direct = self._direct[name]
             if part is not None:
-                direct = _rows(direct, rows_in(name, part))
+                direct = rows_of(direct, rows_in(name, part))
             found = (
                 direct if found is None else self._sum(shaped(found, direct.value.shape), direct)
             )
@@ -175,24 +188,12 @@ class Walk:
 
     def _from_losses(self) -> dict[str, Number]:
         """What the losses give each mesh directly, by tap and ``inputs/mesh``."""
-        u = self.arithmetic.roundoff
         found: dict[str, Number] = {}
+        u = self.arithmetic.roundoff
         for name, terms in direct_terms(self._context, self._run, u).items():
             for _, term in terms:
-                number = _number(term, u)
-                found[name] = self._sum(found[name], number) if name in found else number
+                found[name] = self._sum(found[name], term) if name in found else term
         return found
-
-
-def _number(term: Sum, u: float) -> Number:
-    shape = term.value.shape
-    return Number(
-        term.value,
-        u * np.broadcast_to(term.fixed, shape),
-        np.broadcast_to(np.asarray(term.magnitude, np.float64), shape),
-        term.roundings,
-        undecided=np.broadcast_to(np.asarray(term.undecided, np.float64), shape),
-    )
 
 
 def _parts(number: Number, of: Any) -> Number:
@@ -207,7 +208,8 @@ def _parts(number: Number, of: Any) -> Number:
     )  # fmt: skip
 
 
-def _rows(number: Number, part: slice) -> Number:
+def rows_of(number: Number, part: slice) -> Number:
+    """Some rows of the same numbers."""
     return _parts(number, lambda array: array[part])
 
 
@@ -221,12 +223,11 @@ def shaped(number: Number, shape: tuple[int, ...]) -> Number:
 def decay_of(stage: str, key: str) -> float:
     """The factor of a variable in its own gradient."""
     (row,) = (each for each in WEIGHTS[stage] if each.key == key)
+    factors = LOSSES[stage]
     if len(row.shape) == 4:
-        return DECAY_CNN
+        return factors.decay_cnn[0] * factors.decay_cnn[1]
     in_cnn = any(tap.is_map and key in tap.variables.values() for tap in TAPS[stage])
-    if in_cnn:
-        return 0.0
-    return DECAY_GRAPH if stage == "coarse" else 0.0
+    return 0.0 if in_cnn else factors.decay_graph
 
 
 def backwards(stage: str, vertices: int) -> list[tuple[TapRow, Part]]:
@@ -247,12 +248,14 @@ def backwards(stage: str, vertices: int) -> list[tuple[TapRow, Part]]:
     return found
 
 
-def direct_terms(context: Context, run: BackwardRun, u: float) -> dict[str, list[tuple[str, Sum]]]:
+def direct_terms(
+    context: Context, run: BackwardRun, u: float
+) -> dict[str, list[tuple[str, Number]]]:
     """What each loss term gives each mesh directly, by tap, under the terms' names in traces."""
     stage = context.stage
     names = (MESH, *BLOCK_TAPS[stage])
     meshes = [np.asarray(run.value(name, None), np.float64) for name in names]
-    found: dict[str, list[tuple[str, Sum]]] = {name: [] for name in names}
+    found: dict[str, list[tuple[str, Number]]] = {name: [] for name in names}
     unpoolings = context.unpooling
     for block, after in enumerate(meshes[1:], start=1):
         before, pairs = meshes[block - 1], None
@@ -260,7 +263,8 @@ def direct_terms(context: Context, run: BackwardRun, u: float) -> dict[str, list
             pairs = unpoolings[block - 2]
             middles = 0.5 * (before[pairs[:, 0]] + before[pairs[:, 1]])
             before = np.concatenate([before, middles])
-        terms = terms_by_meshes(stage, before, after, measured_of(run.measured, block), u)
+        to = measured_of(run.measured, block)
+        terms = terms_by_meshes(LOSSES[stage], before, after, to, u)
         for term, (by_before, by_after) in terms.items():
             found[names[block]].append((f"{term}_{block}", by_after))
             if by_before is None:
@@ -271,8 +275,8 @@ def direct_terms(context: Context, run: BackwardRun, u: float) -> dict[str, list
     return found
 
 
-def _unpooled(gradient: Sum, pairs: np.ndarray, vertices: int) -> Sum:
-    """At the mesh before it was unpooled."""
+def _unpooled(gradient: Number, pairs: np.ndarray, vertices: int) -> Number:
+    """At the mesh before it was unpooled; what the losses give it there has no error of its own."""
     most = int(np.bincount(pairs.ravel(), minlength=vertices).max()) + 1
 
     def back(array: np.ndarray) -> np.ndarray:
@@ -281,6 +285,4 @@ def _unpooled(gradient: Sum, pairs: np.ndarray, vertices: int) -> Sum:
             np.add.at(found, side, 0.5 * array[vertices:])
         return found
 
-    shape = gradient.value.shape
-    magnitude = np.broadcast_to(np.asarray(gradient.magnitude, np.float64), shape)
-    return Sum(back(gradient.value), back(magnitude), gradient.roundings + most)
+    return Number(back(gradient.value), size=back(gradient.magnitude), count=gradient.count + most)

@@ -118,7 +118,7 @@ class TapResult(Split):
     limit: float | None = None
     note: str = ""
     layers: tuple[str, ...] = ()
-    """Of a gradient judged layer by layer, whose way back it is: see ``parity.oracle.backward``."""
+    """Of a gradient judged layer by layer, whose backward pass it is."""
 
     def to_json(self) -> dict[str, Any]:
         """Its entry in ``report.json``, its own fields before those of the split."""

@@ -12,10 +12,10 @@ from parity.diagnosis.diagnosis import diagnose
 from parity.diagnosis.gradients import diagnose as explain
 from parity.diagnosis.losses import Block
 from parity.diagnosis.losses import explain as explain_term
-from parity.oracle.backward.loss import measured_of
 from parity.oracle.chunks import Part, cut
 from parity.oracle.context import Context
 from parity.oracle.local import Local
+from parity.oracle.losses import measured_of
 from parity.traces.backends import Factory
 from parity.training.steps_adam import BETA_1, BETA_2
 from parity.verdict.gradients import BackwardJudge

@@ -15,7 +15,7 @@ from scipy.special import erf
 from network.program import Expression, call
 from parity.oracle.number import Number, nothing
 from parity.oracle.primitives.narrow import NARROWER
-from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
+from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, WrongVjp, rule
 
 FUNCTION_ROUNDINGS = 4.0
 """Charged for a sine, cosine or exponential: 2 units in the last place, which CUDA promises; the
@@ -61,6 +61,21 @@ class Relu(Primitive):
 
     name = "relu"
     term = "activation"
+
+    def wrong_vjps(self, settings: Settings) -> Iterator[WrongVjp]:
+        for words, mask in {
+            "the ReLU passes every gradient": lambda _, g: 1.0 + 0.0 * g,
+            "the ReLU passes gradients where its output is 0": lambda y, _: (
+                1.0 - call("positive", y)
+            ),
+            "the ReLU passes positive gradients alone": lambda y, g: (
+                call("positive", y) * call("positive", g)
+            ),
+            "the ReLU passes positive gradients alone, whatever its output": lambda _, g: call(
+                "positive", g
+            ),
+        }.items():
+            yield self.term, words, lambda _, y, g, mask=mask: [g * mask(y, g)]  # type: ignore[misc]
 
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         yield Mistake("no ReLU", lambda x: x[0])

@@ -14,6 +14,7 @@ from parity.oracle.primitives.rule import (
     Settings,
     Shape,
     State,
+    WrongVjp,
     rule,
 )
 
@@ -185,6 +186,26 @@ class ReduceMax(Primitive):
     name = "reduce_max"
     term = "reduction"
 
+    def wrong_vjps(self, settings: Settings) -> Iterator[WrongVjp]:
+        axis, keep = settings["axis"], settings.get("keep", True)
+        for words, among in {
+            "the maximum hands its gradient to every element": "all",
+            "of equal elements the first gets the maximum's whole gradient": "first",
+            "of equal elements the last gets the maximum's whole gradient": "last",
+            "of equal elements each gets the maximum's whole gradient": "each",
+        }.items():
+
+            def back(
+                operands: Sequence[Expression],
+                _: Expression,
+                gradient: Expression,
+                among: str = among,
+            ) -> Sequence[Expression | None]:
+                wide = call("repeat", gradient, operands[0], axis=axis, keep=keep)
+                return [wide * call("share_of_max", operands[0], axis=axis, among=among)]
+
+            yield "pooling statistic", words, back
+
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         yield Mistake("a minimum for a maximum",
                       lambda x: -call("reduce_max", -x[0], **settings))  # fmt: skip
@@ -217,11 +238,26 @@ class ReduceMax(Primitive):
         return [back * call("share_of_max", operands[0], axis=axis)]
 
 
+def _shares(greatest: np.ndarray, axis: int, among: str) -> np.ndarray:
+    """What each element gets, the greatest ones known."""
+    if among == "all":
+        return np.ones(greatest.shape)
+    if among == "each":
+        return greatest.astype(np.float64)
+    if among in ("first", "last"):
+        counted = greatest if among == "first" else np.flip(greatest, axis)
+        only = counted & (np.cumsum(counted, axis=axis) == 1)
+        return (only if among == "first" else np.flip(only, axis)).astype(np.float64)
+    return np.asarray(greatest / greatest.sum(axis=axis, keepdims=True))
+
+
 @rule
 class ShareOfMax(Primitive):
     """What part of a maximum's gradient each element gets: the greatest ones share it evenly.
 
-    Elements that are as great but for rounding may get all of it, or nothing.
+    Elements that are as great but for rounding may get all of it, or nothing. ``among`` is for what
+    ports do otherwise: the whole gradient to "all" elements, or to "each", the "first" or the
+    "last" of the greatest.
     """
 
     name = "share_of_max"
@@ -231,7 +267,7 @@ class ShareOfMax(Primitive):
         axis = settings["axis"]
         top = x.value.max(axis=axis, keepdims=True)
         greatest = x.value == top
-        share = greatest / greatest.sum(axis=axis, keepdims=True)
+        share = _shares(greatest, axis, settings.get("among", "even"))
         error = np.broadcast_to(x.error + x.undecided, x.value.shape)
         reach = np.where(greatest, error, 0.0).max(axis=axis, keepdims=True)
         with np.errstate(invalid="ignore"):
@@ -256,5 +292,7 @@ class ReduceMedian(Primitive):
             return part if nothing(part) else wide.max(axis=axis, keepdims=keep)
 
         value = np.median(x.value, axis=axis, keepdims=keep)
-        own = state.arithmetic.roundoff * np.abs(value)
+        # Of an odd number it is one of them, of an even one the mean of two.
+        even = x.value.shape[axis] % 2 == 0
+        own = state.arithmetic.roundoff * np.abs(value) if even else 0.0
         return Number(value, of(x.error) + own, undecided=of(x.undecided))

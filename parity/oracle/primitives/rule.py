@@ -75,6 +75,12 @@ class Mistake:
     rare: bool = False
 
 
+HandBack = Callable[[Sequence[Expression], Expression, Expression], Sequence[Expression | None]]
+"""What an operation hands back, of its operands, its output and the gradient there."""
+WrongVjp = tuple[str, str, HandBack]
+"""What a diagnosis calls a wrong backward pass, what is said of it, and it."""
+
+
 class Primitive:
     """One operation: its value with bounds, its VJP as a program, what people get wrong in it.
 
@@ -101,6 +107,10 @@ class Primitive:
     ) -> Sequence[Expression | None]:
         """What ``gradient`` at the output is at each operand; None where nothing is handed back."""
         raise NotImplementedError(f"{self.name} hands back no gradient")
+
+    def wrong_vjps(self, settings: Settings) -> Iterator[WrongVjp]:
+        """What a port may hand back in place of ``vjp``."""
+        yield from ()
 
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         """What a port may compute in its place, the most usual first.

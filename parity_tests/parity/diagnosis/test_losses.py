@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from inputs.template import build_template
+from network.losses import LOSSES
 from parity.diagnosis.losses import _TERMS, Block, explain
-from parity.oracle.backward.loss import CHAMFER, EDGE, Measured
+from parity.oracle.losses import Measured
 
 OTHERS = {"chamfer_1": 3.0, "move_1": 0.5, "laplace_1": 0.0}
 
@@ -51,14 +52,14 @@ def test_the_official_terms_are_those_of_the_formulas(block: Block) -> None:
     mesh, to = block.after, block.to
     edges = mesh[to.pairs[:, 0]] - mesh[to.pairs[:, 1]]
     assert _TERMS["edge"](block)[0] == pytest.approx(
-        EDGE["coarse"] * np.mean(np.sum(edges**2, axis=1)), rel=1e-12
+        LOSSES["coarse"].edge * np.mean(np.sum(edges**2, axis=1)), rel=1e-12
     )
     a, b, c = (mesh[to.triangles[:, k]] for k in range(3))
     root = np.sqrt(to.r1)[:, None]
     r2 = to.r2[:, None]
     points = np.concatenate([mesh, (1 - root) * a + root * (1 - r2) * b + root * r2 * c])
     squares = np.sum((points[:, None] - to.points[None]) ** 2, axis=2)
-    expected = CHAMFER * (
+    expected = LOSSES["coarse"].chamfer * (
         squares.min(axis=0).mean() + float(np.float32(0.55)) * squares.min(axis=1).mean()
     )
     assert _TERMS["chamfer"](block)[0] == pytest.approx(expected, rel=1e-12)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from network.taps import TAPS, TapRow
+from parity.oracle.confidence import FALSE_ALARM, RUNS, confidence, longest_sum
 from parity.oracle.context import Context
-from parity.oracle.layers.evaluate import Local, local_error
-from parity.oracle.layers.rounding import FALSE_ALARM, spread
+from parity.oracle.local import Local, local_error
 from parity.traces.backends import BackendChoice
 from studies.faults.probes import Probe, probe
 from studies.faults.truth_judge import context_of
@@ -75,9 +75,9 @@ def test_nan_on_one_side_is_no_rounding(recorded: Callable) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_spread_follows_from_the_admitted_alarms(stage: str) -> None:
+def test_lambda_follows_from_the_admitted_alarms(stage: str) -> None:
     elements = sum(np.prod(row.shape) for row in TAPS[stage])
-    alarms = 4 * elements * 6402 * 2 * np.exp(-(spread(stage) ** 2) / 2)
+    alarms = RUNS * elements * longest_sum(stage) * 2 * np.exp(-(confidence(stage) ** 2) / 2)
     assert alarms == pytest.approx(FALSE_ALARM, rel=1e-9)
 
 

@@ -7,9 +7,15 @@ import pytest
 import torch
 
 from inputs.cameras import project
-from parity.oracle.pixels import _inverse_of_rows, bounded_pixels
-from parity.oracle.rounding import UNIT_ROUNDOFF, Bounded
+from network.taps import TAPS
+from parity.oracle.confidence import UNIT_ROUNDOFF, arithmetic_of
+from parity.oracle.context import Context
+from parity.oracle.local import pixels_of
+from parity.oracle.number import Number, exactly
+from parity.oracle.primitives import RULES, State
 from torch_impl.projection import pixels as torch_pixels
+
+ROW = next(row for row in TAPS["coarse"] if "cameras" in row.constants)
 
 DRAWS = 40
 POINTS = 300
@@ -31,6 +37,14 @@ def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     ).astype(np.float32)
     points = generator.uniform(-0.35, 0.35, (POINTS, 3)) - [0, 0, cameras[0, 3]]
     return points.astype(np.float32), cameras
+
+
+def bounded_pixels(points: np.ndarray, cameras: np.ndarray, dtype: str) -> Number:
+    """Values and errors (views, N, 2)."""
+    context = Context.of("coarse", {"cameras": cameras}, {})
+    found = pixels_of(ROW, points.astype(np.float64), context, dtype)
+    error = np.broadcast_to(found.error, found.value.shape)
+    return Number(found.value.swapaxes(0, 1), error.swapaxes(0, 1))
 
 
 def by_numpy(points: np.ndarray, cameras: np.ndarray) -> np.ndarray:
@@ -95,12 +109,9 @@ def test_float32_stays_within_the_bound(
 def test_float32_inverse_of_an_exact_rotation_stays_within_its_bound(seed: int) -> None:
     u = UNIT_ROUNDOFF["float32"]
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0].astype(np.float32)
-    rows = [[Bounded.exact(np.asarray(entry), u) for entry in row] for row in rotation]
-    inverse = _inverse_of_rows(rows)
-    value, error = (
-        np.array([[float(getattr(entry, name)) for entry in row] for row in inverse])
-        for name in ("value", "error")
-    )
+    state = State(arithmetic_of("coarse", "float32"))
+    inverse = RULES["inverse"].number(state, {}, exactly(rotation.T))
+    value, error = inverse.value, inverse.error
     found = np.linalg.inv(rotation.T)
     assert found.dtype == np.float32
     difference = np.abs(found - value)

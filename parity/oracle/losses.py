@@ -1,6 +1,6 @@
-"""What the losses hand back directly to the meshes that they look at.
+"""The gradients that the loss terms give directly to the meshes that they are of.
 
-Formulas as ``NETWORK.md``'s losses (``parity_tests`` hold them against both implementations). The
+Formulas as in ``docs/losses.md`` (``parity_tests`` hold them against both implementations). The
 nearest neighbours are found here from the run's own recorded meshes, by direct squared differences;
 of equally near points the first counts. Where rounding may have decided otherwise the limit takes
 in both.
@@ -13,14 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import KDTree
 
-from parity.meshes.losses import BACKWARD, SQUARE_FLOOR
-from parity.oracle.backward.sums import DOUBLE, Sum
+from network.losses import SQUARE_FLOOR, LossFactors
+from parity.oracle.number import Number
 
-CHAMFER, NORMAL, LAPLACE = 3000.0, 0.5, 1500.0
-EDGE = {"coarse": 350.0, "refine": 500.0}
-MOVE = {"coarse": 50.0, "refine": 100.0}
-DECAY_GRAPH = float(np.float32(5e-6))
-DECAY_CNN = float(np.float32(1e-5)) * float(np.float32(0.3))
 CANDIDATES = 8
 CLOSE = 16.0
 """Relative difference of squared distances that rounding may make, in unit roundoffs: each errs by
@@ -69,28 +64,48 @@ def measured_of(arrays: Mapping[str, np.ndarray], block: int) -> Measured:
 
 
 def terms_by_meshes(
-    stage: str, before: np.ndarray, after: np.ndarray, to: Measured, u: float = DOUBLE
-) -> dict[str, tuple[Sum | None, Sum]]:
-    """Each term's gradient at a block's input and output mesh, (V, 3) each; None where none."""
-    size = 2.0 * MOVE[stage] / len(after) * (np.abs(after) + np.abs(before))
-    move = Sum(2.0 * MOVE[stage] / len(after) * (after - before), size, 4)
-    laplace = _laplace(before, after, to)
-    found: dict[str, tuple[Sum | None, Sum]] = {
-        "chamfer": (None, chamfer(after, to, u=u)),
-        "edge": (None, _edge(stage, after, to)),
+    factors: LossFactors, before: np.ndarray, after: np.ndarray, to: Measured, u: float
+) -> dict[str, tuple[Number | None, Number]]:
+    """Each term's gradient at a block's input and output mesh, (V, 3) each; None where none.
+
+    Args:
+        factors: of the network's terms.
+        before: the block's input mesh (V, 3), unpooled.
+        after: its output mesh (V, 3).
+        to: what the output is held against.
+        u: unit roundoff, of the run and of the evaluation here together.
+    """
+    factor = 2.0 * factors.move / len(after)
+    move = _sum(factor * (after - before), factor * (np.abs(after) + np.abs(before)), 4)
+    laplace = _laplace(factors.laplace, before, after, to)
+    found: dict[str, tuple[Number | None, Number]] = {
+        "chamfer": (None, chamfer(factors, after, to, u)),
+        "edge": (None, _edge(factors.edge, after, to)),
         "laplace": (_negative(laplace), laplace),
         "move": (_negative(move), move),
     }
     if to.normals is not None:
-        found["normal"] = (None, _normal(after, to, u))
+        found["normal"] = (None, _normal(factors.normal, after, to, u))
     return found
 
 
-def _negative(found: Sum) -> Sum:
+def _sum(
+    value: np.ndarray,
+    magnitude: np.ndarray,
+    roundings: int,
+    error: np.ndarray | float = 0.0,
+    undecided: np.ndarray | float = 0.0,
+) -> Number:
+    """An open sum whose terms have these magnitudes together and pass so many roundings."""
+    size = np.broadcast_to(np.asarray(magnitude, np.float64), value.shape)
+    return Number(value, error, size, roundings, undecided=undecided)
+
+
+def _negative(found: Number) -> Number:
     return replace(found, value=-found.value)
 
 
-def _laplace(before: np.ndarray, after: np.ndarray, to: Measured) -> Sum:
+def _laplace(weight: float, before: np.ndarray, after: np.ndarray, to: Measured) -> Number:
     """At the output mesh; at the input it is the negative."""
     count = len(after)
     rows = np.repeat(np.arange(count), to.neighbours.shape[1])
@@ -98,17 +113,17 @@ def _laplace(before: np.ndarray, after: np.ndarray, to: Measured) -> Sum:
     there = columns < count
     weights = np.repeat(1.0 / to.degrees, to.neighbours.shape[1])[there]
     around = sp.csr_array((weights, (rows[there], columns[there])), shape=(count, count))
-    factor = 2.0 * LAPLACE / count
-    moved = after - before
+    factor = 2.0 * weight / count
+    way = after - before
     sizes = np.abs(after) + np.abs(before)
-    change, size = moved - around @ moved, sizes + around @ sizes
+    change, size = way - around @ way, sizes + around @ sizes
     value = factor * (change - around.T @ change)
-    return Sum(value, factor * (size + around.T @ size), 2 * to.neighbours.shape[1] + 12)
+    return _sum(value, factor * (size + around.T @ size), 2 * to.neighbours.shape[1] + 12)
 
 
-def _edge(stage: str, mesh: np.ndarray, to: Measured) -> Sum:
+def _edge(weight: float, mesh: np.ndarray, to: Measured) -> Number:
     first, second = to.pairs.T
-    factor = 2.0 * EDGE[stage] / len(to.pairs)
+    factor = 2.0 * weight / len(to.pairs)
     edges = factor * (mesh[first] - mesh[second])
     sizes = np.where(first[:, None] == second[:, None], 0.0,
                      factor * (np.abs(mesh[first]) + np.abs(mesh[second])))  # fmt: skip
@@ -121,20 +136,20 @@ def _at_ends(
     pairs: np.ndarray,
     count: int,
     roundings: int,
-    fixed: np.ndarray | None = None,
+    error: np.ndarray | None = None,
     undecided: np.ndarray | None = None,
-) -> Sum:
+) -> Number:
     """Gradients (n, 3) of edges at their first vertices, their negatives at their second."""
     ones, every = np.ones(len(pairs)), np.arange(len(pairs))
     start, end = (sp.csr_array((ones, (side, every)), shape=(count, len(pairs)))
                   for side in pairs.T)  # fmt: skip
     most = int(2 * np.bincount(pairs[:, 0], minlength=count).max())
-    loose, open_ = (0.0 if each is None else (start + end) @ each for each in (fixed, undecided))
+    loose, open_ = (0.0 if each is None else (start + end) @ each for each in (error, undecided))
     value = start @ edges - end @ edges
-    return Sum(value, (start + end) @ sizes, most + roundings, loose, open_)
+    return _sum(value, (start + end) @ sizes, most + roundings, loose, open_)
 
 
-def _normal(mesh: np.ndarray, to: Measured, u: float) -> Sum:
+def _normal(weight: float, mesh: np.ndarray, to: Measured, u: float) -> Number:
     """Through the absolute cosine of each edge with the normal at its first vertex."""
     assert to.normals is not None
     nearest = _nearest(mesh, to.points, np.abs(mesh), u)
@@ -146,13 +161,13 @@ def _normal(mesh: np.ndarray, to: Measured, u: float) -> Sum:
     inverse = 1.0 / np.sqrt(np.maximum(squares, SQUARE_FLOOR))
     direction, normal = edges * inverse, unit[first]
     slope = (normal * direction).sum(axis=1, keepdims=True)
-    factor = NORMAL / len(to.pairs)
+    factor = weight / len(to.pairs)
     value = factor * np.sign(slope) * inverse * (normal - np.where(long, slope, 0.0) * direction)
     alone = (first == second)[:, None]
     # An edge is off by a rounding of its ends, which turns it by that share of its length.
     turned = (np.abs(mesh[first]) + np.abs(mesh[second])).sum(axis=1, keepdims=True) * inverse
-    fixed = np.where(alone, 0.0, factor * inverse * (16.0 + 6.0 * turned))
-    fixed = np.broadcast_to(fixed, value.shape).copy()
+    error = np.where(alone, 0.0, u * factor * inverse * (16.0 + 6.0 * turned))
+    error = np.broadcast_to(error, value.shape)
     # A cosine within rounding of zero may have either sign; so may one whose normal may be another.
     either = (np.abs(slope) <= u * (16.0 + 4.0 * turned)) & ~alone & (slope != 0)
     doubtful = (nearest.open[first])[:, None]
@@ -160,7 +175,7 @@ def _normal(mesh: np.ndarray, to: Measured, u: float) -> Sum:
     undecided = np.broadcast_to(undecided, value.shape)
     sizes = np.where(alone, 0.0, np.abs(value) + factor * inverse * np.abs(slope * direction))
     value = np.where(alone, 0.0, value)
-    return _at_ends(value, sizes, to.pairs, len(mesh), 16, fixed, undecided)
+    return _at_ends(value, sizes, to.pairs, len(mesh), 16, error, undecided)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -177,7 +192,9 @@ CHAMFER_PATHS = {
 """Ways that gradients of the chamfer term take."""
 
 
-def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "", u: float = DOUBLE) -> Sum:
+def chamfer(
+    factors: LossFactors, mesh: np.ndarray, to: Measured, u: float, left_out: str = ""
+) -> Number:
     """The chamfer term's gradient at the output mesh, one of ``CHAMFER_PATHS`` left out."""
     root = np.sqrt(to.r1)
     shares = np.stack([1.0 - root, root * (1.0 - to.r2), root * to.r2], axis=1)
@@ -188,11 +205,13 @@ def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "", u: float = DOUBL
     points, sizes = everywhere @ mesh, everywhere @ np.abs(mesh)
     ahead = _nearest(points, to.points, sizes, u)
     back = _nearest(to.points, points, sizes, u, of_targets=True)
-    by_point = 0.0 if left_out == "points" else 2.0 * CHAMFER * BACKWARD / len(points)
-    by_truth = 0.0 if left_out == "truths" else 2.0 * CHAMFER / len(to.points)
+    by_point = (
+        0.0 if left_out == "points" else 2.0 * factors.chamfer * factors.backward / len(points)
+    )
+    by_truth = 0.0 if left_out == "truths" else 2.0 * factors.chamfer / len(to.points)
     value = by_point * (points - to.points[ahead.index])
     size = by_point * (sizes + np.abs(to.points[ahead.index]))
-    fixed = 8.0 * size
+    error = 8.0 * u * size
     undecided = np.repeat(by_point * ahead.doubt[:, None], 3, axis=1)
     matching = sp.csr_array(
         (np.ones(len(to.points)), (back.index, np.arange(len(to.points)))),
@@ -200,7 +219,7 @@ def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "", u: float = DOUBL
     )
     value += by_truth * (matching @ (points[back.index] - to.points))
     size += by_truth * (matching @ (sizes[back.index] + np.abs(to.points)))
-    fixed += 8.0 * by_truth * (matching @ (sizes[back.index] + np.abs(to.points)))
+    error += 8.0 * u * by_truth * (matching @ (sizes[back.index] + np.abs(to.points)))
     for query, other in back.alternatives:
         near = np.abs(points[back.index[query]] - to.points[query])
         undecided[other] += by_truth * np.abs(points[other] - to.points[query])
@@ -208,8 +227,8 @@ def chamfer(mesh: np.ndarray, to: Measured, left_out: str = "", u: float = DOUBL
     most = int(np.diff(matching.indptr).max()) + int(np.diff(everywhere.tocsc().indptr).max())
     spread = everywhere.T
     if left_out == "samples":
-        value[count:], size[count:], fixed[count:], undecided[count:] = 0.0, 0.0, 0.0, 0.0
-    return Sum(spread @ value, spread @ size, most + 10, spread @ fixed, spread @ undecided)
+        value[count:], size[count:], error[count:], undecided[count:] = 0.0, 0.0, 0.0, 0.0
+    return _sum(spread @ value, spread @ size, most + 10, spread @ error, spread @ undecided)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,17 +1,18 @@
-"""Every layer's way back against central differences of its forward, and against autograd."""
+"""Every layer's vector–Jacobian product against central differences, and against autograd."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from network.kinds import variables_of
-from parity.oracle.backward.sums import Sum
-from parity.oracle.backward.walk import handed_back
-from parity_tests.parity.backward.conftest import KINDS, forward
+from network.taps import TapRow
+from parity.oracle.confidence import backward_arithmetic_of
+from parity.oracle.context import Context
+from parity.oracle.number import Number
+from parity.oracle.walk import handed_back
+from parity_tests.parity.layers import KINDS, forward
 from torch_impl.cnn import ConvSpec, SameConv2d
 from torch_impl.graph import GraphConvolution, LocalGraphConvolution, unpool
 from torch_impl.projection import (
@@ -28,10 +29,18 @@ STEP = 1e-6
 Tensor = torch.Tensor
 
 
+def passed(
+    row: TapRow, values: list[np.ndarray], out: np.ndarray, gradient: np.ndarray, context: Context
+) -> dict[str, Number]:
+    """What the layer hands back, by the names of its program's inputs."""
+    parents = dict(zip(row.parents, values, strict=True))
+    return handed_back(row, parents, out, gradient, context, "float64")
+
+
 def directional(
     kind: str, make: Callable, number: int | None, key: str | None = None
 ) -> tuple[float, float]:
-    """A directional derivative of Σ gradient·output, by differences and by the way back."""
+    """A directional derivative of Σ gradient·output, by differences and by the VJP."""
     row, values, context = make(kind)
     draw = np.random.default_rng(7)
     if "projection" in kind:
@@ -39,25 +48,24 @@ def directional(
         values[1:] = [draw.normal(size=each.shape) for each in values[1:]]
     out = forward(row, values, context)
     gradient = draw.normal(size=out.shape)
-    back = handed_back(row, values, out, gradient, context)
+    back = passed(row, values, out, gradient, context)
 
     def at(step: float) -> float:
         if key is None:
             changed = [v + step * way if n == number else v for n, v in enumerate(values)]
             return float((gradient * forward(row, changed, context)).sum())
-        weights = {**context.weights, key: context.weights[key] + step * way}
-        return float((gradient * forward(row, values, replace(context, weights=weights))).sum())
+        moved = context.with_weights({key: context.weights[key] + step * way})
+        return float((gradient * forward(row, values, moved)).sum())
 
     if key is None:
-        found = back.parents[number]
+        found = back[row.program.activations[number]]
         way = draw.normal(size=values[number].shape)
     else:
-        found = back.variables[{full: short for short, full in variables_of(row).items()}[key]]
+        found = back[{full: short for short, full in row.variables.items()}[key]]
         way = draw.normal(size=context.weights[key].shape)
     # So short a step that hardly a ReLU or pixel is decided otherwise on the way.
     way /= np.linalg.norm(way)
-    assert found is not None
-    return (at(STEP) - at(-STEP)) / (2 * STEP), float((found.value * way).sum())
+    return (at(STEP) - at(-STEP)) / (2 * STEP), float((found.value.reshape(way.shape) * way).sum())
 
 
 PARENTS = [
@@ -88,14 +96,14 @@ def test_inputs_by_central_differences(kind: str, number: int, make: Callable) -
 )  # fmt: skip
 def test_variables_by_central_differences(kind: str, make: Callable) -> None:
     row, _, _ = make(kind)
-    for key in variables_of(row).values():
+    for key in row.variables.values():
         differences, back = directional(kind, make, None, key)
         assert back == pytest.approx(differences, rel=1e-5, abs=1e-6), key
 
 
 def in_torch(kind: str, row: Any, context: Any) -> tuple[Callable[..., Tensor], list[Tensor]]:
     """The layer as ``torch_impl`` has it, and its parameters in the order of ``variables_of``."""
-    variables = context.variables(row) if variables_of(row) else {}
+    variables = context.variables(row) if row.variables else {}
     given = {name: torch.tensor(value) for name, value in variables.items()}
     if kind.startswith("image"):
         kernel = given["weight"]
@@ -108,7 +116,7 @@ def in_torch(kind: str, row: Any, context: Any) -> tuple[Callable[..., Tensor], 
             lambda x: module(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1),
             [module.weight, module.bias],
         )
-    if variables_of(row):
+    if row.variables:
         local = kind == "local convolution"
         weights = given["weights_0"]
         module = (LocalGraphConvolution if local else GraphConvolution)(*weights.shape).double()
@@ -148,9 +156,14 @@ def in_torch(kind: str, row: Any, context: Any) -> tuple[Callable[..., Tensor], 
     return others[kind], []
 
 
-def assert_rounds(found: Sum, seen: np.ndarray, stage: str) -> None:
+def limit_of(found: Number, stage: str) -> np.ndarray:
+    limit = backward_arithmetic_of(stage, "float64").limit(found) + found.undecided
+    return np.broadcast_to(limit, found.value.shape)
+
+
+def assert_rounds(found: Number, seen: np.ndarray, stage: str) -> None:
     away = np.abs(found.value - seen.reshape(found.value.shape))
-    limit = found.limit(stage) + found.undecided
+    limit = limit_of(found, stage)
     assert (away <= limit).all()
     # A limit that is as large as the gradient would say nothing.
     assert np.median(limit) <= 1e-9 * np.abs(found.value).max()
@@ -165,14 +178,13 @@ def test_autograd_only_rounds(kind: str, make: Callable) -> None:
     gradient = np.random.default_rng(3).normal(size=tuple(result.shape))
     result.backward(torch.tensor(gradient))
     out = result.detach().numpy()
-    back = handed_back(row, values, out, gradient, context)
-    for tensor, found in zip(inputs, back.parents, strict=True):
-        assert found is not None
-        assert_rounds(found, tensor.grad.numpy(), row.stage)
-    for parameter, short in zip(parameters, variables_of(row), strict=True):
+    back = passed(row, values, out, gradient, context)
+    for tensor, name in zip(inputs, row.program.activations, strict=True):
+        assert_rounds(back[name], tensor.grad.numpy(), row.stage)
+    for parameter, short in zip(parameters, row.variables, strict=True):
         seen = parameter.grad
         seen = seen.permute(2, 3, 1, 0) if seen.ndim == 4 else seen
-        assert_rounds(back.variables[short], seen.numpy(), row.stage)
+        assert_rounds(back[short], seen.numpy(), row.stage)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,9 +192,9 @@ def test_one_element_a_little_off_is_no_rounding(kind: str, make: Callable) -> N
     row, values, context = make(kind)
     out = forward(row, values, context)
     gradient = np.random.default_rng(3).normal(size=out.shape)
-    for found in handed_back(row, values, out, gradient, context).parents:
-        assert found is not None
-        limit = np.broadcast_to(found.limit(row.stage) + found.undecided, found.value.shape)
+    back = passed(row, values, out, gradient, context)
+    for found in (back[name] for name in row.program.activations):
+        limit = limit_of(found, row.stage)
         place = np.unravel_index(np.abs(found.value).argmax(), found.value.shape)
         assert limit[place] < 1e-8 * abs(found.value[place])
 
@@ -190,6 +202,6 @@ def test_one_element_a_little_off_is_no_rounding(kind: str, make: Callable) -> N
 def test_a_gradient_of_nothing_hands_back_nothing(make: Callable) -> None:
     row, values, context = make("graph convolution")
     out = forward(row, values, context)
-    back = handed_back(row, values, out, np.zeros_like(out), context)
-    assert not any(found.value.any() for found in (*back.parents, *back.variables.values()))
-    assert not back.parents[0].limit("coarse").any()
+    back = passed(row, values, out, np.zeros_like(out), context)
+    assert not any(found.value.any() for found in back.values())
+    assert not any(limit_of(found, "coarse").any() for found in back.values())
