@@ -17,7 +17,7 @@ from parity.traces.backends import BackendChoice
 from reports.tables.summary import Part, overall, worse
 from reports.wording import printable
 from reports.write import write_summary
-from weight_conversion.convert import convert
+from weight_conversion.conversion import convert
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights, save_weights, weights_sha256
 

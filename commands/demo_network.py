@@ -8,13 +8,14 @@ import click
 import numpy as np
 
 from commands.console import Steps, steps
-from commands.options import PATH, Sources, load_sources
+from commands.options import PATH, load_sources
 from inputs.cameras import camera_from_row
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.fit import fitted_mesh
 from inputs.demo.network import demo_weights, save_graph_weights, start_weights
 from inputs.meshes import save_obj
 from parity.traces.backends import BackendChoice
+from parity.traces.sources import Sources
 from studies.demo_training import CoarseTrainer, DemoTraining
 from weight_conversion.errors import InputError
 

@@ -1,23 +1,15 @@
 """Options that several commands share, parsed once."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
-from inputs.ground_truth import GroundTruth, load_ground_truth
-from inputs.hypotheses import Hypotheses, build_hypotheses, load_hypotheses
-from inputs.item import Item, load_item
-from inputs.meshes import load_mesh
-from inputs.sampling import Samples, load_samples
-from inputs.template import Template, build_template, load_template
 from network.taps import TAPS
 from parity.traces.backends import BackendChoice
-from parity.traces.record import RunInputs
+from parity.traces.sources import Sources, read_sources
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
 
@@ -128,47 +120,6 @@ def _reasons(
     return found
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What both stages read from files, loaded and checked."""
-
-    item: Item
-    template: Template
-    hypotheses: Hypotheses
-    mesh: np.ndarray | None
-    ground_truth: GroundTruth | None = None
-    samples: Mapping[str, Samples] = field(default_factory=dict)
-
-    def coarse(self) -> RunInputs:
-        """The coarse stage's inputs: the template's ellipsoid unless a mesh was given."""
-        mesh = self.template.coordinates if self.mesh is None else self.mesh
-        return self._inputs("coarse", mesh)
-
-    def refine(self, mesh: np.ndarray | None = None) -> RunInputs:
-        """The refine stage's inputs on ``mesh``, or on the mesh given by option."""
-        found = self.mesh if mesh is None else mesh
-        if found is None:
-            raise InputError(
-                "--mesh", "not given", "the coarse mesh that the refine stage starts from"
-            )
-        return self._inputs("refine", found.astype(np.float32))
-
-    def _inputs(self, stage: str, mesh: np.ndarray) -> RunInputs:
-        return RunInputs(
-            stage,
-            self.item,
-            mesh,
-            self.template,
-            self.hypotheses,
-            self.ground_truth,
-            self.samples.get(stage),
-        )
-
-    def of(self, stage: str) -> RunInputs:
-        """The inputs of one stage."""
-        return self.coarse() if stage == "coarse" else self.refine()
-
-
 def load_sources(
     item: Path,
     views: str = "0,6,7",
@@ -179,21 +130,15 @@ def load_sources(
     samples: tuple[str, ...] = (),
     stages: tuple[str, ...] = STAGES,
 ) -> Sources:
-    """Load what the options name; the project's own template and hypotheses by default."""
-    loaded = load_item(item, parse_views(views))
-    if samples and ground_truth is None:
-        raise InputError("--samples", "given without --ground-truth", "both, for the losses")
-    truth = None if ground_truth is None else load_ground_truth(ground_truth, loaded.cameras[0])
-    return Sources(
-        item=loaded,
-        template=build_template() if template is None else load_template(template),
-        hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
-        mesh=None if mesh is None else load_mesh(mesh),
-        ground_truth=truth,
-        samples={
-            stage: load_samples(path, stage)
-            for stage, path in by_stage("--samples", samples, stages).items()
-        },
+    """Load what the options name; see ``read_sources``."""
+    return read_sources(
+        item,
+        views=parse_views(views),
+        template=template,
+        hypotheses=hypotheses,
+        mesh=mesh,
+        ground_truth=ground_truth,
+        samples=by_stage("--samples", samples, stages),
     )
 
 

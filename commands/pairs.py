@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from commands.console import Steps
-from commands.options import Sources
 from commands.reporting import at, write
 from parity.traces.backends import BackendChoice
 from parity.traces.record import read_output
+from parity.traces.sources import Sources
 from parity.training.steps import Training, add_steps
 from parity.verdict.pair import Advance, PairPaths, compare_pair
 from parity.verdict.result import Comparison

@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from commands.console import Steps, print_json, steps
-from commands.options import PATH, STAGES, Sources, load_sources
+from commands.options import PATH, STAGES, load_sources
 from commands.staging import staging
 from inputs.files import Float64, Int64
 from parity.meshes.spikes.diagnose import Neighbourhood, diagnose, worst_vertices
@@ -16,6 +16,7 @@ from parity.meshes.spikes.runs import Taken, is_trace, take_apart, trace_output,
 from parity.meshes.spikes.self_check import self_check
 from parity.traces.probe import probe
 from parity.traces.record import RunInputs
+from parity.traces.sources import Sources
 from reports.tables import spikes_diagnosis
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights

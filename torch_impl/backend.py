@@ -26,7 +26,7 @@ from torch_impl.losses import LossWeights, stage_losses
 from torch_impl.pinning import rectifying
 from torch_impl.refine import Refine
 from torch_impl.tap_gradients import TapGradients, Watch, watching
-from weight_conversion.convert import to_state_dict
+from weight_conversion.conversion import to_state_dict
 from weight_conversion.errors import InputError
 
 if TYPE_CHECKING:

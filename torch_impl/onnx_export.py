@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from network.taps import TAPS
 from weight_conversion.atomic import replacing
 from weight_conversion.containers.contents import writing
-from weight_conversion.convert import to_state_dict
+from weight_conversion.conversion import to_state_dict
 from weight_conversion.errors import InputError
 from weight_conversion.files import is_folder
 from weight_conversion.formats import WeightSet

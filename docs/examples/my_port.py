@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from network.taps import TAPS
 from network.weights import WEIGHTS
-from parity.traces.module_port import ModulePort
-from weight_conversion.convert import to_state_dict
+from parity import ModulePort
+from weight_conversion import to_state_dict
 
 SAME_PADDING = False
 """Mistake 1: stride-2 convolutions padded on both sides, as ``nn.Conv2d(padding=…)`` does."""

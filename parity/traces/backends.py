@@ -63,11 +63,20 @@ Factory = Callable[[str, str, str], Backend]
 class BackendChoice:
     """A backend by name, with what the name alone does not say.
 
-    ``metagraph`` is the path of the exported graph (``.meta``), for the backend of that name.
+    ``metagraph`` is the path of the exported graph (``.meta``), for the backend of that name;
+    ``factory`` makes a port that is at hand as a callable, see ``of_factory``.
     """
 
     name: str
     metagraph: Path | None = None
+    factory: Factory | None = None
+
+    @classmethod
+    def of_factory(cls, factory: Factory) -> "BackendChoice":
+        """A port that this process has already imported, or defined in a notebook."""
+        module = getattr(factory, "__module__", type(factory).__module__)
+        name = getattr(factory, "__qualname__", type(factory).__qualname__)
+        return cls(f"{module}:{name}", factory=factory)
 
     def make(self, stage: str, dtype: str, device: str) -> Backend:
         """The backend itself, its framework imported.
@@ -117,7 +126,7 @@ class BackendChoice:
             from torch_impl.onnx_backend import factory as onnx_factory
 
             return onnx_factory
-        return _own_factory(self.name)
+        return _guarded(self.name, self.factory or _imported(self.name))
 
 
 def _needs(module: str, extra: str) -> None:
@@ -127,7 +136,8 @@ def _needs(module: str, extra: str) -> None:
         )
 
 
-def _own_factory(name: str) -> Factory:
+def _imported(name: str) -> Factory:
+    """What ``module:factory`` names."""
     module, colon, attribute = name.partition(":")
     if not (colon and module and attribute):
         known = ", ".join(BUILT_IN)
@@ -144,6 +154,11 @@ def _own_factory(name: str) -> Factory:
         ) from error
     if not callable(found):
         raise InputError(f"backend {name}", f"a {type(found).__name__}", "a callable factory")
+    return cast(Factory, found)
+
+
+def _guarded(name: str, found: Factory) -> Factory:
+    """The factory, whose failures are about the port and not about this program."""
 
     def factory(stage: str, dtype: str, device: str) -> Backend:
         try:
@@ -155,6 +170,6 @@ def _own_factory(name: str) -> Factory:
             raise InputError(f"backend {name}", f"its factory failed ({reason})", "") from error
         if not callable(getattr(backend, "run", None)):
             raise InputError(f"backend {name}", "its factory's object has no run()", "a Backend")
-        return cast(Backend, backend)
+        return backend
 
     return factory

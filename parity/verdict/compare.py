@@ -28,8 +28,8 @@ from weight_conversion.errors import InputError
 
 
 def compare(
-    reference: Path,
-    candidate: Path,
+    reference: Path | str,
+    candidate: Path | str,
     *,
     taps: str = "*",
     unmatched: Mapping[str, str] | None = None,
@@ -51,8 +51,8 @@ def compare(
             inputs; or nothing matches ``taps``.
     """
     with ExitStack() as stack:
-        first = stack.enter_context(open_trace(reference))
-        second = stack.enter_context(open_trace(candidate))
+        first = stack.enter_context(open_trace(Path(reference)))
+        second = stack.enter_context(open_trace(Path(candidate)))
         check_comparable(first, second)
         with np.errstate(all="ignore"):  # what is not a number is told, not warned of
             return _Comparing(first, second, taps, unmatched or {}).result()

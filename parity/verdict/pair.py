@@ -1,16 +1,19 @@
 """One stage on two backends: two traces, one comparison."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from network.taps import TAPS
-from parity.traces.backends import BackendChoice
+from parity.traces.backends import BackendChoice, Factory
 from parity.traces.record import RunInputs, read_samples, record
+from parity.traces.sources import VIEWS, read_sources
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison
-from weight_conversion.formats import WeightSet
+from weight_conversion.formats import WeightSet, load_weights
 
 Advance = Callable[[str], None]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
@@ -62,3 +65,104 @@ def compare_pair(
             )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
         return compare(paths.reference, paths.candidate, taps=taps, unmatched=unmatched)
+
+
+def run_pair(
+    weights: Path | str,
+    item: Path | str,
+    *,
+    reference: str | Factory = "tf",
+    candidate: str | Factory = "torch",
+    metagraph: Path | None = None,
+    views: tuple[int, ...] = VIEWS,
+    mesh: Path | None = None,
+    template: Path | None = None,
+    hypotheses: Path | None = None,
+    ground_truth: Path | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    taps: str = "*",
+    unmatched: Mapping[str, str] | None = None,
+    gradients: bool = False,
+    float64: bool = True,
+    traces: Path | None = None,
+) -> Comparison:
+    """Run one stage on two backends and compare them: ``p2m-parity run`` from Python.
+
+    Args:
+        weights: a file of weights in any format; its variables say which stage it is.
+        item: the item's folder.
+        reference: the backend that is taken as right, by name (``torch``, ``tf``, ``metagraph``,
+            ``onnx``, ``module:factory``), or a factory ``(stage, dtype, device) -> Backend``.
+        candidate: the backend that is judged, likewise.
+        metagraph: the exported graph (``.meta``), for the backend of that name.
+        views: three view numbers.
+        mesh: the input mesh (``.npy`` or ``.obj``); the refine stage needs one.
+        template: the official mesh template (``.dat``); the project's own by default.
+        hypotheses: the official hypotheses (``.dat``); the project's own by default.
+        ground_truth: points to compute losses against.
+        dtype: "float32" or "float64".
+        device: of both sides, "cpu" or "cuda:N".
+        taps: glob of the taps to record and compare.
+        unmatched: globs of entries that a side may lack, with the reason why.
+        gradients: whether gradients of the total loss are compared too.
+        float64: whether both sides also run in float64.
+        traces: a folder to keep ``reference.h5`` and ``candidate.h5`` in; without it they
+            are deleted (0.6 GB of the coarse, 4.5 GB of the refine stage a side).
+
+    Raises:
+        InputError: a file cannot be read, or a backend cannot be made or fails.
+    """
+    loaded = load_weights(weights)
+    sources = read_sources(
+        item,
+        views=views,
+        template=template,
+        hypotheses=hypotheses,
+        mesh=mesh,
+        ground_truth=ground_truth,
+    )
+    with TemporaryDirectory(prefix="p2m-parity-") as folder:
+        return compare_pair(
+            _choice(reference, metagraph),
+            _choice(candidate, metagraph),
+            sources.of(loaded.stage),
+            loaded,
+            PairPaths.in_folder(traces or Path(folder)),
+            progress=_silent,
+            dtype=dtype,
+            devices=(device, device),
+            taps=taps,
+            unmatched=unmatched,
+            gradients=gradients,
+            float64=float64,
+        )
+
+
+def judge_module(
+    factory: Factory, weights: Path | str, item: Path | str, **options: Any
+) -> Comparison:
+    """Judge a port: run its factory's backend against the project's own PyTorch implementation.
+
+    Args:
+        factory: called with stage, dtype and device; returns a ``Backend``, for a
+            ``torch.nn.Module`` a ``parity.traces.module_port.ModulePort``.
+        weights: a file of weights in any format; its variables say which stage it is.
+        item: the item's folder.
+        options: those of ``run_pair``; ``reference`` is "torch" by default.
+
+    Raises:
+        InputError: a file cannot be read, or the port cannot be made or fails.
+    """
+    return run_pair(weights, item, **{"reference": "torch", **options}, candidate=factory)
+
+
+def _choice(backend: str | Factory, metagraph: Path | None) -> BackendChoice:
+    if isinstance(backend, str):
+        return BackendChoice(backend, metagraph)
+    return BackendChoice.of_factory(backend)
+
+
+@contextmanager
+def _silent(_description: str, _total: int) -> Iterator[Advance]:
+    yield lambda _unit: None

@@ -4,16 +4,23 @@
 CSV, JSON and HTML cannot disagree.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parity.traces.trace import Side
+from parity.verdict.notebook import table_html
+
+if TYPE_CHECKING:
+    import pandas
 
 REPORT_SCHEMA = "p2m-parity-report/2"
+MOST_SHOWN = 40
+"""Entries that a comparison shows of itself in a notebook."""
 
 
 class Status(str, Enum):
@@ -169,8 +176,43 @@ class Comparison:
         """Taps, then losses, then gradients, then training steps."""
         return self.taps + self.losses + self.gradients + self.steps
 
+    def to_frame(self) -> "pandas.DataFrame":
+        """A row an entry, in the order of ``entries``; columns are the fields of ``TapResult``.
+
+        ``status`` is a string; a number that could not be computed is missing.
+        """
+        import pandas
+
+        names = list(TapResult.__dataclass_fields__)
+        names.sort(key=lambda name: name in Split.__dataclass_fields__)
+        rows = [{**entry.to_json(), "status": entry.status.value} for entry in self.entries]
+        return pandas.DataFrame(rows, columns=names)
+
+    def _repr_html_(self) -> str:
+        """The verdict, the first divergence, and the entries that are beyond rounding."""
+        counts = Counter(entry.status for entry in self.entries)
+        counted = ", ".join(f"{counts[each]} {each.value}" for each in Status if counts[each])
+        lines = [f"first divergence: {self.first_divergence or 'none'}"]
+        if self.diagnosis is not None:
+            sure = "confirmed" if self.diagnosis.confirmed else "suspected"
+            lines.append(f"{sure} ({self.diagnosis.operand}): {self.diagnosis.explanation}")
+        beyond = [e for e in self.entries if e.status not in (Status.AGREE, Status.ROUNDING)]
+        rows = [
+            (e.tap, e.status.value, e.shape, e.max_abs, e.at, e.reference, e.candidate,
+             e.cause or e.origin, e.note)
+            for e in beyond[:MOST_SHOWN]
+        ]  # fmt: skip
+        if len(beyond) > MOST_SHOWN:
+            lines.append(f"the first {MOST_SHOWN} of {len(beyond)} entries beyond rounding:")
+        heading = (
+            "entry", "status", "shape", "max |Δ|", "at", self.reference.backend,
+            self.candidate.backend, "cause or origin", "note",
+        )  # fmt: skip
+        title = f"{self.stage}: {self.verdict.value} ({counted or 'nothing compared'})"
+        return table_html(title, lines, heading, rows)
+
     def to_json(self) -> dict[str, Any]:
-        """The value written to ``report.json`` (see the contract, schema p2m-parity-report/2)."""
+        """The value written to ``report.json``, schema ``REPORT_SCHEMA``."""
         plain = {
             "schema": REPORT_SCHEMA,
             "stage": self.stage,

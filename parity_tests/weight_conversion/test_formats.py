@@ -407,7 +407,7 @@ def test_no_room_on_the_disk(small_files: Path) -> None:
 def test_reading_tables_and_checkpoints_needs_no_framework() -> None:
     code = (
         "import sys; import weight_conversion.formats, network.taps, "
-        "weight_conversion.bundle, weight_conversion.inspect, weight_conversion.convert; "
+        "weight_conversion.bundle, weight_conversion.inspect, weight_conversion.conversion; "
         "print([name for name in ('torch', 'tensorflow', 'onnx') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -28,7 +28,7 @@ from parity.verdict.result import Status, TapResult, Verdict
 from parity_tests.parity.conftest import LAST, Build, seven, values
 from parity_tests.parity.training.test_steps import AT, KEYS, STEPS, Toy, first, lockstep
 from studies.faults.probes import PROBES, probe
-from weight_conversion.convert import from_state_dict, to_state_dict
+from weight_conversion.conversion import from_state_dict, to_state_dict
 from weight_conversion.errors import InputError
 from weight_conversion.weight_set import WeightSet
 

@@ -12,7 +12,7 @@ from parity_tests.torch_impl.onnx.heard import Kept, close
 from torch_impl import onnx_network, onnx_projection
 from torch_impl.backend import load_network
 from torch_impl.onnx_backend import factory, stage_inputs
-from weight_conversion.convert import to_state_dict
+from weight_conversion.conversion import to_state_dict
 from weight_conversion.formats import WeightSet
 
 

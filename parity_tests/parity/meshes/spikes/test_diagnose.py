@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from commands.options import Sources, load_sources
+from commands.options import load_sources
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
 from network.taps import TAPS
@@ -13,6 +13,7 @@ from parity.meshes.spikes.diagnose import LEFT, Neighbourhood, diagnose, row_beh
 from parity.meshes.spikes.replay import Replay, vertex_taps
 from parity.meshes.spikes.runs import Taken, planted, take_apart
 from parity.meshes.spikes.self_check import self_check
+from parity.traces.sources import Sources
 from torch_impl.backend import factory
 from weight_conversion.errors import InputError
 

@@ -6,7 +6,7 @@ import pytest
 
 from network.weights import WEIGHTS
 from weight_conversion.bundle import write_bundle
-from weight_conversion.convert import check_bijection, convert, from_state_dict, to_state_dict
+from weight_conversion.conversion import check_bijection, convert, from_state_dict, to_state_dict
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights, save_weights, weights_sha256
 

@@ -1,0 +1,98 @@
+"""What a run reads from files besides its weights: loaded once, for both sides and both stages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from inputs.ground_truth import GroundTruth, load_ground_truth
+from inputs.hypotheses import Hypotheses, build_hypotheses, load_hypotheses
+from inputs.item import Item, load_item
+from inputs.meshes import load_mesh
+from inputs.sampling import Samples, load_samples
+from inputs.template import Template, build_template, load_template
+from parity.traces.record import RunInputs
+from weight_conversion.errors import InputError
+
+VIEWS = (0, 6, 7)
+"""The official views of an item in ShapeNet's layout."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What both stages read from files, loaded and checked."""
+
+    item: Item
+    template: Template
+    hypotheses: Hypotheses
+    mesh: np.ndarray | None
+    ground_truth: GroundTruth | None = None
+    samples: Mapping[str, Samples] = field(default_factory=dict)
+
+    def coarse(self) -> RunInputs:
+        """The coarse stage's inputs: the template's ellipsoid unless a mesh was given."""
+        mesh = self.template.coordinates if self.mesh is None else self.mesh
+        return self._inputs("coarse", mesh)
+
+    def refine(self, mesh: np.ndarray | None = None) -> RunInputs:
+        """The refine stage's inputs on ``mesh``, or on the mesh that was given."""
+        found = self.mesh if mesh is None else mesh
+        if found is None:
+            raise InputError(
+                "--mesh", "not given", "the coarse mesh that the refine stage starts from"
+            )
+        return self._inputs("refine", found.astype(np.float32))
+
+    def _inputs(self, stage: str, mesh: np.ndarray) -> RunInputs:
+        return RunInputs(
+            stage,
+            self.item,
+            mesh,
+            self.template,
+            self.hypotheses,
+            self.ground_truth,
+            self.samples.get(stage),
+        )
+
+    def of(self, stage: str) -> RunInputs:
+        """The inputs of one stage."""
+        return self.coarse() if stage == "coarse" else self.refine()
+
+
+def read_sources(
+    item: Path | str,
+    *,
+    views: tuple[int, ...] = VIEWS,
+    template: Path | None = None,
+    hypotheses: Path | None = None,
+    mesh: Path | None = None,
+    ground_truth: Path | None = None,
+    samples: Mapping[str, Path] | None = None,
+) -> Sources:
+    """Load the files; the project's own template and hypotheses where none are given.
+
+    Args:
+        item: folder of one item.
+        views: three view numbers.
+        template: the official mesh template (``.dat``).
+        hypotheses: the official hypotheses (``.dat``).
+        mesh: the input mesh (``.npy`` or ``.obj``).
+        ground_truth: points that the losses are computed against.
+        samples: by stage, the points on the meshes that they are computed at.
+
+    Raises:
+        InputError: a file cannot be read, or samples are given without ground truth.
+    """
+    loaded = load_item(Path(item), views)
+    if samples and ground_truth is None:
+        raise InputError("--samples", "given without --ground-truth", "both, for the losses")
+    truth = None if ground_truth is None else load_ground_truth(ground_truth, loaded.cameras[0])
+    return Sources(
+        item=loaded,
+        template=build_template() if template is None else load_template(template),
+        hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
+        mesh=None if mesh is None else load_mesh(mesh),
+        ground_truth=truth,
+        samples={stage: load_samples(path, stage) for stage, path in (samples or {}).items()},
+    )
