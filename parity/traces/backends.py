@@ -23,7 +23,7 @@ class Listen(Protocol):
     """What a backend calls once a tap, as soon as it is computed."""
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
-        """Take the activation, in the official layout (see ``taps.csv`` and ``TAPS``)."""
+        """Take the activation, in the official layout (``docs/taps.md``, ``network.taps``)."""
 
 
 class Backend(Protocol):

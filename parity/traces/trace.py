@@ -1,7 +1,7 @@
 """Trace files: one recorded run, in HDF5, written and read one tap at a time.
 
-A refine trace holds about 1.5 GB and is never in memory whole. The layout is the contract's schema
-``p2m-parity-trace/2`` (``parity.traces.layout``).
+A refine trace holds 4.5 GB with its float64 run and is never in memory whole. ``docs/trace.md``
+describes the layout, ``parity.traces.layout`` has its names.
 """
 
 import hashlib
@@ -229,7 +229,7 @@ def _read_header(path: Path, file: h5py.File) -> TraceHeader:
                 path, "an incomplete trace: its recording did not finish", "a complete one"
             )
         texts = {name: text(path, file, name) for name in _TEXTS}
-        # Not in the contract: other programs' traces may lack these.
+        # Optional: traces of other programs may lack these.
         texts |= {
             name: text(path, file, name)
             for name in ("requested", "float64_missing")

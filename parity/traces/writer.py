@@ -1,4 +1,4 @@
-"""Writing a trace, one tap at a time; see ``parity.traces.trace`` for its layout."""
+"""Writing a trace, one tap at a time; see ``docs/trace.md`` for its layout."""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -56,7 +56,7 @@ class TraceWriter:
         self._stack.__exit__(kind, error, traceback)
 
     def inputs(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write ``/inputs``; the three of the contract and whatever else the run read."""
+        """Write ``/inputs``: images, cameras, mesh, and whatever else the run read."""
         for name, array in arrays.items():
             self._create("inputs", name, np.asarray(array))
 

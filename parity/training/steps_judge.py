@@ -39,8 +39,8 @@ TRAJECTORY = {
     "refine": {"float32": 2e-5, "float64": 1e-9},
 }
 """How far, of a variable's greatest magnitude, two trajectories may part and count as together:
-in float32 what a run may differ in anything (``verdict``), in float64 what issue 4 asks for, seven
-orders above its roundoff."""
+in float32 what a run may differ in anything (``verdict``), in float64 seven orders above its
+roundoff."""
 
 GRADIENT_ROUNDING = {"coarse": 3 * 9.3e-4, "refine": 3 * 1.1e-3}
 """How far two right float32 gradients of the same state may differ, RMS over RMS: three times the

@@ -65,7 +65,7 @@ def case(request, small_inputs) -> Case:
 
 
 def expected(case: Case, number: int) -> dict[str, float]:
-    """A block's terms, vertex by vertex and edge by edge, as NETWORK.md words them."""
+    """A block's terms, vertex by vertex and edge by edge, as docs/losses.md words them."""
     before, after = case.meshes[number - 1]
     level = case.levels[number - 1]
     truth = case.truth.points.astype(np.float64)
