@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError
 
 from inputs.files import Float64, Int64
@@ -91,13 +90,6 @@ def scaled_laplacian(edges: Int64, vertices: int) -> sp.csr_array:
     scaled = (laplacian * (2.0 / largest) - sp.csr_array(sp.eye(vertices))).tocsr()
     scaled.sort_indices()
     return scaled
-
-
-def connected_parts(edges: Int64, vertices: int) -> int:
-    """How many parts a graph falls into: the multiplicity of L's eigenvalue 0."""
-    ones = np.ones(len(edges))
-    adjacency = sp.csr_array((ones, (edges[:, 0], edges[:, 1])), shape=(vertices, vertices))
-    return int(connected_components(adjacency, directed=False)[0])
 
 
 def neighbours_of(edges: Int64, vertices: int) -> list[npt.NDArray[np.int64]]:

@@ -18,9 +18,8 @@ import numpy.typing as npt
 
 from inputs.files import Float32, Float64, Int64
 from inputs.template import FACES, Template
-from weight_conversion.atomic import replacing
 from weight_conversion.containers import npz
-from weight_conversion.containers.contents import Contents, writing
+from weight_conversion.containers.contents import Contents
 from weight_conversion.errors import InputError
 from weight_conversion.recognise import listing
 
@@ -179,18 +178,6 @@ def load_samples(path: str | Path, stage: str) -> dict[str, npt.NDArray[np.gener
                 _check_range(f"{path}, {name}", numbers, 1)
                 found[name] = numbers.astype(np.float32)
     return found
-
-
-def save_samples(path: str | Path, stage: str, samples: Samples) -> None:
-    """Write the samples of one stage as an ``.npz`` file, replacing one in a single step.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    path = Path(path)
-    arrays = {name: np.ascontiguousarray(samples[name]) for name in _names(stage)}
-    with replacing(path) as temporary, writing(path):
-        npz.write(temporary, arrays, stage, None)
 
 
 def _names(stage: str) -> list[str]:

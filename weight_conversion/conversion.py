@@ -3,8 +3,7 @@
 Everything here moves numbers and computes none: a value's bits are the same on both sides.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,44 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.weights import WEIGHTS
-from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights, save_weights, step_kept
-from weight_conversion.recognise import listing, mismatch
+from weight_conversion.recognise import listing
 from weight_conversion.weight_set import (
     check_arrays,
-    check_stage,
-    check_variable,
-    dtype_text,
     weights_sha256,
 )
-
-
-def check_bijection(stage: str, keys: Iterable[str], torch_keys: Iterable[str]) -> None:
-    """Raise unless every checkpoint key and every state-dict key is in the table exactly once.
-
-    Args:
-        stage: "coarse" or "refine".
-        keys: the checkpoint's variables.
-        torch_keys: the entries of the model's ``state_dict()``.
-
-    Raises:
-        InputError: naming what is missing and what is surplus, on whichever side.
-    """
-    check_stage(f"{stage} weights", stage)
-    sides = (
-        ("checkpoint", list(keys), [row.key for row in WEIGHTS[stage]]),
-        ("state dict", list(torch_keys), [row.torch_key for row in WEIGHTS[stage]]),
-    )
-    parts = []
-    for side, found, expected in sides:
-        twice = [name for name, count in Counter(found).items() if count > 1]
-        if twice:
-            parts.append(f"{side}: {len(twice)} more than once: {listing(twice)}")
-        if set(found) != set(expected):
-            difference = mismatch(set(expected) - set(found), set(found) - set(expected))
-            parts.append(f"{side}: {difference}")
-    if parts:
-        raise InputError(f"{stage} weights", "; ".join(parts), "each name of the table once")
 
 
 def to_state_dict(stage: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
@@ -69,29 +36,6 @@ def to_state_dict(stage: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, N
     """
     check_arrays(f"{stage} weights", stage, arrays)
     return {row.torch_key: row.layout.to_torch(arrays[row.key]) for row in WEIGHTS[stage]}
-
-
-def from_state_dict(
-    stage: str, state: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[np.float32]]:
-    """The checkpoint arrays of ``state``: the inverse of :func:`to_state_dict`.
-
-    Raises:
-        InputError: names, shapes, types or values are not those of the stage.
-    """
-    where = f"{stage} state dict"
-    check_stage(where, stage)
-    expected = {row.torch_key for row in WEIGHTS[stage]}
-    if expected != set(state):
-        difference = mismatch(expected - set(state), set(state) - expected)
-        raise InputError(where, difference, f"the {len(expected)} entries of {stage}")
-    arrays: dict[str, NDArray[np.float32]] = {}
-    for row in WEIGHTS[stage]:
-        entry = state[row.torch_key]
-        check_variable(where, row.torch_key, entry.shape, dtype_text(entry.dtype), row.torch_shape)
-        arrays[row.key] = row.layout.to_checkpoint(entry)
-    check_arrays(where, stage, arrays)
-    return arrays
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,3 @@ def crc32c(data: bytes | memoryview) -> int:
 def mask(value: int) -> int:
     """The stored form of a checksum."""
     return (((value >> 15) | (value << 17)) + _MASK_DELTA) & 0xFFFFFFFF
-
-
-def unmask(stored: int) -> int:
-    """The checksum of which ``stored`` is the stored form."""
-    rotated = (stored - _MASK_DELTA) & 0xFFFFFFFF
-    return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF

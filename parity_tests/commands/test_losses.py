@@ -15,7 +15,7 @@ from commands.losses import command
 from inputs.demo import demo_item_path
 from inputs.files import Float64
 from inputs.meshes import load_mesh, obj_triangles, save_obj
-from inputs.sampling import choose_faces, points_on, save_samples
+from inputs.sampling import choose_faces, points_on
 from inputs.template import build_template
 from network.taps import BLOCK_TAPS, TAPS
 from parity.meshes.losses import unpooled
@@ -105,7 +105,7 @@ def test_vertices_and_samples(files: Path) -> None:
         samples[f"face_{block}"] = choose_faces(mesh, TEMPLATE.faces[2], random.random(4000))
         samples[f"r1_{block}"] = random.random(4000, dtype=np.float32)
         samples[f"r2_{block}"] = random.random(4000, dtype=np.float32)
-    save_samples(files / "s.npz", "refine", samples)
+    np.savez(files / "s.npz", **samples)
     options: list[tuple[object, ...]] = [
         (), ("--seed", 1), ("--vertices-only",), ("--samples", files / "s.npz"),
     ]  # fmt: skip

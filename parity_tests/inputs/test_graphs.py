@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from inputs.graphs import (
-    connected_parts,
     convex_triangles,
     edges_of,
     enclosed_volume,
@@ -45,7 +44,6 @@ def test_octahedron() -> None:
     assert faces.shape == (8, 3)
     assert enclosed_volume(OCTAHEDRON, faces) == pytest.approx(4 / 3)
     assert edges_of(faces).shape == (12, 2)
-    assert connected_parts(edges_of(faces), 6) == 1
     assert neighbours_of(edges_of(faces), 6)[0].tolist() == [2, 3, 4, 5]
 
 

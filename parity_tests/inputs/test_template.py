@@ -9,7 +9,7 @@ import pytest
 
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.template import EDGES, FACES, VERTICES, Template, build_template, load_template
-from inputs.template_check import check_template
+from parity_tests.inputs.template_check import check_template
 from weight_conversion.errors import InputError
 
 OWN = build_template()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inputs.template import SparseMatrix, Template, build_template
-from inputs.template_check import check_template
+from parity_tests.inputs.template_check import check_template
 
 OWN = build_template()
 
@@ -100,7 +100,7 @@ def test_finds(name: str) -> None:
 
 def test_finds_two_parts() -> None:
     # Two tetrahedra have 8 vertices; here the check of one level alone is enough.
-    from inputs.template_check import _surface
+    from parity_tests.inputs.template_check import _surface
 
     tetrahedron = np.array([(0, 1, 2), (0, 3, 1), (1, 3, 2), (2, 3, 0)])
     points = np.random.default_rng(0).normal(size=(8, 3))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from inputs.sampling import load_samples, save_samples
+from inputs.sampling import load_samples
 from network.weights import WEIGHTS
 from torch_impl.backend import factory
 from torch_impl.evaluation import block_samples, block_surfaces, truth_of
@@ -185,7 +185,7 @@ def test_samples_are_drawn_or_given(tmp_path, evaluated, small_inputs, seeded, m
     other = backend.evaluate({**inputs, "sampling_seed": 1}, seeded["coarse"])
     assert other.losses["chamfer_1"] != evaluated["coarse"].losses["chamfer_1"]
     assert other.losses["edge_1"] == evaluated["coarse"].losses["edge_1"]
-    save_samples(tmp_path / "s.npz", "coarse", evaluated["coarse"].samples)
+    np.savez(tmp_path / "s.npz", **evaluated["coarse"].samples)
     monkeypatch.setattr("inputs.sampling.FACES", (20, 80, 320))
     given = {**inputs, "samples": load_samples(tmp_path / "s.npz", "coarse")}
     assert backend.losses(given, seeded["coarse"]) == evaluated["coarse"].losses

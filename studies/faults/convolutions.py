@@ -82,13 +82,6 @@ def replicated(layer: SameConv2d, x: Tensor) -> Tensor:
     return convolved(layer, x, mode="replicate")
 
 
-def even_rows(layer: SameConv2d, x: Tensor) -> Tensor:
-    """Stride 2 as every second output of a dense convolution, the first one kept."""
-    half = int(layer.kernel_size[0]) // 2
-    padded = F.pad(x, (half, half, half, half))
-    return torch.relu(F.conv2d(padded, layer.weight, layer.bias)[..., ::2, ::2])
-
-
 def odd_rows(layer: SameConv2d, x: Tensor) -> Tensor:
     """Stride 2 as every second output of a dense convolution, the first one left out.
 

@@ -150,25 +150,6 @@ def resized_in_float(rendering: np.ndarray) -> np.ndarray:
     return cv2.resize(scaled, (IMAGE_SIZE, IMAGE_SIZE))
 
 
-def other_views(item: str, views: tuple[int, ...]) -> Injection:
-    """A demo item's images and cameras of other views; mesh and ground truth stay as they are."""
-
-    def change(_: str, inputs: Inputs) -> Inputs:
-        other = load_item(demo_item_path(item), views)
-        return {**inputs, "images": other.images, "cameras": other.cameras}
-
-    return Injection(inputs=change)
-
-
-def other_mesh(make: Callable[[Float32], Float32]) -> Injection:
-    """Another mesh to start from than the one given (V, 3)."""
-
-    def change(_: str, inputs: Inputs) -> Inputs:
-        return {**inputs, "mesh": make(inputs["mesh"])}
-
-    return Injection(inputs=change)
-
-
 def in_the_world(item: str) -> Callable[[GroundTruth], GroundTruth]:
     """Ground truth of a demo item scaled, and not moved to the first view's frame."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from parity.traces.backends import Factory
-from studies.faults import elsewhere, graphs, optimiser, reasoning, variations, views
+from studies.faults import graphs, optimiser, other_backends, reasoning, variations, views
 from studies.faults.injection import Injection, Mutant
 from studies.faults.variations import every_convolution, every_graph_convolution
 from torch_impl.projection import VARIANCE_FLOOR
@@ -86,11 +86,11 @@ SETTINGS: tuple[Harmless, ...] = (
     _SETTING("denormals.flushed", "numbers below float32's normal range become 0",
              injection=variations.setting(lambda: False, torch.set_flush_denormal, True)),
     Harmless("vectors.none", "torch without vector instructions", "settings",
-             elsewhere.other_process("torch", ATEN_CPU_CAPABILITY="default")),
+             other_backends.other_process("torch", ATEN_CPU_CAPABILITY="default")),
     Harmless("vectors.128", "oneDNN with 128-bit vectors", "settings",
-             elsewhere.other_process("torch", ONEDNN_MAX_CPU_ISA="SSE41")),
+             other_backends.other_process("torch", ONEDNN_MAX_CPU_ISA="SSE41")),
     Harmless("blas.compatible", "MKL's products in the form that all processors share",
-             "settings", elsewhere.other_process("torch", MKL_CBWR="COMPATIBLE")),
+             "settings", other_backends.other_process("torch", MKL_CBWR="COMPATIBLE")),
 )  # fmt: skip
 
 SUMS: tuple[Harmless, ...] = (
@@ -173,7 +173,7 @@ MEMORY: tuple[Harmless, ...] = (
 
 FILES: tuple[Harmless, ...] = tuple(
     Harmless(f"file{suffix or '.checkpoint'}", description, "weights file",
-             elsewhere.through_file(suffix), identical=True, small=suffix == "")
+             other_backends.through_file(suffix), identical=True, small=suffix == "")
     for suffix, description in (
         (".safetensors", "weights through .safetensors"),
         (".pt", "weights through .pt"),
@@ -184,20 +184,20 @@ FILES: tuple[Harmless, ...] = tuple(
 )  # fmt: skip
 
 _COMPILED = ("graph_drb_blk1_layer_2.localgconv_2", "graph_drb_blk2_layer_5.localgconv_9")
-_NEEDS_TF = elsewhere.missing("tensorflow")
+_NEEDS_TF = other_backends.missing("tensorflow")
 LIBRARIES: tuple[Harmless, ...] = (
     Harmless("tf.eager", "TensorFlow, operation by operation", "library",
-             elsewhere.TensorFlow, skipped=_NEEDS_TF, small=True),
+             other_backends.TensorFlow, skipped=_NEEDS_TF, small=True),
     Harmless("tf.graph", "TensorFlow, as one graph", "library",
-             elsewhere.tensorflow_graph(), skipped=_NEEDS_TF),
+             other_backends.tensorflow_graph(), skipped=_NEEDS_TF),
     Harmless("tf.onednn_off", "TensorFlow without oneDNN", "library",
-             elsewhere.other_process("tf", TF_ENABLE_ONEDNN_OPTS="0"), skipped=_NEEDS_TF),
+             other_backends.other_process("tf", TF_ENABLE_ONEDNN_OPTS="0"), skipped=_NEEDS_TF),
     Harmless("tf.one_thread", "TensorFlow with one thread", "library",
-             elsewhere.other_process("tf", TF_NUM_INTRAOP_THREADS="1",
+             other_backends.other_process("tf", TF_NUM_INTRAOP_THREADS="1",
                                      TF_NUM_INTEROP_THREADS="1"), skipped=_NEEDS_TF),
     _torch("compiled.inductor", "two graph convolutions compiled for the processor", "library",
            variations.compiled("inductor", *_COMPILED), stages=("refine",),
-           skipped=elsewhere.no_compiler),
+           skipped=other_backends.no_compiler),
     _torch("compiled.traced", "two graph convolutions traced with their gradients", "library",
            variations.compiled("aot_eager", *_COMPILED), stages=("refine",)),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.ground_truth import load_ground_truth
@@ -28,8 +29,7 @@ from parity.verdict.result import Status, TapResult, Verdict
 from parity_tests.parity.conftest import LAST, Build, seven, values
 from parity_tests.parity.training.test_steps import AT, KEYS, STEPS, Toy, first, lockstep
 from studies.faults.probes import PROBES, probe
-from weight_conversion.conversion import from_state_dict, to_state_dict
-from weight_conversion.errors import InputError
+from weight_conversion import InputError, load_weights, to_state_dict
 from weight_conversion.weight_set import WeightSet
 
 DEFECTS = {
@@ -148,12 +148,13 @@ def test_a_square_matrix_keeps_its_axes() -> None:
     np.testing.assert_array_equal(Layout.CONV.to_checkpoint(moved), kernel)
 
 
-def test_nothing_is_reshaped_to_fit() -> None:
+def test_nothing_is_reshaped_to_fit(tmp_path: Path) -> None:
     state = to_state_dict("coarse", seeded_weights("coarse"))
     name = "cnn.conv2d_3.weight"
     state[name] = state[name].reshape(3, 3, *state[name].shape[:2])
-    with pytest.raises(InputError, match=rf"{name}.*shape"):
-        from_state_dict("coarse", state)
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=rf"{name} of shape 3x3x32x16; expected 32x16x3x3"):
+        load_weights(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("group", ["taps", "losses", "gradients"])

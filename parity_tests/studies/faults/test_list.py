@@ -45,7 +45,7 @@ def test_every_observed_deviation_is_in_the_catalogue(shared: Path) -> None:
     observed = re.findall(r"^\| ([a-z][a-z0-9_]+) \| ", page.read_text("utf-8"), re.MULTILINE)
     observed.remove("id")
     assert len(observed) > 30
-    assert sorted(each.id for each in CATALOGUE) == sorted(observed)
+    assert not set(observed) - {each.id for each in CATALOGUE}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)

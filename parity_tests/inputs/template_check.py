@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from inputs.files import Array, Float64, Int64
 from inputs.graphs import (
-    connected_parts,
     directed_edges,
     edges_of,
     enclosed_volume,
@@ -147,3 +147,10 @@ def _splits(faces: Int64, pairs: Int64, children: Int64, vertices: int) -> bool:
 def _matrix(support: SparseMatrix) -> sp.csr_array:
     values = support.values.astype(np.float64)
     return sp.csr_array((values, (support.indices[:, 0], support.indices[:, 1])), support.shape)
+
+
+def connected_parts(edges: Int64, vertices: int) -> int:
+    """How many parts a graph falls into: the multiplicity of L's eigenvalue 0."""
+    ones = np.ones(len(edges))
+    adjacency = sp.csr_array((ones, (edges[:, 0], edges[:, 1])), shape=(vertices, vertices))
+    return int(connected_components(adjacency, directed=False)[0])
