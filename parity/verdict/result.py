@@ -189,13 +189,14 @@ class Comparison:
         return pandas.DataFrame(rows, columns=names)
 
     def _repr_html_(self) -> str:
-        """The verdict, the first divergence, and the entries that are beyond rounding."""
+        """The verdict, the first divergence, notes, and the entries that are beyond rounding."""
         counts = Counter(entry.status for entry in self.entries)
         counted = ", ".join(f"{counts[each]} {each.value}" for each in Status if counts[each])
         lines = [f"first divergence: {self.first_divergence or 'none'}"]
         if self.diagnosis is not None:
             sure = "confirmed" if self.diagnosis.confirmed else "suspected"
             lines.append(f"{sure} ({self.diagnosis.operand}): {self.diagnosis.explanation}")
+        lines += self.notes
         beyond = [e for e in self.entries if e.status not in (Status.AGREE, Status.ROUNDING)]
         rows = [
             (e.tap, e.status.value, e.shape, e.max_abs, e.at, e.reference, e.candidate,

@@ -60,12 +60,14 @@ def test_only_what_is_beyond_rounding_is_in_the_table() -> None:
         verdict=Verdict.DIFFER,
         first_divergence="third",
         diagnosis=Diagnosis("third", "bias", "with no bias it is reproduced", True),
+        notes=("judged in float32 alone",),
     )
     page = Page(found._repr_html_())
-    assert page.text[:3] == [
+    assert page.text[:4] == [
         "coarse: differ (1 agree, 1 rounding, 1 inherited, 1 differ)",
         "first divergence: third",
         "confirmed (bias): with no bias it is reproduced",
+        "judged in float32 alone",
     ]
     assert page.tags.count("tr") == 3
     assert {"third", "0.125", "function", "fourth", "tf", "torch"} <= set(page.text)
@@ -94,6 +96,7 @@ def test_names_of_others_are_text(name: str) -> None:
         first_divergence=name,
         reference=replace(SIDE, backend=name),
         diagnosis=Diagnosis(name, name, name, False),
+        notes=(name,),
     )
     html = hostile._repr_html_()
     html.encode("utf-8")
@@ -101,7 +104,7 @@ def test_names_of_others_are_text(name: str) -> None:
     assert set(page.tags) == set(harmless.tags)
     assert all(character.isprintable() for character in html)
     shown = name if name.isprintable() else name.encode("unicode_escape").decode()
-    assert "".join(page.text).count(shown) == 8
+    assert "".join(page.text).count(shown) == 9
 
 
 def test_the_frame_has_a_row_an_entry_and_a_column_a_field() -> None:
