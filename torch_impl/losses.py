@@ -261,7 +261,7 @@ def laplace(vertices: Tensor, surface: Surface) -> Tensor:
 
 
 class _HalfSquare(torch.autograd.Function):
-    """½Σw², whose gradient is w: one pass over the variables on the way back and not three."""
+    """½Σw², whose gradient is w: one pass over the variables in the backward pass and not three."""
 
     @staticmethod
     def forward(context: Any, variable: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def vjp_of(program: Program, wanted: Collection[str]) -> Program:
 def derived(
     program: Program, wanted: Collection[str], instead: Mapping[int, HandBack] | None = None
 ) -> Program:
-    """The same, derived anew, with other ways back through some nodes."""
+    """The same, derived anew, with another VJP of some nodes."""
     tape = Tape(program.nodes)
     gradient = tape.apply("input", name=GRADIENT)
     handed: dict[int, Expression] = {program.outputs["value"]: gradient}

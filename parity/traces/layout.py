@@ -25,7 +25,7 @@ TAP_GRADIENTS, FLOAT64_TAP_GRADIENTS = "tap_gradients", "float64_tap_gradients"
 """Of the total loss, at every tap."""
 TAP_VALUES, FLOAT64_TAP_VALUES = "tap_values", "float64_tap_values"
 """Taps as the differentiated pass computed them, only where it has not the bits of the run's own: a
-pass that keeps what it needs for the way back may add up in another order."""
+pass that keeps what it needs for the backward pass may add up in another order."""
 MESH = "mesh"
 """The output mesh's triangles, for pictures."""
 

@@ -39,7 +39,7 @@ class GradientComparison:
     def judge(
         self, results: Mapping[str, tuple[TapResult, ...]], glob: str
     ) -> tuple[TapResult, ...]:
-        """All gradients, at taps and of variables, in the order of the way back.
+        """All gradients, at taps and of variables, in the order of the backward pass.
 
         Args:
             results: the entries so far, by group; the gradients among them judged as wholes.

@@ -58,12 +58,12 @@ class Gradient:
     beyond: bool = False
 
     def note(self) -> str:
-        """Whose way back it is that differs."""
+        """Whose backward pass it is that differs."""
         if self.status is not Status.DIFFER:
             return ""
         if len(self.layers) == 1:
-            return f"the way back through {self.layers[0]} is another"
-        return f"the way back through one of these is another: {', '.join(self.layers)}"
+            return f"the backward pass of {self.layers[0]} is another"
+        return f"the backward pass of one of these is another: {', '.join(self.layers)}"
 
     def numbers(self, float64: bool) -> dict[str, float]:
         """By the names that results have for them."""
@@ -94,7 +94,7 @@ class BackwardJudge:
     forward: Mapping[str, str] = field(default_factory=dict)
 
     def judge(self) -> dict[str, Gradient]:
-        """Every gradient by its name, in the order of the way back."""
+        """Every gradient by its name, in the order of the backward pass."""
         stage, confidence = self.context.stage, backward_confidence(self.context.stage)
         readers = consumers(stage)
         rows = list(reversed(TAPS[stage]))
@@ -170,7 +170,7 @@ class BackwardJudge:
         found.beyond = found.beyond or not bool((np.abs(away) <= limit).all())
 
     def _settle(self, found: dict[str, Gradient], rows: list[TapRow]) -> None:
-        """Statuses and origins, in the order of the way back."""
+        """Statuses and origins, in the order of the backward pass."""
         origins: dict[str, str] = {}
         by_name = {row.name: row for row in rows}
         for name, each in found.items():

@@ -100,11 +100,11 @@ def _of_gradient(comparison: Comparison) -> list[str]:
     unlike = [e for e in comparison.gradients if e.status in _UNLIKE]
     lacking = [e for e in unlike if e.candidate == 0 and e.reference]
     found = [
-        f"{_agreeing(comparison.taps, 'tap')}{losses}: the function is the same, the way back is "
+        f"{_agreeing(comparison.taps, 'tap')}{losses}: the function is the same, the backward pass is "
         f"not. {len(unlike)} of {wording.counted(len(comparison.gradients), 'gradient')} differ."
     ]
     if any(entry.layers for entry in comparison.gradients):
-        # Judged layer by layer: the first one's note says whose way back it is.
+        # Judged layer by layer: the first one's note says whose backward pass it is.
         return found
     found += _way_back(comparison)
     if lacking:
@@ -130,7 +130,7 @@ def _way_back(comparison: Comparison) -> list[str]:
     if place == 0:
         return [
             f"Going back from the loss they differ from the start: at {order[0]}, the last layer. "
-            "What a loss term passes on is another, or that layer's way back."
+            "What a loss term passes on is another, or that layer's backward pass."
         ]
     return [
         f"Going back from the loss, those of {order[place]} are the first that differ, and those "

@@ -11,7 +11,7 @@ PIPELINE = "pipeline"
 """Stands for a stage where a fault concerns what surrounds the network: data, files."""
 
 OPERANDS = {
-    "activation": "a ReLU that is missing, added, leaks, or has another slope on the way back",
+    "activation": "a ReLU that is missing, added, leaks, or has another slope in the backward pass",
     "bias": "a bias that is missing, added too often or at another place",
     "bias correction": "Adam's correction of its moments for having started at zero",
     "border pixels": "what is read at and beyond the image's border",

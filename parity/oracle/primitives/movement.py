@@ -312,7 +312,7 @@ def added_up(
 
 @rule
 class Scatter(Primitive):
-    """Rows added up at their places: gather's way back, of the third operand's shape."""
+    """Rows added up at their places: gather's VJP, of the third operand's shape."""
 
     name = "scatter"
 

@@ -169,7 +169,7 @@ class Length(Primitive):
 
 @rule
 class Repeat(Movement):
-    """A reduction's way back: the gradient at every element along the axis."""
+    """A reduction's VJP: the gradient at every element along the axis."""
 
     name = "repeat"
 
