@@ -273,7 +273,7 @@ def _numbers(question: Question) -> Iterator[Variant]:
             factor: float, name: str = name, array: np.ndarray = array, rank: int = rank
         ) -> Variant:
             return changed(question, "constant", f"{name} times {factor:.6g}", rank=rank,
-                           **{name: factor * array})  # fmt: skip
+                           inputs={name: factor * array})  # fmt: skip
 
         found = _newton(question, part, times, 1.0)
         if found is not None:
@@ -369,7 +369,7 @@ def _scan(question: Question, make: Make, start: float) -> Variant | None:
 
     official = misfit(start)
     best, found = start, official
-    low, high = (round(start + way * REACH * abs(start)) for way in (-1.0, 1.0))
+    low, high = (float(round(start + way * REACH * abs(start))) for way in (-1.0, 1.0))
     for step in SCANNED:
         for value in np.arange(low, high + step / 2, step):
             off = misfit(float(value))
@@ -444,7 +444,7 @@ def _arrays(question: Question) -> Iterator[Variant]:
     terms, rectified = _outermost(question.program)
     nodes = question.program.nodes
     for term in terms if len(terms) > 1 else ():
-        name = nodes[term.index].settings.get("name")
+        name = str(nodes[term.index].settings.get("name"))
         if name not in question.row.variables and name not in question.row.constants:
             continue
         official = question.inputs[name].value
@@ -465,14 +465,14 @@ def _arrays(question: Question) -> Iterator[Variant]:
             order = same_order(found.T, official.T, tolerance)
             if order is not None and (order != np.arange(len(order))).any():
                 yield changed(question, operand, f"the rows of {name} in another order"
-                              + _told(order), rank=1, **{name: official[order]})  # fmt: skip
+                              + _told(order), rank=1, inputs={name: official[order]})  # fmt: skip
         wrong = np.abs(found - official) > tolerance
         where = np.argwhere(wrong)
         if len(where):
             words = f"{len(where)} of {official.size} numbers of {name} others"
             words += f", the first at {where[0].tolist()}"
             solved = np.where(wrong, found.astype(np.float32), official)
-            yield changed(question, operand, words, rank=SOLVED, **{name: solved})
+            yield changed(question, operand, words, rank=SOLVED, inputs={name: solved})
 
 
 def _median(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -498,12 +498,12 @@ def _image(question: Question) -> Iterator[Variant]:
     for view in views:
         solved[view] = _solved(image[view : view + 1], kernel, bias, stride,
                                question.observed[view : view + 1])[0]  # fmt: skip
-    found = changed(question, "image", "another image", rank=SOLVED, **{name: solved})
+    found = changed(question, "image", "another image", rank=SOLVED, inputs={name: solved})
     if question.excess(found, Part(rows=views)) <= 1.0:
         for view in set(range(len(image))) - set(views.tolist()):
             solved[view] = _solved(image[view : view + 1], kernel, bias, stride,
                                    question.observed[view : view + 1])[0]  # fmt: skip
-        yield changed(question, "image", "another image", rank=SOLVED, **{name: solved})
+        yield changed(question, "image", "another image", rank=SOLVED, inputs={name: solved})
 
 
 def _solved(

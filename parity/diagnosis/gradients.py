@@ -272,13 +272,13 @@ def _others(row: TapRow, wanted: Sequence[str]) -> Iterator[Other]:
             yield "constant", words, without, derived(without, wanted)
         if node.primitive in ("input", "literal", "detach"):
             continue
-        for place, operand in enumerate(node.operands):
-            source = program.nodes[operand]
+        for place, read in enumerate(node.operands):
+            source = program.nodes[read]
             # Within a camera every edge leads to the points alone: the last one stands for all.
             inner = node.role and node.role == source.role and len(set(node.operands)) == 1
             if source.primitive == "literal" or (inner and source.primitive != "input"):
                 continue
-            if not _leads_to(program, operand, wanted):
+            if not _leads_to(program, read, wanted):
                 continue
 
             def cut(operands: Sequence[Expression], place: int = place) -> Expression:
@@ -287,15 +287,13 @@ def _others(row: TapRow, wanted: Sequence[str]) -> Iterator[Other]:
                 return given[0].tape.apply(node.primitive, *given, **node.settings)  # noqa: B023
 
             stopped = rewritten(program, index, cut)
-            words = (
-                f"no gradient passes from {formula(program, index)} to {formula(program, operand)}"
-            )
+            words = f"no gradient passes from {formula(program, index)} to {formula(program, read)}"
             yield "detach", words, stopped, derived(stopped, wanted)
 
 
 def _leads_to(program: Program, index: int, wanted: Sequence[str]) -> bool:
     """Whether a node depends on an input that is asked for."""
-    todo, seen = [index], set()
+    todo, seen = [index], set[int]()
     while todo:
         place = todo.pop()
         if place in seen:

@@ -67,7 +67,7 @@ def _of_an_image(official: np.ndarray, wrong: np.ndarray) -> Iterator[tuple[str,
     height, width = official.shape[1:3]
     inner = wrong[:, BORDER : height - BORDER, BORDER : width - BORDER]
     if inner.size and not inner.any():
-        rows, columns = wrong.any(axis=(0, 2, 3)), wrong.any(axis=(0, 1, 3))
+        rows, columns = (np.asarray(wrong.any(axis=axes)) for axes in ((0, 2, 3), (0, 1, 3)))
         yield "padding", f"errors only in rows {_ends(rows)} and columns {_ends(columns)}"
 
 

@@ -1,6 +1,6 @@
 """What the primitives of a layer are mistaken for, one node at a time or all alike at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def _bypassed(
         name = first.settings["name"]
         if name in question.activations:
 
-            def write(operands: list[Expression], place: int = place) -> Expression:
+            def write(operands: Sequence[Expression], place: int = place) -> Expression:
                 # Inputs are written first: theirs are the same places.
                 return Expression(operands[0].tape, place)
 

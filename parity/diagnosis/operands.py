@@ -33,9 +33,14 @@ def variants(question: Question) -> Iterator[Variant]:
 
 
 def changed(
-    question: Question, operand: str, change: str, rank: int = 0, whole: bool = False,
-    **inputs: np.ndarray | Number,
-) -> Variant:  # fmt: skip
+    question: Question,
+    operand: str,
+    change: str,
+    *,
+    inputs: Mapping[str, np.ndarray | Number],
+    rank: int = 0,
+    whole: bool = False,
+) -> Variant:
     """The official layer on other inputs, by their names."""
     given = {
         name: value if isinstance(value, Number) else exactly(value)
@@ -52,30 +57,36 @@ def _variables(question: Question) -> Iterator[Variant]:
             continue
         transposed = "weights transposed"
         if array.ndim == 2 and array.shape[0] == array.shape[1]:
-            yield changed(question, transposed, f"{name} transposed", **{name: array.T})
+            yield changed(question, transposed, f"{name} transposed", inputs={name: array.T})
         if array.ndim == 4:
             turned = array[::-1, ::-1]
             yield changed(question, transposed, "the kernel's height and width swapped",
-                          **{name: array.transpose(1, 0, 2, 3)})  # fmt: skip
+                          inputs={name: array.transpose(1, 0, 2, 3)})  # fmt: skip
             if array.shape[2] == array.shape[3]:
                 yield changed(question, transposed, "the kernel's channels swapped",
-                              **{name: array.transpose(0, 1, 3, 2)})  # fmt: skip
+                              inputs={name: array.transpose(0, 1, 3, 2)})  # fmt: skip
             yield changed(question, "index order", "the kernel turned by half a turn",
-                          **{name: turned})  # fmt: skip
-            yield changed(question, "index order", "the kernel upside down", **{name: array[::-1]})
-            yield changed(question, "index order", "the kernel mirrored", **{name: array[:, ::-1]})
+                          inputs={name: turned})  # fmt: skip
+            yield changed(
+                question, "index order", "the kernel upside down", inputs={name: array[::-1]}
+            )
+            yield changed(
+                question, "index order", "the kernel mirrored", inputs={name: array[:, ::-1]}
+            )
         for words, order in _orders(array.shape[-2]):
             yield changed(question, "channel order", f"input channels of {name} {words}", rank=1,
-                          **{name: array[..., order, :]})  # fmt: skip
-        yield changed(question, operand, f"zeros for {name}", rank=1, **{name: 0.0 * array})
+                          inputs={name: array[..., order, :]})  # fmt: skip
+        yield changed(question, operand, f"zeros for {name}", rank=1, inputs={name: 0.0 * array})
     yield from _of_this_layer(question, own)
     for name, other in layers_alike(question):
-        yield changed(question, "weights of another layer", f"the variables of {name}", **other)
+        yield changed(
+            question, "weights of another layer", f"the variables of {name}", inputs=other
+        )
         for key, array in other.items():
             # A variable of zeros is one that is left out, whosever it is.
             if array.any():
                 yield changed(
-                    question, "weights of another layer", f"{key} of {name}", **{key: array}
+                    question, "weights of another layer", f"{key} of {name}", inputs={key: array}
                 )
 
 
@@ -90,17 +101,17 @@ def _of_this_layer(question: Question, own: Mapping[str, np.ndarray]) -> Iterato
         square = all(own[name].ndim == 2 and len(set(own[name].shape)) == 1 for name in names)
         if square:
             yield changed(question, "weights transposed", f"{' and '.join(names)} transposed",
-                          **{name: own[name].T for name in names})  # fmt: skip
+                          inputs={name: own[name].T for name in names})  # fmt: skip
         for number, first in enumerate(names):
             for second in names[number + 1 :]:
                 pair = {first: own[second], second: own[first]}
                 # The products swapped are the products that each other's support is multiplied by.
                 operand = "support" if own[first].ndim == 2 else "weights of another layer"
-                yield changed(question, operand, f"{first} and {second} swapped", **pair)
+                yield changed(question, operand, f"{first} and {second} swapped", inputs=pair)
                 for kept in (first, second):
                     both = {first: own[kept], second: own[kept]}
                     yield changed(question, "weights of another layer",
-                                  f"{kept} for {first} and {second}", **both)  # fmt: skip
+                                  f"{kept} for {first} and {second}", inputs=both)  # fmt: skip
 
 
 def layers_alike(question: Question) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
@@ -125,7 +136,7 @@ def _constants(question: Question) -> Iterator[Variant]:
         if sp.issparse(value) or (value.ndim == 2 and value.shape[0] == value.shape[1] > FEW):
             for words, other in other_matrices(value):
                 given = constant(other) if sp.issparse(other) else exactly(other)
-                yield changed(question, operand, f"{words} for {name}", **{name: given})
+                yield changed(question, operand, f"{words} for {name}", inputs={name: given})
         elif value.ndim == 2:
             yield from _table(question, name, operand, value)
 
@@ -138,13 +149,13 @@ def _table(question: Question, name: str, operand: str, value: np.ndarray) -> It
         for order in permutations(range(rows)):
             if order != tuple(range(rows)):
                 yield changed(question, of_rows, f"the rows of {name} in the order {order}",
-                              **{name: value[list(order)]})  # fmt: skip
+                              inputs={name: value[list(order)]})  # fmt: skip
         yield changed(question, of_rows, f"the first row of {name} for all of them",
-                      **{name: np.repeat(value[:1], rows, axis=0)})  # fmt: skip
+                      inputs={name: np.repeat(value[:1], rows, axis=0)})  # fmt: skip
     else:
         for words, order in _orders(rows):
             yield changed(question, of_rows, f"the rows of {name} {words}", whole=True,
-                          **{name: value[order]})  # fmt: skip
+                          inputs={name: value[order]})  # fmt: skip
     if columns <= 2 * FEW:
         of_columns = "index order" if operand != "camera" else operand
         for first in range(columns):
@@ -152,11 +163,11 @@ def _table(question: Question, name: str, operand: str, value: np.ndarray) -> It
                 order = np.arange(columns)
                 order[[first, second]] = second, first
                 yield changed(question, of_columns, f"columns {first}, {second} of {name} swapped",
-                              **{name: value[:, order]})  # fmt: skip
+                              inputs={name: value[:, order]})  # fmt: skip
             turned = value.copy()
             turned[:, first] *= -1.0
             yield changed(question, operand, f"the sign of column {first} of {name} turned",
-                          **{name: turned})  # fmt: skip
+                          inputs={name: turned})  # fmt: skip
 
 
 def other_matrices(matrix: Any) -> Iterator[tuple[str, Any]]:
@@ -220,13 +231,13 @@ def _activations(question: Question) -> Iterator[Variant]:
         elif name not in maps and array.shape[-1] > 1:
             for words, order in _orders(array.shape[-1]):
                 yield changed(question, "channel order", f"channels of {parents[name]} {words}",
-                              rank=1, **{name: array[..., order]})  # fmt: skip
+                              rank=1, inputs={name: array[..., order]})  # fmt: skip
     names = [name for name in given if name not in maps]
     for number, first in enumerate(names):
         for second in names[number + 1 :]:
             if given[first].shape == given[second].shape:
                 yield changed(question, "index order", f"{first} and {second} swapped", rank=1,
-                              **{first: given[second], second: given[first]})  # fmt: skip
+                              inputs={first: given[second], second: given[first]})  # fmt: skip
 
 
 def _of_maps(question: Question, maps: Mapping[str, np.ndarray]) -> Iterator[Variant]:
@@ -239,20 +250,20 @@ def _of_maps(question: Question, maps: Mapping[str, np.ndarray]) -> Iterator[Var
     for order in permutations(range(views)) if views <= FEW else ():
         if order != tuple(range(views)):
             yield changed(question, "view order", f"views in the order {order}",
-                          **all_of(lambda e, order=order: e[list(order)]))  # type: ignore[misc] # fmt: skip
+                          inputs=all_of(lambda e, order=order: e[list(order)]))  # type: ignore[misc] # fmt: skip
     yield changed(question, "channel order", "channels-first maps read as if channels came last",
-                  **all_of(lambda e: e.transpose(0, 3, 1, 2).reshape(e.shape)))  # fmt: skip
+                  inputs=all_of(lambda e: e.transpose(0, 3, 1, 2).reshape(e.shape)))  # fmt: skip
     yield changed(question, "channel order", "channels of every map reversed",
-                  **all_of(lambda e: e[..., ::-1]))  # fmt: skip
+                  inputs=all_of(lambda e: e[..., ::-1]))  # fmt: skip
     yield changed(question, "index order", "rows and columns of every map swapped",
-                  **all_of(lambda e: e.transpose(0, 2, 1, 3)))  # fmt: skip
+                  inputs=all_of(lambda e: e.transpose(0, 2, 1, 3)))  # fmt: skip
 
 
 def _images(question: Question, name: str, images: np.ndarray) -> Iterator[Variant]:
     for order in permutations(range(images.shape[-1])):
         if order != tuple(range(images.shape[-1])):
             yield changed(question, "channel order", f"the images' channels in the order {order}",
-                          **{name: images[..., list(order)]})  # fmt: skip
+                          inputs={name: images[..., list(order)]})  # fmt: skip
     grid = np.round(images * 255) / 255
     for words, other in {
         "transposed": images.transpose(0, 2, 1, 3),
@@ -262,7 +273,7 @@ def _images(question: Question, name: str, images: np.ndarray) -> Iterator[Varia
         "from 0 to 255": images * 255,
         "from −1 to 1": images * 2.0 - 1.0,
     }.items():
-        yield changed(question, "image", f"images {words}", **{name: other})
+        yield changed(question, "image", f"images {words}", inputs={name: other})
 
 
 def _orders(count: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -302,7 +313,7 @@ def _narrower(question: Question) -> Iterator[Variant]:
     for kind in NARROWER:
         for words, names in groups.items():
             inputs = {name: _narrow(question.inputs[name], kind) for name in names}
-            yield changed(question, "precision", f"{words} rounded to {kind}", **inputs)
+            yield changed(question, "precision", f"{words} rounded to {kind}", inputs=inputs)
             result = Variant(
                 "precision", f"{words} and the result rounded to {kind}",
                 _narrow_result(question, kind), inputs,
@@ -351,7 +362,9 @@ def _other_taps(question: Question) -> Iterator[Variant]:
                 continue
             operand = _role(question) or "input"
             wide = np.asarray(other, np.float64).reshape(shape)
-            yield changed(question, operand, f"{name} for {place.parent}", **{place.name: wide})
+            yield changed(
+                question, operand, f"{name} for {place.parent}", inputs={place.name: wide}
+            )
 
 
 def _role(question: Question) -> str:
@@ -389,4 +402,4 @@ def _other_levels(question: Question, maps: list[_Place]) -> Iterator[Variant]:
                 place.name: np.asarray(g, np.float64)[..., :c]
                 for place, g, c in zip(maps, given, channels, strict=True) if g is not None
             }  # fmt: skip
-            yield changed(question, "map levels", f"the maps of {', '.join(names)}", **arrays)
+            yield changed(question, "map levels", f"the maps of {', '.join(names)}", inputs=arrays)

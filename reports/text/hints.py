@@ -100,8 +100,8 @@ def _of_gradient(comparison: Comparison) -> list[str]:
     unlike = [e for e in comparison.gradients if e.status in _UNLIKE]
     lacking = [e for e in unlike if e.candidate == 0 and e.reference]
     found = [
-        f"{_agreeing(comparison.taps, 'tap')}{losses}: the function is the same, the backward pass is "
-        f"not. {len(unlike)} of {wording.counted(len(comparison.gradients), 'gradient')} differ."
+        f"{_agreeing(comparison.taps, 'tap')}{losses}: the function is the same, the backward pass "
+        f"is not. {len(unlike)} of {wording.counted(len(comparison.gradients), 'gradient')} differ."
     ]
     if any(entry.layers for entry in comparison.gradients):
         # Judged layer by layer: the first one's note says whose backward pass it is.

@@ -20,7 +20,7 @@ const layers = (() => {
     ["candidate_to_float64", "candidate to float64"], ["reference_to_float64", "reference to float64"],
     ["float64_max_abs", "greatest |Δ| of the float64 runs"], ["amplification", "amplification"],
     ["decisions", "decisions taken otherwise"], ["origin", "inherits from"],
-    ["layers", "the way back through"],
+    ["layers", "the backward pass of"],
   ];
   const ELSEWHERE = new Set(["tap", "order", "note", "label", "short", "message", "parents", "tensor",
     "module", "sources", "layer"]);
