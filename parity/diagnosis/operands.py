@@ -153,17 +153,17 @@ def _table(question: Question, name: str, operand: str, value: np.ndarray) -> It
         yield changed(question, of_rows, f"the first row of {name} for all of them",
                       inputs={name: np.repeat(value[:1], rows, axis=0)})  # fmt: skip
     else:
-        for words, order in _orders(rows):
-            yield changed(question, of_rows, f"the rows of {name} {words}", whole=True,
-                          inputs={name: value[order]})  # fmt: skip
+        for words, places in _orders(rows):
+            yield changed(question, of_rows, f"the rows of {name} {words}",
+                          inputs={name: value[places]})  # fmt: skip
     if columns <= 2 * FEW:
         of_columns = "index order" if operand != "camera" else operand
         for first in range(columns):
             for second in range(first + 1, columns):
-                order = np.arange(columns)
-                order[[first, second]] = second, first
+                swapped = np.arange(columns)
+                swapped[[first, second]] = second, first
                 yield changed(question, of_columns, f"columns {first}, {second} of {name} swapped",
-                              inputs={name: value[:, order]})  # fmt: skip
+                              inputs={name: value[:, swapped]})  # fmt: skip
             turned = value.copy()
             turned[:, first] *= -1.0
             yield changed(question, operand, f"the sign of column {first} of {name} turned",

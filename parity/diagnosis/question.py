@@ -223,9 +223,9 @@ class Question:
         known = None
         if variant.start and part is self.sample and self.nodes[1]:
             known = {index: self.nodes[0][index] for index in range(variant.start)}
-        seen = self.observed if rows is None or not cut_rows else part.of(self.observed)
+        seen: np.ndarray | None = part.of(self.observed) if cut_rows else self.observed
         left = Part(None if cut_rows else rows, None if self.channelled else columns)
-        if variant.columns is not None and not self.channelled:
+        if variant.columns is not None and not self.channelled and seen is not None:
             # Decisions are settled by the columns where they belong.
             seen = seen[..., np.argsort(variant.columns)] if part.columns is None else None
         try:
