@@ -18,7 +18,7 @@ import numpy as np
 
 from network.layers import INPUTS
 from network.taps import TapRow
-from parity.diagnosis import fits, layers, mistakes, operands
+from parity.diagnosis import arrays, fits, layers, mistakes, operands
 from parity.diagnosis.hints import hints
 from parity.diagnosis.question import Part, Question, Variant, excess
 from parity.oracle.confidence import arithmetic_of
@@ -113,7 +113,8 @@ def _matching(question: Question) -> list[_Match]:
         layers.variants(question), mistakes.variants(question), operands.variants(question),
         fits.orders(question),
     )  # fmt: skip
-    return _confirmed(question, tried, part) or _confirmed(question, fits.variants(question), part)
+    solved = chain(fits.variants(question), arrays.variants(question))
+    return _confirmed(question, tried, part) or _confirmed(question, solved, part)
 
 
 def _confirmed(question: Question, variants: Iterable[Variant], part: Part) -> list[_Match]:

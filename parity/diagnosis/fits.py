@@ -1,21 +1,20 @@
-"""Numbers in a layer that are solved for: factors of its terms, constants, variables, an image."""
+"""Numbers in a layer that are solved for: factors of its terms, literals; orders that are found."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from network.layers import INPUTS
 from network.program import Expression, Node, Program, rewritten
-from network.taps import IMAGES
 from parity.diagnosis.mistakes import TINY
 from parity.diagnosis.operands import changed
 from parity.diagnosis.question import Part, Question, Variant
 from parity.oracle.evaluate import run
 from parity.oracle.number import exactly
 from parity.oracle.primitives import State
-from parity.oracle.primitives.products import convolved, entries_of, input_gradient
+from parity.oracle.primitives.products import entries_of
 
 FITTED, SOLVED = 2, 3
 """Ranks: a number that fits explains less than a mistake that people make, a whole array less."""
@@ -33,22 +32,19 @@ SCANNED = (1.0, 0.5, 0.1, 0.01)
 SCANNED_ROWS = 48
 REACH = 0.2
 """How far from its right value such a number is looked for, relatively."""
-CG_STEPS = 250
 
 
 def variants(question: Question) -> Iterator[Variant]:
     """Layers with other numbers, those that fit best."""
     yield from _terms(question)
     yield from _numbers(question)
-    yield from _arrays(question)
-    yield from _image(question)
 
 
 # Factors of the terms of a layer's outermost sum
 
 
 @dataclass(frozen=True)
-class _Term:
+class Term:
     """A term of the outermost sum.
 
     Attributes:
@@ -62,7 +58,7 @@ class _Term:
     reader: int
 
 
-def _outermost(program: Program) -> tuple[list[_Term], bool]:
+def outermost(program: Program) -> tuple[list[Term], bool]:
     """The terms of a program's value, and whether a ReLU is taken of their sum."""
     place, rectified = program.outputs["value"], False
     node = program.nodes[place]
@@ -71,7 +67,7 @@ def _outermost(program: Program) -> tuple[list[_Term], bool]:
     return _flat(program.nodes, place, 1.0, place), rectified
 
 
-def _flat(nodes: Sequence[Node], place: int, factor: float, reader: int) -> list[_Term]:
+def _flat(nodes: Sequence[Node], place: int, factor: float, reader: int) -> list[Term]:
     node = nodes[place]
     if node.primitive in ("add", "subtract"):
         first, second = node.operands
@@ -80,13 +76,11 @@ def _flat(nodes: Sequence[Node], place: int, factor: float, reader: int) -> list
     if node.primitive == "multiply" and nodes[node.operands[0]].primitive == "literal":
         by = float(nodes[node.operands[0]].settings["value"])
         return _flat(nodes, node.operands[1], factor * by, place)
-    return [_Term(place, factor, reader)]
+    return [Term(place, factor, reader)]
 
 
-def _values(
-    question: Question, places: Sequence[int], part: Part
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Nodes' values on a part, each of the output's shape, and what was observed there."""
+def values_of(question: Question, places: Sequence[int], part: Part) -> list[np.ndarray]:
+    """The official values of nodes on some rows."""
     outputs = {str(place): place for place in places}
     program = Program(question.program.nodes, outputs, question.program.activations)
     inputs = {
@@ -95,11 +89,17 @@ def _values(
         for name, number in question.inputs.items()
     }  # fmt: skip
     found = run(program, inputs, State(question.arithmetic))
+    return [found[str(place)].value for place in places]
+
+
+def shown(question: Question, terms: Sequence[Term], part: Part) -> tuple[list[np.ndarray], Any]:
+    """The values of terms on some rows, each of the output's shape, and what was observed there."""
     seen = part.of_rows(question.observed)
-    return [np.broadcast_to(found[str(place)].value, seen.shape) for place in places], seen
+    values = values_of(question, [term.index for term in terms], part)
+    return [np.broadcast_to(value, seen.shape) for value in values], seen
 
 
-def _some_rows(question: Question) -> Part:
+def some_rows(question: Question) -> Part:
     """Enough rows for a fit."""
     count = len(question.observed)
     if not question.sliced or question.row.is_map:
@@ -113,12 +113,12 @@ def _terms(question: Question) -> Iterator[Variant]:
 
     What a matrix of a graph is multiplied by may be a term itself: a matrix with another diagonal.
     """
-    terms, rectified = _outermost(question.program)
+    terms, rectified = outermost(question.program)
     if len(terms) < 2:
         return
     nodes = question.program.nodes
     bare = [
-        _Term(nodes[term.index].operands[1], 0.0, term.index)
+        Term(nodes[term.index].operands[1], 0.0, term.index)
         for term in terms
         if nodes[term.index].primitive == "sparse_matmul"
     ][1:]
@@ -126,8 +126,8 @@ def _terms(question: Question) -> Iterator[Variant]:
         yield from _with_factors(question, each, rectified)
 
 
-def _with_factors(question: Question, terms: Sequence[_Term], rectified: bool) -> Iterator[Variant]:
-    parts, seen = _values(question, [term.index for term in terms], _some_rows(question))
+def _with_factors(question: Question, terms: Sequence[Term], rectified: bool) -> Iterator[Variant]:
+    parts, seen = shown(question, terms, some_rows(question))
     on = seen > 0 if rectified else np.isfinite(seen)
     scales = [term.factor or 1.0 for term in terms]
     parts = [scale * part[on] for scale, part in zip(scales, parts, strict=True)]
@@ -135,7 +135,7 @@ def _with_factors(question: Question, terms: Sequence[_Term], rectified: bool) -
     right = np.array([1.0 if term.factor else 0.0 for term in terms])
     if factors is None or (factors == right).all():
         return
-    by_reader: dict[int, dict[_Term, float]] = {}
+    by_reader: dict[int, dict[Term, float]] = {}
     of = {term.index: float(factor) for term, factor in zip(terms, factors, strict=True)}
     for term, factor, official in zip(terms, factors, right, strict=True):
         # What is added to a term that has a factor itself goes through that factor.
@@ -152,7 +152,7 @@ def _with_factors(question: Question, terms: Sequence[_Term], rectified: bool) -
                   rank=FITTED)  # fmt: skip
 
 
-def _with_factors_at(program: Program, reader: int, factors: Mapping[_Term, float]) -> Program:
+def _with_factors_at(program: Program, reader: int, factors: Mapping[Term, float]) -> Program:
     """Terms with factors where they are added; one with none before is added as well."""
     read = program.nodes[reader]
 
@@ -176,7 +176,7 @@ def _name(question: Question, index: int) -> str:
 
 
 def _of_factors(
-    question: Question, terms: Sequence[_Term], wrong: np.ndarray, factors: np.ndarray
+    question: Question, terms: Sequence[Term], wrong: np.ndarray, factors: np.ndarray
 ) -> str:
     """What is wrong where terms have these factors."""
     nodes = question.program.nodes
@@ -394,7 +394,7 @@ def orders(question: Question) -> Iterator[Variant]:
     if channels > 1:
         order = same_order(seen.reshape(-1, channels), value.reshape(-1, channels), limit)
         if order is not None and (order != np.arange(channels)).any():
-            yield Variant("channel order", f"output channels in another order{_told(order)}",
+            yield Variant("channel order", f"output channels in another order{told(order)}",
                           question.program, columns=order)  # fmt: skip
     if question.row.is_map or len(seen) > FIT_ROWS:
         return
@@ -404,11 +404,12 @@ def orders(question: Question) -> Iterator[Variant]:
     if order is None or (order == np.arange(len(order))).all():
         return
     if len(set(order.tolist())) == len(order):
-        yield Variant("index order", f"rows in another order{_told(order)}",
+        yield Variant("index order", f"rows in another order{told(order)}",
                       question.program, rows=order)  # fmt: skip
 
 
-def _told(order: np.ndarray) -> str:
+def told(order: np.ndarray) -> str:
+    """Where few things changed their places: which, to be read after a name."""
     moved = np.flatnonzero(order != np.arange(len(order)))
     if len(moved) > 4:
         return ""
@@ -437,105 +438,3 @@ def same_order(columns: np.ndarray, official: np.ndarray, tolerance: float) -> n
             return None
         found[index] = near[int(np.argmin(full))]
     return found
-
-
-def _arrays(question: Question) -> Iterator[Variant]:
-    """A variable or a constant that is a term itself, solved for: what is left of the output."""
-    terms, rectified = _outermost(question.program)
-    nodes = question.program.nodes
-    for term in terms if len(terms) > 1 else ():
-        name = str(nodes[term.index].settings.get("name"))
-        if name not in question.row.variables and name not in question.row.constants:
-            continue
-        official = question.inputs[name].value
-        others = [each for each in terms if each is not term]
-        parts, seen = _values(question, [each.index for each in others], _some_rows(question))
-        rest = seen - sum(each.factor * part for each, part in zip(others, parts, strict=True))
-        if rectified:
-            rest = np.where(seen > 0, rest, np.nan)
-        axes = tuple(range(rest.ndim - official.ndim))
-        if len(rest) < 2 or not axes:
-            continue
-        with np.errstate(invalid="ignore"):
-            known = np.isfinite(rest).sum(axis=axes) >= min(8, len(rest))
-            found = np.where(known, _median(rest, axes) / term.factor, official)
-        operand = INPUTS.get(name, name)
-        tolerance = 8 * question.arithmetic.roundoff * float(np.nanmax(np.abs(rest)))
-        if official.ndim > 1:
-            order = same_order(found.T, official.T, tolerance)
-            if order is not None and (order != np.arange(len(order))).any():
-                yield changed(question, operand, f"the rows of {name} in another order"
-                              + _told(order), rank=1, inputs={name: official[order]})  # fmt: skip
-        wrong = np.abs(found - official) > tolerance
-        where = np.argwhere(wrong)
-        if len(where):
-            words = f"{len(where)} of {official.size} numbers of {name} others"
-            words += f", the first at {where[0].tolist()}"
-            solved = np.where(wrong, found.astype(np.float32), official)
-            yield changed(question, operand, words, rank=SOLVED, inputs={name: solved})
-
-
-def _median(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmedian(values, axis=axes))
-
-
-def _image(question: Question) -> Iterator[Variant]:
-    """Another image: the one that explains the output of a convolution of images best.
-
-    Three numbers a pixel are sought and sixteen are known, of which the ReLU hides about half: an
-    image that gives all of them to rounding is no accident.
-    """
-    if question.row.parents != (IMAGES,) or "weight" not in question.row.variables:
-        return
-    (name,) = question.activations
-    image, kernel, bias = (question.inputs[each].value for each in (name, "weight", "bias"))
-    stride = int(question.row.settings["stride"])
-    part = question.sample
-    views = np.arange(len(image)) if part.rows is None else part.rows
-    solved = image.copy()
-    for view in views:
-        solved[view] = _solved(image[view : view + 1], kernel, bias, stride,
-                               question.observed[view : view + 1])[0]  # fmt: skip
-    found = changed(question, "image", "another image", rank=SOLVED, inputs={name: solved})
-    if question.excess(found, Part(rows=views)) <= 1.0:
-        for view in set(range(len(image))) - set(views.tolist()):
-            solved[view] = _solved(image[view : view + 1], kernel, bias, stride,
-                                   question.observed[view : view + 1])[0]  # fmt: skip
-        yield changed(question, "image", "another image", rank=SOLVED, inputs={name: solved})
-
-
-def _solved(
-    image: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int, observed: np.ndarray
-) -> np.ndarray:
-    """By conjugate gradients on the equations of the outputs that are positive.
-
-    CGLS (Björck, "Numerical methods for least squares problems", algorithm 7.4.1), from the
-    official image.
-    """
-    on = (observed > 0).astype(np.float64)
-    target = on * (observed - bias)
-
-    def forward(x: np.ndarray) -> np.ndarray:
-        return on * convolved(x, kernel, stride)
-
-    def adjoint(y: np.ndarray) -> np.ndarray:
-        return input_gradient(y, kernel, image.shape, stride)
-
-    x = image.copy()
-    residual = target - forward(x)
-    gradient = adjoint(residual)
-    direction, size = gradient, float((gradient**2).sum())
-    first = size
-    for _ in range(CG_STEPS):
-        if size <= 1e-32 * first:
-            break
-        moved = forward(direction)
-        step = size / float((moved**2).sum())
-        x = x + step * direction
-        residual = residual - step * moved
-        gradient = adjoint(residual)
-        size, last = float((gradient**2).sum()), size
-        direction = gradient + (size / last) * direction
-    return x

@@ -16,6 +16,10 @@ ALIKE = 0.1
 """Of a pattern, what may be left unexplained: its root mean square over that of the error."""
 ENOUGH = 100
 """Values of which a narrower type is proved."""
+DROPPED = 0.05
+"""How near a factor is to the reciprocal of the share that dropout kept: draws vary."""
+NOISE = 1e-3
+"""By how much the factor of elements may vary, relatively."""
 BORDER = 3
 """Pixels from the border that padding reaches: the greatest kernel is 5×5, at stride 2."""
 
@@ -34,6 +38,7 @@ def hints(question: Question) -> Iterator[tuple[str, str]]:
     last = question.program.nodes[question.program.outputs["value"]]
     if last.primitive == "relu" and (observed < 0).any():
         yield "activation", "there are negative values, which a ReLU never leaves"
+    yield from _of_dropout(question)
     if "bias" in question.row.variables:
         yield from _of_a_bias(question)
 
@@ -57,6 +62,24 @@ def _not_numbers(question: Question) -> Iterator[tuple[str, str]]:
                 f"{np.count_nonzero(lost)} elements, the first at {at}, are {what}, though what "
                 "the layer reads is finite"
             ),
+        )
+
+
+def _of_dropout(question: Question) -> Iterator[tuple[str, str]]:
+    """Some elements 0, and all others the right ones over the share that was kept."""
+    seen, official = question.observed, question.official.value
+    there = np.isfinite(official) & (official != 0)
+    lost = there & (seen == 0)
+    share = float(lost.sum()) / max(float(there.sum()), 1.0)
+    kept = there & ~lost
+    if not (0.0 < share < 1.0 and kept.any()):
+        return
+    ratio = seen[kept] / official[kept]
+    factor = float(np.median(ratio))
+    if abs(factor * (1.0 - share) - 1.0) < DROPPED and np.ptp(ratio) <= NOISE * abs(factor):
+        yield (
+            "dropout",
+            f"{share:.0%} of all elements are 0 and the others {factor:.4g} times right",
         )
 
 

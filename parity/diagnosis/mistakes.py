@@ -28,6 +28,7 @@ def variants(question: Question) -> Iterator[Variant]:
             key = operand_of(program, index, mistake), node.primitive, mistake.change
             alike.setdefault(key, []).append((index, mistake))
         yield from _bypassed(question, index, shapes)
+        yield from _of_a_variance(question, index)
     for (operand, _, change), places in alike.items():
         if len(places) > 1:
             changed = program
@@ -75,6 +76,38 @@ def _bypassed(
                 node.role, f"{name} itself for {formula(program, index)}",
                 rewritten(program, index, write), rank=SINGLE, start=index,
             )  # fmt: skip
+
+
+def _of_a_variance(question: Question, index: int) -> Iterator[Variant]:
+    """A variance as E[x²] − E[x]², and what is added under its root added to the root."""
+    program, node = question.program, question.program.nodes[index]
+    first = program.nodes[node.operands[0]]
+    if node.primitive == "reduce_mean" and first.primitive == "square":
+        away = program.nodes[first.operands[0]]
+        if away.primitive == "subtract":
+            place = away.operands[0]
+
+            def moments(operands: Sequence[Expression]) -> Expression:
+                tape = operands[0].tape
+                # Nodes before this one have kept their places.
+                x = Expression(tape, place)
+                mean = tape.apply("reduce_mean", x, **node.settings)
+                squares = tape.apply("reduce_mean", tape.apply("square", x), **node.settings)
+                return squares - tape.apply("square", mean)
+
+            yield Variant(node.role or "reduction", "a variance as E[x²] − E[x]²",
+                          rewritten(program, index, moments), start=index)  # fmt: skip
+    if node.primitive == "sqrt" and first.primitive == "add":
+        value, floor = first.operands
+
+        def outside(operands: Sequence[Expression]) -> Expression:
+            tape = operands[0].tape
+            root = tape.apply("sqrt", Expression(tape, value))
+            return root + Expression(tape, floor)
+
+        if program.nodes[floor].primitive == "literal":
+            yield Variant("epsilon", "what is added under the root added to the root",
+                          rewritten(program, index, outside), start=index)  # fmt: skip
 
 
 def _reached(program: Program, index: int) -> set[int]:

@@ -304,11 +304,13 @@ def _narrower(question: Question) -> Iterator[Variant]:
         groups["weights and bias"] = variables
         groups["input and weights"] = given + wide
         groups["input, weights and bias"] = given + variables
+        groups |= {name: [name] for name in variables}
     constants = [
         name for name in question.row.constants
         if not float(np.abs(_values(question.inputs[name])).max(initial=0.0)).is_integer()
     ]  # fmt: skip
     if constants:
+        groups |= {name: [name] for name in constants}
         groups[" and ".join(constants)] = constants
     for kind in NARROWER:
         for words, names in groups.items():
@@ -360,7 +362,8 @@ def _other_taps(question: Question) -> Iterator[Variant]:
                 shape
             ):
                 continue
-            operand = _role(question) or "input"
+            mesh = shape[-1] == 3 and not _role(question)
+            operand = _role(question) or ("mesh" if mesh else "input")
             wide = np.asarray(other, np.float64).reshape(shape)
             yield changed(
                 question, operand, f"{name} for {place.parent}", inputs={place.name: wide}

@@ -176,3 +176,58 @@ def test_unpooling(context, tap, rng):
     ):
         said = diagnose(row, parents, found, observed)
         assert said is not None and (said.operand, said.confirmed) == (operand, True)
+
+
+def test_one_entry_of_a_support_is_found_by_solving_for_it(layer):
+    row, context, parents, (x, dense), (own, _) = layer
+    if row.stage == "refine":
+        pytest.skip("there every vertex has the same support: all of its rows are wrong")
+    other = dense.copy()
+    other[7, 8] = 0.0
+    found = diagnose(row, parents, context, summed(x, other, *own))
+    assert found is not None
+    assert (found.operand, found.confirmed) == ("support", True), found
+    assert "[7, 8] 0 instead of" in found.explanation
+
+
+def test_weights_are_found_by_solving_for_them(layer):
+    row, context, parents, (x, dense), ((first, second, bias), _) = layer
+    if row.stage == "coarse":
+        pytest.skip("156 vertices say too little about 192 weights a channel")
+    other = second.copy()
+    other[3, 5] = np.nextafter(np.float32(other[3, 5]), np.float32(2))
+    found = diagnose(row, parents, context, summed(x, dense, first, other, bias))
+    assert found is not None
+    assert (found.operand, found.confirmed) == ("weights", True), found
+    assert "1 of 36864 numbers of weights_1 others, at [3, 5]" in found.explanation
+
+
+def test_one_index_is_found_by_trying_all(context, tap, rng):
+    row, found = tap("coarse", "graph_pool_1to2_layer_16"), context("coarse")
+    x = rng.normal(size=(156, 3075))
+    pairs = found.unpooling[0].copy()
+    pairs[40, 1] = 9
+    observed = np.concatenate([x, x[pairs].mean(axis=1)])
+    said = diagnose(row, {row.parents[0]: x}, found, observed)
+    assert said is not None
+    assert (said.operand, said.confirmed) == ("index order", True), said
+    assert "9 instead of 41 at [40, 1] of pairs" in said.explanation
+
+
+def test_dropout_is_hinted_at(layer, rng):
+    row, context, parents, given, (own, _) = layer
+    right = summed(*given, *own)
+    kept = rng.random(right.shape) < 0.8
+    found = diagnose(row, parents, context, right * kept / 0.8)
+    assert found is not None
+    assert (found.operand, found.confirmed) == ("dropout", False), found
+
+
+def test_last_bits_of_weights_are_not_taken_for_a_bias(layer, rng):
+    row, context, parents, (x, dense), ((first, second, bias), _) = layer
+    some = rng.random(second.shape) < 0.01
+    moved = np.nextafter(second.astype(np.float32), np.float32(2)).astype(np.float64)
+    found = diagnose(
+        row, parents, context, summed(x, dense, first, np.where(some, moved, second), bias)
+    )
+    assert found is None or found.operand == "weights"
