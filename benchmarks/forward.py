@@ -11,6 +11,7 @@ the second in another process, for TensorFlow settles it when it starts.
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -23,6 +24,8 @@ from typing import Any
 import click
 
 from commands.console import steps  # before torch: commands settle how its threads wait
+from network.registry import network_of
+from network.weights import STAGES
 
 # isort: split
 import torch
@@ -33,16 +36,10 @@ from inputs.hypotheses import build_hypotheses
 from inputs.item import load_item
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
-from network.weights import WEIGHTS
 from parity.traces.record import RunInputs
 from torch_impl.backend import TorchBackend
-from torch_impl.cnn import CONVOLUTIONS
 
 THREADS = 2
-GRAPHS = {"coarse": "coarse_mvp2m/meshnetmvp2m.ckpt-50.meta",
-          "refine": "refine_p2mpp/meshnet.ckpt-10.meta"}  # fmt: skip
-ROWS = {1: 156, 2: 618, 3: 2466}
-HYPOTHESES = 43
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 """The variable by which TensorFlow is told to take oneDNN's operations (1) or its own (0)."""
 Forward = Callable[[], Any]
@@ -50,23 +47,22 @@ Forward = Callable[[], Any]
 
 def matrix_floor(stage: str) -> Forward:
     """The stage's matrix products alone, on random data of the right shapes."""
-    views, last = (3, 18) if stage == "coarse" else (3, 8)
+    network = network_of(stage)
+    shapes = {row.key: row.shape for row in network.variables}
     convolutions = []
-    size = 224
-    for spec in CONVOLUTIONS[:last]:
-        image = torch.rand(views, spec.channels_in, size, size)
-        kernel = torch.rand(spec.channels_out, spec.channels_in, spec.kernel, spec.kernel)
-        convolutions.append((image, kernel, spec.stride, spec.kernel // 2))
-        size //= spec.stride
+    for row in network.maps[: network.maps.index(network.projected[-1]) + 1]:
+        size, _, channels_in, channels_out = shapes[row.variables["weight"]]
+        parent = network.rows.get(row.parents[0])
+        views, side = (network.inputs["images"] if parent is None else parent.shape)[:2]
+        image = torch.rand(views, channels_in, side, side)
+        kernel = torch.rand(channels_out, channels_in, size, size)
+        convolutions.append((image, kernel, row.settings["stride"], size // 2))
     products = []
-    for row in WEIGHTS[stage]:
-        if not row.key.endswith("weights_0:0"):
-            continue
-        block = int(row.key.split("_blk")[1][0])
-        rows = ROWS[block] if stage == "coarse" else ROWS[3] * HYPOTHESES
-        channels_in, channels_out = row.shape
-        left, right = torch.rand(rows, channels_in), torch.rand(channels_in, 2 * channels_out)
-        products.append((left, right))
+    for row in network.taps:
+        if "weights_0" in row.variables:
+            channels_in, channels_out = shapes[row.variables["weights_0"]]
+            left = torch.rand(math.prod(row.shape[:-1]), channels_in)
+            products.append((left, torch.rand(channels_in, 2 * channels_out)))
     # One output a width is enough: the floor may reuse it, as a clever implementation could.
     outputs = {left.shape[0] * right.shape[1]: torch.empty(left.shape[0], right.shape[1])
                for left, right in products}  # fmt: skip
@@ -84,27 +80,27 @@ def contenders(stage: str, metagraphs: Path) -> dict[str, Forward]:
     """Name to a call that runs one forward pass."""
     template, hypotheses = build_template(), build_hypotheses()
     item = load_item(demo_item_path("plane"))
-    weights = {name: seeded_weights(name) for name in ("coarse", "refine")}
-    inputs = RunInputs("coarse", item, template.coordinates, template, hypotheses)
-    if stage == "refine":
-        coarse = TorchBackend("coarse", "float32", "cpu")
-        mesh = coarse.run(inputs.mapping(), weights["coarse"], None)
-        inputs = RunInputs("refine", item, mesh, template, hypotheses)
+    mesh = template.coordinates
+    for name in STAGES[: STAGES.index(stage)]:
+        before = RunInputs(name, item, mesh, template, hypotheses)
+        backend = TorchBackend(name, "float32", "cpu")
+        mesh = backend.run(before.mapping(), seeded_weights(name), None)
+    inputs, weights = RunInputs(stage, item, mesh, template, hypotheses), seeded_weights(stage)
     mapping = inputs.mapping()
     ours = TorchBackend(stage, "float32", "cpu")
-    ours.load(weights[stage])
+    ours.load(weights)
     found: dict[str, Forward] = {
-        "torch": lambda: ours.run(mapping, weights[stage], None),
+        "torch": lambda: ours.run(mapping, weights, None),
         "floor": matrix_floor(stage),
     }
     from tf_reference.backend import factory
     from tf_reference.metagraph import load_metagraph
 
-    found["tf"] = factory(stage, "float32", "cpu").prepared(mapping, weights[stage])
-    graph = metagraphs / GRAPHS[stage]
+    found["tf"] = factory(stage, "float32", "cpu").prepared(mapping, weights)
+    graph = metagraphs / network_of(stage).graph
     if graph.is_file():
         exported = load_metagraph(graph, stage, "float32")
-        exported.load(weights[stage])
+        exported.load(weights)
         found["metagraph"] = lambda: exported.forward(mapping)
     return found
 
@@ -155,7 +151,7 @@ def main(as_json: bool, rounds: int, metagraph_dir: Path) -> None:
     torch.set_num_threads(THREADS)
     result: dict[str, Any] = {}
     with steps() as progress:
-        for stage in ("coarse", "refine"):
+        for stage in STAGES:
             with progress.task(f"{stage}, {rounds} rounds"):
                 seconds = measure(contenders(stage, metagraph_dir), rounds)
             result[stage] = {

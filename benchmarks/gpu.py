@@ -30,8 +30,9 @@ from inputs.item import load_item
 from inputs.sampling import samples_on, step_draws
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
-from network.taps import BLOCK_TAPS, TAPS, TapRow
-from network.weights import WEIGHTS
+from network.registry import network_of
+from network.taps import TapRow
+from network.weights import STAGES
 from parity.oracle.chunks import Part, cut, in_parallel, parts_of
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
@@ -87,7 +88,7 @@ def taps_of(
     vertices: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """All activations of a run; of the refine stage's blocks those at the first vertices."""
-    rows = {row.name: row for row in TAPS[stage]}
+    rows = {row.name: row for row in network_of(stage).taps}
     found: dict[str, np.ndarray] = {}
 
     def take(name: str, value: np.ndarray) -> None:
@@ -102,7 +103,7 @@ def judged(
     stage: str, context: Context, taps: Mapping[str, np.ndarray], vertices: int
 ) -> Iterator[LayerResult]:
     """Every layer alone on the run's own inputs, in the run's own precision."""
-    for row in TAPS[stage]:
+    for row in network_of(stage).taps:
         squares = MeanSquare(tests_of(stage), sharing_of(row, context))
         worst = 0.0
         for part_worst, part_squares in in_parallel(
@@ -118,12 +119,16 @@ def judged(
 def _part(
     row: TapRow, part: Part, context: Context, taps: Mapping[str, np.ndarray]
 ) -> tuple[float, MeanSquare]:
+    rows = network_of(row.stage).rows_per_vertex
     parents = {
-        name: cut(given if (given := context.given(name)) is not None else taps[name], name, part)
+        name: cut(
+            given if (given := context.given(name)) is not None else taps[name], rows(name), part
+        )
         for name in row.parents
     }
     with np.errstate(all="ignore"):
-        local = local_error(row, parents, context, cut(taps[row.name], row.name, part), "float32")
+        seen = cut(taps[row.name], row.rows_per_vertex, part)
+        local = local_error(row, parents, context, seen, "float32")
         squares = MeanSquare(tests_of(row.stage), sharing_of(row, context))
         squares.add(local.error, local.alone, local.alone)
     return local.roundings(confidence(row.stage)), squares
@@ -192,9 +197,9 @@ def timings(
             torch.matmul(x, weight, out=out)
 
     bare = []
-    for row in TAPS[stage]:
+    for row in network_of(stage).taps:
         if "weights_0" in row.variables:
-            channels = next(w.shape for w in WEIGHTS[stage] if w.key == row.variables["weights_0"])
+            channels = network_of(stage).variables_by_key[row.variables["weights_0"]].shape
             rows = int(np.prod(row.shape[:-1]))
             shapes = (rows, channels[0]), (channels[0], 2 * channels[1]), (rows, 2 * channels[1])
             bare.append([torch.randn(shape, device=device) for shape in shapes])
@@ -237,7 +242,7 @@ def measure(device: str, vertices: int, rounds: int, quick: bool) -> dict[str, A
         "stages": {},
     }
     mesh = None
-    for stage in ("coarse", "refine"):
+    for stage in STAGES:
         inputs = stage_inputs(mesh, demo_item_path("sofa"))
         weights = seeded_weights(stage)
         context = context_of(stage, inputs, weights)
@@ -269,10 +274,10 @@ def measure(device: str, vertices: int, rounds: int, quick: bool) -> dict[str, A
             inputs,
             weights,
             lambda tap, value, whole=whole, stage=stage: (  # type: ignore[misc]
-                whole.update({tap: np.array(value)}) if tap in BLOCK_TAPS[stage] else None
+                whole.update({tap: np.array(value)}) if tap in network_of(stage).meshes else None
             ),
         )
-        blocks = [whole[tap] for tap in BLOCK_TAPS[stage]]
+        blocks = [whole[tap] for tap in network_of(stage).meshes]
         mesh = blocks[-1].astype(np.float32)
         found["stages"][stage] = {
             "ways": ways,

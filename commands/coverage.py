@@ -9,7 +9,6 @@ import click
 from commands.console import print_json, steps
 from commands.options import (
     PATH,
-    STAGES,
     backend_choice,
     by_stage,
     input_options,
@@ -17,7 +16,8 @@ from commands.options import (
     load_stages,
     weights_option,
 )
-from network.taps import TAPS
+from network.registry import network_of
+from network.weights import STAGES
 from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, predict, record
@@ -59,14 +59,14 @@ def command(
     mesh = None
     with steps() as progress:
         for name in stages:
-            inputs = given.coarse() if name == "coarse" else given.refine(mesh)
+            inputs = given.of(name, mesh)
             choice = backend_choice(backend, name, graphs)
-            with progress.task(f"{name} on {backend}", len(TAPS[name])) as task:
+            with progress.task(f"{name} on {backend}", len(network_of(name).taps)) as task:
                 key, found[name] = _found(choice, inputs, loaded[name], task.advance)
             coverage_cache.store(key, found[name])
             if store is not None:
                 coverage_cache.store(key, found[name], store)
-            if name == "coarse" and len(stages) > 1 and given.mesh is None:
+            if given.mesh is None and any(network_of(each).follows == name for each in stages):
                 mesh = predict(choice, inputs, loaded[name])
     if as_json:
         print_json(found if stage == "both" else found[stage])

@@ -8,11 +8,12 @@ import click
 from rich.console import Console
 
 from commands.console import Steps, steps
-from commands.options import PATH, STAGES, load_sources
+from commands.options import PATH, load_sources
 from commands.pairs import Settings, run_stages
 from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
+from network.weights import STAGES
 from parity.traces.backends import BackendChoice
 from reports.tables.summary import Part, overall, worse
 from reports.wording import printable

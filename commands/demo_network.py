@@ -14,6 +14,7 @@ from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.fit import fitted_mesh
 from inputs.demo.network import demo_weights, save_graph_weights, start_weights
 from inputs.meshes import save_obj
+from network.weights import STAGES
 from parity.traces.backends import BackendChoice
 from parity.traces.sources import Sources
 from studies.demo_training import CoarseTrainer, DemoTraining
@@ -53,7 +54,7 @@ def command(out: Path, resume: bool, counts: tuple[int, int, int], save_every: i
             targets = {name: _fitted(source) for name, source in sources.items()}
         for name, mesh in targets.items():
             save_obj(out / f"{name}-target.obj", mesh, sources[name].template.faces[2])
-        inputs = {name: source.coarse() for name, source in sources.items()}
+        inputs = {name: source.of(STAGES[0]) for name, source in sources.items()}
         trainer = CoarseTrainer(training, inputs, targets, start_weights("coarse"))
         if state.exists():
             trainer.restore(state)
@@ -63,7 +64,7 @@ def command(out: Path, resume: bool, counts: tuple[int, int, int], save_every: i
         save_graph_weights(_kept(out, "coarse"), "coarse", trainer.weights(), count, described)
         save_graph_weights(_kept(out, "refine"), "refine", start_weights("refine"), 0, {})
         _meshes(sources, out, progress)
-    for stage in ("coarse", "refine"):
+    for stage in STAGES:
         click.echo(f"{_kept(out, stage)}: {demo_weights(stage, _kept(out, stage)).step} steps")
 
 
@@ -91,13 +92,11 @@ def _train(trainer: CoarseTrainer, state: Path, save_every: int, progress: Steps
 
 def _meshes(sources: Mapping[str, Sources], out: Path, progress: Steps) -> None:
     """The items' meshes with the weights as they are kept."""
-    weights = {
-        stage: demo_weights(stage, _kept(out, stage)).arrays for stage in ("coarse", "refine")
-    }
+    weights = {stage: demo_weights(stage, _kept(out, stage)).arrays for stage in STAGES}
     for name, source in sources.items():
         mesh = None
-        for stage in ("coarse", "refine"):
-            inputs = source.coarse() if stage == "coarse" else source.refine(mesh)
+        for stage in STAGES:
+            inputs = source.of(stage, mesh)
             backend = BackendChoice("torch").make(stage, "float32", "cpu")
             with progress.task(f"{stage} mesh of the {name}"):
                 mesh = backend.run(inputs.mapping(), weights[stage], None)

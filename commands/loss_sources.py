@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from commands.console import Steps
-from commands.options import STAGES, parse_views
+from commands.options import parse_views
 from inputs.files import Int64, read_text, shown
 from inputs.ground_truth import load_ground_truth
 from inputs.hypotheses import Hypotheses
 from inputs.item import Item, load_item
 from inputs.meshes import load_mesh, obj_triangles
-from inputs.sampling import BLOCK_LEVELS, draw, load_samples
+from inputs.sampling import draw, load_samples
 from inputs.template import Template
-from network.taps import BLOCK_TAPS
+from network.registry import network_of
+from network.weights import STAGES
 from parity.meshes.loss_columns import Before, Candidate, Sampling, Truth
 from parity.meshes.losses import Samples
 from parity.traces.backends import BackendChoice
@@ -30,12 +31,6 @@ from parity.traces.trace import open_trace
 from weight_conversion.containers import npz
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
-
-# Globs that match the outputs of a stage's last two blocks, and of the other taps few.
-_MESH_TAPS = {
-    "coarse": "graph_conv_blk[23]_1[45]_layer_[34][07]",
-    "refine": "graph_drb_blk?_layer_?",
-}
 
 
 def labelled(value: str) -> tuple[str, Path]:
@@ -171,10 +166,11 @@ def load_sampling(samples: Path | None, seed: int, vertices_only: bool) -> Sampl
         raise InputError("--vertices-only", "given with --samples", "one of the two")
     with npz.opened(samples) as contents:
         names = {variable.name for variable in contents.variables}
-    stage = "coarse" if "face_3" in names else "refine"
+    blocks = sum(name.startswith("face_") for name in names)
+    stage = next((each for each in STAGES if len(network_of(each).levels) == blocks), STAGES[0])
     arrays = load_samples(samples, stage)
     given = {}
-    for block, level in enumerate(BLOCK_LEVELS[stage], start=1):
+    for block, level in enumerate(network_of(stage).levels, start=1):
         # Of the refine stage's two blocks, both on the last level, the later one counts.
         face, r1, r2 = (np.asarray(arrays[f"{kind}_{block}"]) for kind in ("face", "r1", "r2"))
         given[level] = Samples(face.astype(np.int64), r1, r2)
@@ -247,7 +243,7 @@ def _run(
     runs: Runs,
 ) -> Candidate:
     mesh, before = None, None
-    if "coarse" not in stages:
+    if all(network_of(stage).follows is not None for stage in stages):
         path = runs.coarse_meshes.get(item_name) or runs.coarse_meshes.get("")
         if path is None:
             expected = "coarse weights as well, or --coarse-mesh"
@@ -255,7 +251,7 @@ def _run(
         mesh = load_mesh(path)
     for stage in STAGES:
         if stage in stages:
-            start = runs.template.coordinates if stage == "coarse" else mesh
+            start = runs.template.coordinates if network_of(stage).follows is None else mesh
             assert start is not None
             inputs = RunInputs(
                 stage, item, start.astype(np.float32), runs.template, runs.hypotheses
@@ -265,7 +261,7 @@ def _run(
             last = stage
     assert mesh is not None and before is not None
     sources = ", ".join(weights.source for weights in stages.values())
-    start_words = f"output of the {last} stage's last block but one ({BLOCK_TAPS[last][-2]})"
+    start_words = f"output of the {last} stage's last block but one ({network_of(last).meshes[-2]})"
     return Candidate(
         item_name,
         name,
@@ -276,17 +272,24 @@ def _run(
     )
 
 
+def glob_of(names: Sequence[str]) -> str:
+    """A glob that admits some names, and of others as few as a glob can."""
+    letters = [sorted(set(column)) for column in zip(*names, strict=False)]
+    found = "".join(each[0] if len(each) == 1 else f"[{''.join(each)}]" for each in letters)
+    return found if len({len(name) for name in names}) == 1 else f"{found}*"
+
+
 def _two_meshes(
     choice: BackendChoice, inputs: RunInputs, weights: WeightSet, runs: Runs
 ) -> tuple[np.ndarray, np.ndarray]:
     """The meshes before and after the last block."""
     stage = inputs.stage
-    taps = BLOCK_TAPS[stage][-2:]
+    taps = network_of(stage).meshes[-2:]
     with tempfile.TemporaryDirectory(prefix="p2m-parity-") as folder:
         path = Path(folder) / "run.h5"
         record(
             choice, inputs, weights, path,
-            dtype=runs.dtype, device=runs.device, taps=_MESH_TAPS[stage],
+            dtype=runs.dtype, device=runs.device, taps=glob_of(taps),
         )  # fmt: skip
         with open_trace(path) as trace:
             for tap in taps:

@@ -155,11 +155,11 @@ def command(
     --all-weights: paper (Chamfer + 359 Edge + 0.5 Normal, Laplace left out, as in Table 1),
     equation (the paper's equation 7, Laplace times 1500), coarse or refine (the official graphs').
 
-    Triangles are the mesh's own; those of --template, where it is given, for meshes of 156, 618 or
-    2466 vertices. Laplace needs the mesh before the last block: --before, unpooled where it is of
-    a lower level; for --weights it is the output of the last block but one. A mesh that a rigid
-    move with scale brings ten times closer in chamfer is marked as being in another frame, and the
-    move is told.
+    Triangles are the mesh's own; those of --template, where it is given, for meshes of as many
+    vertices as one of its levels. Laplace needs the mesh before the last block: --before, unpooled
+    where it is of a lower level; for --weights it is the output of the last block but one. A mesh
+    that a rigid move with scale brings ten times closer in chamfer is marked as being in another
+    frame, and the move is told.
 
     Exit status: 0, or 1 where a table given with --table contradicts itself.
     """  # noqa: D301 - click keeps the lines of a paragraph that begins with this character

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from network.taps import TAPS
+from network.registry import names, network_of
+from network.weights import STAGES
 from parity.traces.backends import BackendChoice
 from parity.traces.sources import Sources, read_sources
 from weight_conversion.errors import InputError
@@ -15,7 +16,6 @@ from weight_conversion.formats import WeightSet, load_weights
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
-STAGES = ("coarse", "refine")
 
 
 def weights_option(command: Command) -> Command:
@@ -109,7 +109,7 @@ def _reasons(
         InputError: one has no reason, or its glob fits nothing that a trace can hold.
     """
     found = {}
-    taps = [row.name for rows in TAPS.values() for row in rows]
+    taps = [row.name for name in names() for row in network_of(name).taps]
     for value in values:
         glob, _, reason = value.partition("=")
         if not reason.strip():

@@ -7,9 +7,11 @@ import click
 import numpy as np
 
 from commands.console import steps as progress_steps
-from commands.options import PATH, STAGES, load_sources
+from commands.options import PATH, load_sources
 from inputs.initial import initial_weights
 from inputs.meshes import save_obj
+from network.registry import network_of
+from network.weights import STAGES
 from parity.traces.trace import inputs_sha256
 from parity.training.overfit import Overfit, overfit
 from parity.training.trainers import LearningSettings, learner
@@ -94,9 +96,9 @@ def _start(stage: str, path: Path | None, seed: int) -> dict[str, np.ndarray]:
     weights = load_weights(path)
     if weights.stage == stage:
         return weights.arrays
-    if stage == "refine":
+    if network_of(stage).follows == weights.stage:
         return dict(initial_weights(stage, seed, weights.arrays))
-    raise InputError(path, "weights of the refine stage", "weights of the coarse stage")
+    raise InputError(path, f"weights of the {weights.stage} stage", f"weights of the {stage} stage")
 
 
 def _factors(values: tuple[str, ...]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from commands.console import Steps
 from commands.reporting import at, write
+from network.registry import network_of
 from parity.traces.backends import BackendChoice
 from parity.traces.record import read_output
 from parity.traces.sources import Sources
@@ -53,7 +54,7 @@ def run_stage(
     """Run one stage on both sides and write its report.
 
     Args:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         sources: what both sides read.
         weights: the stage's.
         settings: backends and precision.
@@ -61,7 +62,7 @@ def run_stage(
         final: where they will stand, for the paths in the report.
         progress: shows how far it is.
         commands: shell lines that repeat the run.
-        mesh: the refine stage's input mesh, if not the one given by option.
+        mesh: the stage's input mesh, if not the one given by option.
 
     Returns:
         The comparison, and the reference's output mesh (V, 3) if it was recorded.
@@ -72,7 +73,7 @@ def run_stage(
         with progress.task(description, total) as line:
             yield line.advance
 
-    inputs = sources.coarse() if stage == "coarse" else sources.refine(mesh)
+    inputs = sources.of(stage, mesh)
     paths, shown = PairPaths.in_folder(folder), PairPaths.in_folder(final)
     comparison = compare_pair(
         settings.reference[stage],
@@ -130,13 +131,15 @@ def run_stages(
     found = {}
     mesh: np.ndarray | None = None
     for stage in stages:
-        if stage == "refine" and "coarse" in stages and mesh is None:
+        before = network_of(stage).follows
+        if before in stages and mesh is None:
             raise InputError(
-                "--taps", "leaves out the coarse mesh", "a glob that admits the coarse stage's last"
-            )
+                "--taps", f"leaves out the {before} mesh",
+                f"a glob that admits the {before} stage's last",
+            )  # fmt: skip
         found[stage], output = run_stage(
             stage, sources, weights[stage], settings, folder / stage, final / stage, progress,
-            commands, mesh if "coarse" in stages else None,
+            commands, mesh if before in stages else None,
         )  # fmt: skip
         mesh = output
     return found

@@ -9,7 +9,6 @@ import numpy as np
 from commands.console import steps
 from commands.options import (
     PATH,
-    STAGES,
     backend_choice,
     by_stage,
     input_options,
@@ -18,6 +17,7 @@ from commands.options import (
     weights_option,
 )
 from inputs.meshes import save_obj
+from network.weights import STAGES
 from parity.traces.record import predict
 from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights
@@ -51,7 +51,7 @@ def command(
     mesh: np.ndarray | None = None
     with steps() as progress:
         for stage, loaded in stages.items():
-            inputs = both.coarse() if stage == "coarse" else both.refine(mesh)
+            inputs = both.of(stage, mesh)
             choice = backend_choice(backend, stage, graphs)
             with progress.task(f"{stage} on {backend}"):
                 mesh = predict(choice, inputs, loaded, dtype, device)

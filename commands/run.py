@@ -10,7 +10,6 @@ import click
 from commands.console import print_json, steps
 from commands.options import (
     PATH,
-    STAGES,
     backend_choice,
     by_stage,
     input_options,
@@ -24,6 +23,7 @@ from commands.options import (
 from commands.pairs import Settings, run_stage, run_stages
 from commands.reporting import show
 from commands.staging import staging
+from network.weights import STAGES
 from parity.training.steps import Training
 from reports.tables.summary import Part, summary_json, worse
 from reports.write import write_summary

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from commands.options import PATH, STAGES
+from commands.options import PATH
 from commands.weights import write_weights
 from inputs.seeded import seeded_weights
+from network.weights import STAGES
 from weight_conversion.formats import WeightSet
 
 

@@ -7,9 +7,11 @@ import click
 import numpy as np
 
 from commands.console import Steps, print_json, steps
-from commands.options import PATH, STAGES, load_sources
+from commands.options import PATH, load_sources
 from commands.staging import staging
 from inputs.files import Float64, Int64
+from network.registry import network_of
+from network.weights import STAGES
 from parity.meshes.spikes.diagnose import Neighbourhood, diagnose, worst_vertices
 from parity.meshes.spikes.replay import Replay
 from parity.meshes.spikes.runs import Taken, is_trace, take_apart, trace_output, trace_values
@@ -120,7 +122,7 @@ def _run(
     if not len(vertices):
         vertices = worst_vertices(output, whole.whole, most)
     around, rows = whole, None
-    if stage == "refine":
+    if network_of(stage).vertexwise:
         rows = whole.around(vertices.tolist())
         around = Neighbourhood(inputs, rows)
     with progress.task("its taps"):
@@ -146,7 +148,7 @@ def _reference(path: Path, sources: Sources, weights: WeightSet, replay: Replay)
     other = load_weights(path)
     if other.stage != weights.stage:
         raise InputError(path, f"weights of the {other.stage} stage", f"the {weights.stage} stage")
-    rows = replay.vertices if replay.stage == "refine" else None
+    rows = replay.vertices if network_of(replay.stage).vertexwise else None
     theirs = Replay(inputs, other.arrays, rows)
     return Taken(theirs, theirs.run(), {}, [])
 
@@ -155,8 +157,8 @@ def _self_check(
     inputs: RunInputs, weights: WeightSet, count: int, progress: Steps, as_json: bool
 ) -> int:
     rows = None
-    if inputs.stage == "refine":
-        rows = np.sort(np.random.default_rng(0).choice(2466, 64, replace=False))
+    if network_of(inputs.stage).vertexwise:
+        rows = np.sort(np.random.default_rng(0).choice(len(inputs.mesh), 64, replace=False))
     found = []
     with progress.task("planted causes", count) as task:
         for planted in self_check(Replay(inputs, weights.arrays, rows), count):

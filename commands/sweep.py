@@ -139,6 +139,6 @@ def _inputs(
             template=template,
             ground_truth=files.get(name, folder / "model_normal.xyz"),
             stages=("coarse",),
-        ).coarse()
+        ).of("coarse")
         for name, folder in folders.items()
     }

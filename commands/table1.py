@@ -18,13 +18,14 @@ from commands.loss_sources import (
     load_subjects,
     run_checkpoints,
 )
-from commands.options import PATH, STAGES, by_stage
+from commands.options import PATH, by_stage
 from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.sampling import draw
 from inputs.template import Template, build_template, load_template
+from network.weights import STAGES
 from parity.meshes.difference import mesh_difference
 from parity.meshes.loss_columns import Candidate, Column, LossTable, Sampling, measure
 from parity.meshes.loss_weights import PRESETS

@@ -8,7 +8,6 @@ import click
 from commands.console import steps
 from commands.options import (
     PATH,
-    STAGES,
     backend_choice,
     by_stage,
     input_options,
@@ -18,7 +17,8 @@ from commands.options import (
     run_options,
     weights_option,
 )
-from network.taps import TAPS
+from network.registry import network_of
+from network.weights import STAGES
 from parity.traces.record import record
 
 
@@ -48,7 +48,8 @@ def command(
     loaded = load_stages(weights, (stage,))[stage]
     inputs = load_sources(**sources, stages=(stage,)).of(stage)
     choice = backend_choice(backend, stage, by_stage("--metagraph", metagraph))
-    with steps() as progress, progress.task(f"{stage} on {backend}", len(TAPS[stage])) as task:
+    total = len(network_of(stage).taps)
+    with steps() as progress, progress.task(f"{stage} on {backend}", total) as task:
         record(
             choice, inputs, loaded, out,
             dtype=dtype, device=device, taps=taps, gradients=gradients, float64=not no_float64,

@@ -9,7 +9,8 @@ import numpy as np
 
 from inputs.files import Float32
 from network.layout import Layout
-from network.weights import WEIGHTS, WeightRow
+from network.registry import network_of
+from network.weights import WeightRow
 from weight_conversion.errors import InputError
 
 
@@ -38,7 +39,7 @@ def initial_weights(
         raise InputError("seed", repr(seed), "a number from 0 up")
     found = {
         row.key: _draw(row, np.random.default_rng([seed, place]))
-        for place, row in enumerate(WEIGHTS[stage])
+        for place, row in enumerate(network_of(stage).variables)
     }
     if cnn is not None:
         found |= _encoder(stage, cnn)
@@ -57,11 +58,11 @@ def _draw(row: WeightRow, random: np.random.Generator) -> Float32:
 
 def _encoder(stage: str, cnn: Mapping[str, np.ndarray]) -> dict[str, Float32]:
     """The image encoder of ``cnn`` under the keys of ``stage``."""
-    coarse_key = {row.torch_key: row.key for row in WEIGHTS["coarse"]}
+    network = network_of(stage)
+    first = network_of(network.follows or stage)
+    coarse_key = {row.torch_key: row.key for row in first.variables}
     found = {}
-    for row in WEIGHTS[stage]:
-        if not row.torch_key.startswith("cnn."):
-            continue
+    for row in network.encoder:
         key = coarse_key[row.torch_key]
         if key not in cnn:
             raise InputError("coarse weights", f"no variable {key}", "the coarse stage's encoder")

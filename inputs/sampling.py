@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inputs.files import Float32, Float64, Int64
-from inputs.template import FACES, Template
+from inputs.template import Template
+from network.levels import FACES
+from network.registry import network_of
 from weight_conversion.containers import npz
 from weight_conversion.containers.contents import Contents
 from weight_conversion.errors import InputError
@@ -25,9 +27,6 @@ from weight_conversion.recognise import listing
 
 COUNT = 4000
 """Points a block."""
-
-BLOCK_LEVELS: dict[str, tuple[int, ...]] = {"coarse": (0, 1, 2), "refine": (2, 2)}
-"""The template's level that each block of a stage moves, counted from 0."""
 
 Samples = Mapping[str, npt.NDArray[np.generic]]
 """For each block b = 1…: ``face_b`` (4000,) int64, triangles of the block's level in the
@@ -65,7 +64,7 @@ def step_draws(stage: str, seed: int, step: int) -> tuple[Draw, ...]:
     """The draws of one training step, one a block: they depend on these arguments alone."""
     return tuple(
         draw(np.random.default_rng([seed, step, block]))
-        for block in range(len(BLOCK_LEVELS[stage]))
+        for block in range(len(network_of(stage).levels))
     )
 
 
@@ -120,7 +119,7 @@ def samples_on(
         InputError: as `choose_faces`, with the block's number.
     """
     found: dict[str, npt.NDArray[np.generic]] = {}
-    levels = BLOCK_LEVELS[stage]
+    levels = network_of(stage).levels
     for block, (level, mesh, numbers) in enumerate(
         zip(levels, meshes, draws, strict=True), start=1
     ):
@@ -169,7 +168,7 @@ def load_samples(path: str | Path, stage: str) -> dict[str, npt.NDArray[np.gener
     with npz.opened(path) as contents:
         _check_listing(path, stage, contents)
         found: dict[str, npt.NDArray[np.generic]] = {}
-        for block, level in enumerate(BLOCK_LEVELS[stage], start=1):
+        for block, level in enumerate(network_of(stage).levels, start=1):
             face = contents.read(f"face_{block}")
             _check_range(f"{path}, face_{block}", face, FACES[level])
             found[f"face_{block}"] = face.astype(np.int64)
@@ -181,7 +180,7 @@ def load_samples(path: str | Path, stage: str) -> dict[str, npt.NDArray[np.gener
 
 
 def _names(stage: str) -> list[str]:
-    blocks = range(1, len(BLOCK_LEVELS[stage]) + 1)
+    blocks = range(1, len(network_of(stage).levels) + 1)
     return [f"{kind}_{block}" for block in blocks for kind in ("face", "r1", "r2")]
 
 

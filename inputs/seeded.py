@@ -23,13 +23,10 @@ flat that the refine stage hardly moves. These draws are made so that difference
 import numpy as np
 
 from network.layout import Layout
-from network.weights import WEIGHTS, WeightRow
+from network.registry import network_of
+from network.weights import WeightRow
 
-COORDINATE_LAYERS = ("_layer_14", "_layer_30", "_layer_47")
-SCORE_LAYERS = ("localgconv_6", "localgconv_12")
 HIDDEN = 192
-MAPS = {"coarse": (8, 11, 14, 18), "refine": (2, 5, 8)}
-"""Convolutions whose maps a stage projects."""
 GREY = 0.6
 """Brightness of the even image: between a white background and a shaded object."""
 DEVIATION_OVER_VIEWS = 0.04
@@ -38,16 +35,16 @@ EVEN = 0.85
 """Share of an image convolution's response that is a mean over its window."""
 DEPTH = 0.8
 """Distance of the ellipsoid's centre before the first camera, in the network's units."""
-ROW_SUM = {"coarse": -1.0, "refine": -0.85}
+ROW_SUM = {"graph_convolution": -1.0, "local_graph_convolution": -0.85}
 """What a row of S_1 = 2L/λmax - I sums to, the centre of a local graph apart."""
 INDEPENDENT = 0.15
 """Share of a graph convolution's variance that is drawn without pairs."""
-COORDINATES_AMPLIFIED = {"coarse": 60.0, "refine": 20.0}
+COORDINATES_AMPLIFIED = {"graph_convolution": 60.0, "local_graph_convolution": 20.0}
 """Gain of the three coordinate columns against the image features of a projection."""
-FEATURES_AMPLIFIED = {"coarse": 1.0, "refine": 1.5}
+FEATURES_AMPLIFIED = {"graph_convolution": 1.0, "local_graph_convolution": 1.5}
 HIDDEN_GAIN = 2**0.25
 """Makes up, over the two layers between residuals, for the halving of variance by their mean."""
-SECOND_SUPPORT = {"coarse": 1.0, "refine": 0.2}
+SECOND_SUPPORT = {"graph_convolution": 1.0, "local_graph_convolution": 0.2}
 """Gain of the second matrix; smaller where the centre hypothesis would swamp its sum."""
 COORDINATE_GAIN = 0.5
 SCORE_GAIN = 2.0
@@ -67,9 +64,10 @@ def seeded_weights(stage: str, seed: int = 0) -> dict[str, np.ndarray]:
 
     Every layer is drawn by a generator of its own, seeded with ``seed`` and the layer's place.
     """
+    network = network_of(stage)
     layers: dict[str, list[WeightRow]] = {}
-    for row in WEIGHTS[stage]:
-        layers.setdefault(row.torch_key.rpartition(".")[0], []).append(row)
+    for row in network.variables:
+        layers.setdefault(network.readers[row.key].name, []).append(row)
     found: dict[str, np.ndarray] = {}
     grey = np.full(3, GREY)
     features: list[np.ndarray] = []
@@ -78,10 +76,12 @@ def seeded_weights(stage: str, seed: int = 0) -> dict[str, np.ndarray]:
         if rows[0].layout is Layout.CONV:
             values = _image_layer(rows, random)
             grey = np.maximum(values[0].sum(axis=(0, 1)).T @ grey + values[1], 0)
-            if layer in {f"cnn.conv2d_{number}" for number in MAPS[stage]}:
+            if network.row(layer) in network.projected:
                 features.append(grey)
         else:
-            values = _graph_layer(stage, layer, rows, random, np.concatenate(features))
+            scores = any(row.layer == "softmax" for row in network.consumers[layer])
+            kind = "scores" if scores else network.row(layer).layer
+            values = _graph_layer(kind, rows, random, np.concatenate(features))
         for row, value in zip(rows, values, strict=True):
             found[row.key] = value.astype(np.float32)
     return found
@@ -97,8 +97,7 @@ def _image_layer(rows: list[WeightRow], random: np.random.Generator) -> list[np.
 
 
 def _graph_layer(
-    stage: str,
-    layer: str,
+    kind: str,
     rows: list[WeightRow],
     random: np.random.Generator,
     features: np.ndarray,
@@ -109,22 +108,22 @@ def _graph_layer(
     first = _matrix(random, channels_in, channels_out, from_image)
     second = _matrix(random, channels_in, channels_out, from_image)
     bias = _opposite_pairs(random.standard_normal(channels_out)) * BIAS_DEVIATION
-    if layer.endswith(SCORE_LAYERS):
+    if kind == "scores":
         first += SCORE_MEAN / np.sqrt(channels_in)
         second = SCORE_FOLLOWS * first + 0.3 * second
         return [first * SCORE_GAIN, second * SCORE_GAIN, bias + SCORE_BIAS]
-    if layer.endswith(COORDINATE_LAYERS):
+    if kind == "coordinates":
         bias = bias * COORDINATE_GAIN
         bias[2] -= DEPTH
         return [first * COORDINATE_GAIN, second * COORDINATE_GAIN, bias]
-    second *= SECOND_SUPPORT[stage]
+    second *= SECOND_SUPPORT[kind]
     if from_image:
         for matrix in (first, second):
-            matrix[:3] *= COORDINATES_AMPLIFIED[stage]
-            matrix[3:from_image] *= FEATURES_AMPLIFIED[stage]
+            matrix[:3] *= COORDINATES_AMPLIFIED[kind]
+            matrix[3:from_image] *= FEATURES_AMPLIFIED[kind]
         deviations = np.full(features.size, DEVIATION_OVER_VIEWS)
         common = np.concatenate([[0.0, 0.0, -DEPTH], features, features, deviations])
-        bias -= common @ (first + ROW_SUM[stage] * second)[:projected]
+        bias -= common @ (first + ROW_SUM[kind] * second)[:projected]
     return [first * HIDDEN_GAIN, second * HIDDEN_GAIN, bias * HIDDEN_GAIN]
 
 

@@ -17,16 +17,8 @@ from inputs.graphs import convex_triangles, edges_of, neighbours_of, scaled_lapl
 from inputs.meshes import obj_triangles
 from inputs.payload import entry, floats, indices, sequence
 from inputs.pickles import load_pickle
+from network.levels import EDGES, FACES, VERTICES
 from weight_conversion.errors import InputError
-
-VERTICES = (156, 618, 2466)
-"""Vertices of the three levels."""
-
-FACES = (308, 1232, 4928)
-"""Triangles of the three levels."""
-
-EDGES = (462, 1848, 7392)
-"""Edges of the three levels; those of the first two become vertices of the next."""
 
 MOST_NEIGHBOURS = 8
 """Columns for neighbours in the table of the Laplace loss."""

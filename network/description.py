@@ -1,9 +1,10 @@
 """A whole network as data: its activations, variables, inputs, meshes and losses."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
+from network.layout import Layout
 from network.losses import LossFactors
 from network.taps import MESH, TapRow
 from network.weights import WeightRow
@@ -24,17 +25,59 @@ class Network:
         vertices: of the input mesh, then of each block's output.
         levels: the template's level, counted from 0, of each block's output.
         losses: the factors of the loss terms.
+        follows: the network whose output is its input mesh; None where that is the template's.
+        trajectory: how far, of a variable's greatest magnitude, two float32 trainings may part and
+            count as together: what a run may differ in anything.
+        gradient_rounding: how far two right float32 gradients of the same state may differ, RMS
+            over RMS: three times the worst of the authors' own graph against float64 in five runs
+            that differ in nothing that matters (docs/gradients.md). That holds ReLUs that flip,
+            which no limit for rounding alone does: three of 12.5 million move a gradient of the
+            demo sofa by 6e-4 of its greatest magnitude.
+        graph: the official file of its exported TensorFlow 1.12 graph, in the folder of such files.
     """
 
     name: str
     taps: tuple[TapRow, ...]
     variables: tuple[WeightRow, ...]
-    inputs: Mapping[str, tuple[int, ...]] = field(hash=False)
+    inputs: Mapping[str, tuple[int, ...]]
     meshes: tuple[str, ...]
     output: str
-    vertices: tuple[int, ...]
-    levels: tuple[int, ...]
-    losses: LossFactors
+    vertices: tuple[int, ...] = ()
+    levels: tuple[int, ...] = ()
+    losses: LossFactors | None = None
+    follows: str | None = None
+    trajectory: float = 2e-5
+    gradient_rounding: float = 3 * 1.1e-3
+    graph: str = ""
+
+    def check(self) -> None:
+        """Hold the rows against each other.
+
+        Raises:
+            ValueError: a tap is of another network, not in its place, reads what does not come
+                before it, or has inputs that its program does not name; a name is given twice; or
+                the output or a mesh is no tap.
+        """
+        there = {f"inputs/{name}" for name in self.inputs}
+        for order, row in enumerate(self.taps):
+            where = f"network {self.name}, tap {row.name}"
+            if (row.stage, row.order) != (self.name, order):
+                raise ValueError(f"{where}: number {row.order} of {row.stage}, found at {order}")
+            strange = [name for name in row.parents if name not in there]
+            strange += [key for key in row.variables.values() if key not in self.variables_by_key]
+            if strange:
+                raise ValueError(f"{where}: reads {', '.join(strange)}, which do not come before")
+            named = {*row.program.inputs} - {*row.program.activations}
+            if {*row.variables, *row.constants} != named:
+                raise ValueError(
+                    f"{where}: has {sorted({*row.variables, *row.constants})}, its program reads "
+                    f"{sorted(named)}"
+                )
+            there.add(row.name)
+        if (len(self.rows), len(self.variables_by_key)) != (len(self.taps), len(self.variables)):
+            raise ValueError(f"network {self.name}: a tap or variable is there twice")
+        if self.taps and not {self.output, *self.meshes} <= {*self.rows}:
+            raise ValueError(f"network {self.name}: its output and meshes are to be taps")
 
     @cached_property
     def rows(self) -> dict[str, TapRow]:
@@ -82,6 +125,65 @@ class Network:
     def blocks(self) -> tuple[tuple[str, str], ...]:
         """The mesh that each block starts from, unpooled or not, and the one that it gives."""
         return tuple(zip((MESH, *self.meshes), self.meshes, strict=False))
+
+    @cached_property
+    def read(self) -> tuple[str, ...]:
+        """The inputs that change through the network, such as ``inputs/images``."""
+        parents = dict.fromkeys(name for row in self.taps for name in row.parents)
+        return tuple(name for name in parents if name not in self.rows)
+
+    @cached_property
+    def constants(self) -> tuple[str, ...]:
+        """The fixed arrays that layers read, by their names under ``/inputs``."""
+        return tuple(dict.fromkeys(name for row in self.taps for name in row.constants.values()))
+
+    @property
+    def starts_with(self) -> int:
+        """Vertices of the mesh that it starts from; 0 in a network without."""
+        return self.vertices[0] if self.vertices else 0
+
+    def rows_per_vertex(self, name: str) -> int | None:
+        """How many rows of a tap or input belong to one vertex; None where it is always whole."""
+        if name == MESH:
+            return 1
+        return self.rows[name].rows_per_vertex if name in self.rows else None
+
+    def decay(self, key: str) -> float:
+        """The factor of a variable in the gradient that weight decay adds to its own."""
+        if self.losses is None:
+            return 0.0
+        if not self.readers[key].is_map:
+            return self.losses.decay_graph
+        first, second = self.losses.decay_cnn
+        return first * second if self.variables_by_key[key].layout is Layout.CONV else 0.0
+
+    @cached_property
+    def encoder(self) -> tuple[WeightRow, ...]:
+        """The variables of the image network."""
+        return tuple(row for row in self.variables if self.readers[row.key].is_map)
+
+    @cached_property
+    def cancelling(self) -> frozenset[str]:
+        """Biases whose gradients cancel: those before a softmax, which adds up to 0 over its axis.
+
+        Nothing is left of their sums but what clipped logits leave, and at worst rounding. They are
+        measured by the layer's weights, whose gradients are sums of the same terms, times features
+        of order 1.
+        """
+        scored = {row.parents[0] for row in self.of_layer("softmax")}
+        rows = (self.rows[name] for name in scored if name in self.rows)
+        return frozenset(row.variables["bias"] for row in rows if "bias" in row.variables)
+
+    @cached_property
+    def projected(self) -> tuple[TapRow, ...]:
+        """The feature maps that points are projected on, in the order of computation."""
+        read = {name for row in self.taps if not row.is_map for name in row.parents}
+        return tuple(row for row in self.maps if row.name in read)
+
+    @cached_property
+    def vertexwise(self) -> bool:
+        """Whether no layer mixes vertices, so that a few can be computed by themselves."""
+        return all(row.rows_per_vertex is not None for row in self.taps if not row.is_map)
 
     @cached_property
     def maps(self) -> tuple[TapRow, ...]:

@@ -280,6 +280,24 @@ PROGRAMS: dict[str, Callable[..., Expression]] = {
 }
 """The layers by their names in ``TapRow.layer``."""
 PROGRAMS["local_graph_convolution"] = graph_convolution
+KINDS = {
+    "image_convolution": "convolutions of the image network",
+    "graph_convolution": "graph convolutions",
+    "coordinates": "graph convolutions",
+    "local_graph_convolution": "local graph convolutions",
+    "halved_sum": "residuals",
+    "plain_sum": "residuals",
+    "concatenation": "concatenations",
+    "unpooling": "unpoolings",
+    "hypotheses": "hypotheses",
+    "softmax": "scores",
+    "displaced_vertices": "displaced meshes",
+    "coarse_projection": "projections",
+    "refine_projection": "projections",
+}
+"""What the layers are called, in the plural."""
+SUMS = ("halved_sum", "plain_sum")
+"""The layers that join a residual to what it goes around."""
 
 
 @cache

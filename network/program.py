@@ -60,6 +60,16 @@ class Program:
         """Names of all inputs: activations, variables and constants."""
         return tuple(node.settings["name"] for node in self.nodes if node.primitive == "input")
 
+    def uses(self, primitive: str) -> bool:
+        """Whether a primitive is among its nodes."""
+        return any(node.primitive == primitive for node in self.nodes)
+
+    def read_by(self, primitive: str) -> tuple[str, ...]:
+        """Names of the inputs that are operands of a primitive, as they are."""
+        operands = [self.nodes[each] for node in self.nodes for each in node.operands
+                    if node.primitive == primitive]  # fmt: skip
+        return tuple(node.settings["name"] for node in operands if node.primitive == "input")
+
 
 class Tape:
     """Collects nodes while a program is written."""

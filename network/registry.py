@@ -1,12 +1,20 @@
 """Networks by the names that traces have in their ``stage``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from network.description import Network
 from network.levels import VERTICES
 from network.losses import LOSSES
-from network.taps import BLOCK_TAPS, TAPS
+from network.taps import BLOCK_TAPS, TAPS, TapRow
 from network.weights import WEIGHTS
 
 _LEVELS = {"coarse": (0, 1, 2), "refine": (2, 2)}
+_TRAINING = {"coarse": (1e-5, 3 * 9.3e-4), "refine": (2e-5, 3 * 1.1e-3)}
+_GRAPHS = {
+    "coarse": "coarse_mvp2m/meshnetmvp2m.ckpt-50.meta",
+    "refine": "refine_p2mpp/meshnet.ckpt-10.meta",
+}
 _NETWORKS: dict[str, Network] = {}
 
 
@@ -14,16 +22,28 @@ def register(network: Network) -> Network:
     """Make a network known under its name.
 
     Raises:
-        ValueError: another network has the name.
+        ValueError: another network has the name, or its rows do not fit each other.
     """
+    network.check()
     if _NETWORKS.setdefault(network.name, network) is not network:
         raise ValueError(f"another network is called {network.name}")
     return network
 
 
-def unregister(name: str) -> None:
-    """Forget a network, as a test does with its own."""
-    del _NETWORKS[name]
+@contextmanager
+def registered(network: Network) -> Iterator[Network]:
+    """A network that is known under its name within a block.
+
+    Raises:
+        ValueError: another network has the name.
+    """
+    before = _NETWORKS.get(network.name)
+    register(network)
+    try:
+        yield network
+    finally:
+        if before is None:
+            del _NETWORKS[network.name]
 
 
 def network_of(name: str) -> Network:
@@ -33,6 +53,11 @@ def network_of(name: str) -> Network:
         KeyError: no network has the name.
     """
     return _NETWORKS[name]
+
+
+def taps_of(name: str) -> tuple[TapRow, ...]:
+    """The taps of a network, in the order of computation; none where nobody knows it."""
+    return _NETWORKS[name].taps if name in _NETWORKS else ()
 
 
 def names() -> tuple[str, ...]:
@@ -54,6 +79,9 @@ def _official(name: str) -> Network:
         vertices,
         levels,
         LOSSES[name],
+        "coarse" if name == "refine" else None,
+        *_TRAINING[name],
+        _GRAPHS[name],
     )
 
 

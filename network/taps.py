@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from network.layers import program_of
+from network.layers import KINDS, SUMS, program_of
 from network.levels import VERTICES
 from network.program import Program
+from network.sources import SOURCES, Place
 from network.weights import WEIGHTS
 
 IMAGES = "inputs/images"
@@ -67,6 +68,12 @@ class TapRow:
         block: 0 for the image network, then 1, 2, …
         rows_per_vertex: how many rows of the first axis belong to one vertex; None where the layer
             mixes vertices, or where there are none.
+        formula: the layer's program where ``layer`` names none of ``network.layers.PROGRAMS``.
+        title: the name in short, for pictures; without what the block says already.
+        sources: by package of this project, where its layer is written: files and patterns of
+            functions, the nearest to the tap first.
+        channels: what the channels hold, where they are not all alike: words, with ``{}`` for the
+            number within them, and how many channels they are for.
     """
 
     stage: str
@@ -82,6 +89,38 @@ class TapRow:
     constants: Mapping[str, str] = field(default_factory=dict, hash=False)
     block: int = 0
     rows_per_vertex: int | None = None
+    formula: Program | None = None
+    title: str = ""
+    sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict, hash=False)
+    channels: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def short(self) -> str:
+        """A name that fits a node of a picture."""
+        return self.title or self.name
+
+    @property
+    def kind(self) -> str:
+        """What layers like this one are called, in the plural."""
+        return KINDS.get(self.layer, f"layers of the kind {self.layer}")
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it joins a residual to what it goes around."""
+        return self.layer in SUMS
+
+    def meaning(self, channel: int) -> str:
+        """What a channel holds; empty where all channels are alike."""
+        for words, count in self.channels:
+            if channel < count:
+                return words.format(channel)
+            channel -= count
+        return ""
+
+    @property
+    def is_projection(self) -> bool:
+        """Whether it reads feature maps where points fall on the views."""
+        return "cameras" in self.constants
 
     @property
     def is_map(self) -> bool:
@@ -91,6 +130,8 @@ class TapRow:
     @cached_property
     def program(self) -> Program:
         """The layer's program; its activations stand in the order of ``parents``."""
+        if self.formula is not None:
+            return self.formula
         return program_of(self.layer, len(self.parents), dict(self.settings))
 
 
@@ -108,6 +149,8 @@ class _Draft:
     settings: Mapping[str, Any] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     rows_per_vertex: int | None = None
+    title: str = ""
+    channels: tuple[tuple[str, int], ...] = ()
 
 
 def _supports(level: int) -> dict[str, str]:
@@ -129,6 +172,18 @@ def _maps(stage: str) -> tuple[str, ...]:
     return tuple(f"cnn.conv2d_{number}" for number in _PROJECTED[stage])
 
 
+def _features(stage: str) -> tuple[tuple[str, int], ...]:
+    """What the channels of a projection hold."""
+    return (
+        *((f"coordinate {axis}", 1) for axis in "xyz"),
+        *(
+            (f"{statistic} over views of {name}, channel {{}}", _MAPS[number - 1][1])
+            for statistic in ("greatest", "mean", "deviation")
+            for name, number in zip(_maps(stage), _PROJECTED[stage], strict=True)
+        ),
+    )
+
+
 def _cnn() -> Iterator[_Draft]:
     """The 18 convolutions after their ReLU; the graph has them once per stage."""
     parent, before = IMAGES, _MAPS[0][0]
@@ -137,9 +192,14 @@ def _cnn() -> Iterator[_Draft]:
         tensor = f"meshnet/pixel2mesh/cnn/conv2d_{number}/Relu"
         yield _Draft(
             name, tensor, name, (3, side, side, channels), (parent,), "image_convolution",
-            settings={"stride": before // side},
+            settings={"stride": before // side}, title=f"conv2d_{number}",
         )  # fmt: skip
         parent, before = name, side
+
+
+def _number(layer: str) -> str:
+    """The number that ends a layer's name."""
+    return layer.rpartition("_")[2]
 
 
 def _projection(layer: str, vertices: int, mesh: str, block: int) -> _Draft:
@@ -147,7 +207,8 @@ def _projection(layer: str, vertices: int, mesh: str, block: int) -> _Draft:
     parents = (mesh, *_maps("coarse"))
     return _Draft(
         layer, f"{layer}/concat_1", layer, (vertices, _FEATURES), parents, "coarse_projection",
-        block, _scales("coarse"), _CAMERAS,
+        block, _scales("coarse"), _CAMERAS, title=f"proj {_number(layer)}",
+        channels=_features("coarse"),
     )  # fmt: skip
 
 
@@ -161,12 +222,16 @@ def _unpooled(number: int, vertices: int, mesh: str, hidden: str) -> Iterator[_D
     concat = f"{layer}.concat"
     node = {2: "concat", 3: "concat_1"}[number]
     width = _FEATURES + _HIDDEN
-    yield _Draft(concat, node, layer, (vertices, width), (layer, hidden), "concatenation", number)
+    yield _Draft(
+        concat, node, layer, (vertices, width), (layer, hidden), "concatenation", number,
+        title=f"proj {_number(layer)} concat",
+        channels=(*_features("coarse"), ("hidden feature {}", _HIDDEN)),
+    )  # fmt: skip
     pool = {2: "graph_pool_1to2_layer_16", 3: "graph_pool_2to3_layer_32"}[number]
     after = VERTICES[number - 1]
     yield _Draft(
         pool, f"{pool}/concat", pool, (after, width), (concat,), "unpooling", number,
-        constants={"pairs": f"template/unpooling_{number - 1}"},
+        constants={"pairs": f"template/unpooling_{number - 1}"}, title=f"pool {_number(pool)}",
     )  # fmt: skip
 
 
@@ -182,7 +247,7 @@ def _coarse_block(
         kind = "coordinates" if coordinates else "graph_convolution"
         yield _Draft(
             layer, f"{layer}/{node}", layer, (vertices, width), (current,), kind, block,
-            constants=_supports(block),
+            constants=_supports(block), title=f"conv {first + index}",
         )  # fmt: skip
         current = layer
         if index == 0:
@@ -193,8 +258,9 @@ def _coarse_block(
             tensor = f"mul_{product}" if product else "mul"
             current = f"{layer}.residual"
             yield _Draft(
-                current, tensor, layer, (vertices, _HIDDEN), (layer, kept), "halved_sum", block
-            )
+                current, tensor, layer, (vertices, _HIDDEN), (layer, kept), "halved_sum", block,
+                title=f"conv {first + index} residual",
+            )  # fmt: skip
             kept = current
 
 
@@ -222,14 +288,15 @@ def _refine_block(block: int, first_layer: int, mesh: str) -> Iterator[_Draft]:
     sample = f"graph_sample_hypothesis_{block}_layer_{first_layer}"
     yield _Draft(
         sample, f"{sample}/Add", sample, (*rows, 3), (mesh,), "hypotheses", block,
-        constants=_OFFSETS, rows_per_vertex=1,
+        constants=_OFFSETS, rows_per_vertex=1, title=f"hypotheses {first_layer}",
     )  # fmt: skip
     projection = f"graph_localproj_{block}_layer_{first_layer + 1}"
     flat = (_VERTICES * _HYPOTHESES, 339)
     parents = (sample, *_maps("refine"))
     yield _Draft(
         projection, f"{projection}/concat_1", projection, flat, parents, "refine_projection",
-        block, _scales("refine"), _CAMERAS, _HYPOTHESES,
+        block, _scales("refine"), _CAMERAS, _HYPOTHESES, f"localproj {first_layer + 1}",
+        _features("refine"),
     )  # fmt: skip
 
     layer = f"graph_drb_blk{block}_layer_{first_layer + 2}"
@@ -244,12 +311,14 @@ def _refine_block(block: int, first_layer: int, mesh: str) -> Iterator[_Draft]:
         return _Draft(
             convolutions[index], tensor, convolutions[index], shape, (parent,),
             "local_graph_convolution", block, constants=_LOCAL_SUPPORTS, rows_per_vertex=1,
+            title=f"localgconv_{numbers[index]}",
         )  # fmt: skip
 
     def sum_of(name: str, node: str, parents: tuple[str, str]) -> _Draft:
         return _Draft(
-            name, f"{scope}/{node}", layer, wide, parents, "plain_sum", block, rows_per_vertex=1
-        )
+            name, f"{scope}/{node}", layer, wide, parents, "plain_sum", block, rows_per_vertex=1,
+            title=name.rpartition(".")[2],
+        )  # fmt: skip
 
     yield convolution(0, projection)
     yield convolution(1, convolutions[0])
@@ -262,11 +331,11 @@ def _refine_block(block: int, first_layer: int, mesh: str) -> Iterator[_Draft]:
     score = f"{layer}.score"
     yield _Draft(
         score, f"{scope}/transpose_1", layer, (*rows, 1), (convolutions[5],), "softmax", block,
-        rows_per_vertex=1,
+        rows_per_vertex=1, title="score",
     )  # fmt: skip
     yield _Draft(
         layer, f"{scope}/add_2", layer, (_VERTICES, 3), (score, mesh), "displaced_vertices", block,
-        constants=_OFFSETS, rows_per_vertex=1,
+        constants=_OFFSETS, rows_per_vertex=1, title=f"moved mesh {first_layer + 2}",
     )  # fmt: skip
 
 
@@ -297,7 +366,7 @@ def _rows(stage: str, drafts: Iterator[_Draft]) -> tuple[TapRow, ...]:
         TapRow(
             stage, order, draft.name, draft.tensor, draft.module, draft.shape, draft.parents,
             draft.layer, draft.settings, _variables(stage, draft), draft.constants, draft.block,
-            draft.rows_per_vertex,
+            draft.rows_per_vertex, None, draft.title, SOURCES[draft.layer], draft.channels,
         )
         for order, draft in enumerate(drafts)
     )  # fmt: skip

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from inputs.graphs import edges_of
+from network.registry import network_of
 from parity.traces.record import RunInputs
 from torch_impl.backend import as_array, factory, full_precision, load_network
 from torch_impl.coarse import HIDDEN, LAYERS, Coarse, CoarseGraph, layer_name
@@ -185,7 +186,8 @@ class CoarseTrainer:
 
     def _graph_variables(self) -> list[tuple[str, Tensor]]:
         named = self._network.named_parameters()
-        return [(name, value) for name, value in named if not name.startswith("cnn.")]
+        encoder = {row.torch_key for row in network_of("coarse").encoder}
+        return [(name, value) for name, value in named if name not in encoder]
 
     def _parts(self) -> dict[str, dict[str, Tensor]]:
         return {

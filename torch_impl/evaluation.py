@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from inputs.ground_truth import GroundTruth
-from inputs.sampling import BLOCK_LEVELS, Draw, Samples, samples_on
+from inputs.sampling import Draw, Samples, samples_on
 from inputs.template import MOST_NEIGHBOURS, Template
+from network.registry import network_of
 from network.weights import WEIGHTS
 from torch_impl.coarse import BlockMeshes
 from torch_impl.losses import BlockSamples, Surface, Truth
@@ -50,8 +51,8 @@ class Evaluation:
 
 def block_surfaces(stage: str, template: Template, tensor: ToTensor) -> list[Surface]:
     """Each block's level of the template."""
-    levels = {level: _surface(template, level, tensor) for level in set(BLOCK_LEVELS[stage])}
-    return [levels[level] for level in BLOCK_LEVELS[stage]]
+    levels = {level: _surface(template, level, tensor) for level in set(network_of(stage).levels)}
+    return [levels[level] for level in network_of(stage).levels]
 
 
 def _surface(template: Template, level: int, tensor: ToTensor) -> Surface:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.weights import WEIGHTS
+from network.registry import network_of
 from weight_conversion.formats import load_weights, save_weights, step_kept
 from weight_conversion.recognise import listing
 from weight_conversion.weight_set import (
@@ -35,7 +35,8 @@ def to_state_dict(stage: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, N
         InputError: names, shapes, types or values are not those of the stage.
     """
     check_arrays(f"{stage} weights", stage, arrays)
-    return {row.torch_key: row.layout.to_torch(arrays[row.key]) for row in WEIGHTS[stage]}
+    rows = network_of(stage).variables
+    return {row.torch_key: row.layout.to_torch(arrays[row.key]) for row in rows}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.weights import WEIGHTS, WeightRow
+from network.registry import network_of
+from network.weights import WeightRow
 from weight_conversion.atomic import replacing
 from weight_conversion.containers import checkpoint, hdf5, npz, onnx, pytorch, safetensors
 from weight_conversion.containers.checkpoint import step_in_name
@@ -119,7 +120,7 @@ def load_weights(path: Path | str) -> WeightSet:
     with opened_weights(path) as (form, contents):
         described = {variable.name: variable for variable in contents.variables}
         found = recognise_stage(described, form.naming, path, form.strangers)
-        rows = WEIGHTS[found.stage]
+        rows = network_of(found.stage).variables
         for row in rows:
             variable = described[form.naming.name_of(row)]
             expected = form.naming.shape_of(row)
@@ -148,7 +149,7 @@ def save_weights(path: Path | str, weights: WeightSet) -> None:
         raise InputError(path, f"no writer for {form.name} here", "another ending")
     arrays = {
         form.naming.name_of(row): _in_layout(form.naming, row, weights.arrays[row.key])
-        for row in WEIGHTS[weights.stage]
+        for row in network_of(weights.stage).variables
     }
     if form is CHECKPOINT:
         # Two files, which the writer replaces itself.

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.weights import WEIGHTS, WeightRow
+from network.registry import network_of
+from network.weights import WeightRow
 from weight_conversion.containers.contents import Contents, Variable
 from weight_conversion.errors import InputError
 from weight_conversion.formats import Format, opened_weights
@@ -120,7 +121,8 @@ def inspect_weights(path: Path | str) -> Inspection:
             stage = recognise_stage(described, form.naming, path, form.strangers).stage
         except InputError as error:
             problems.append(str(error).removeprefix(f"{path}: "))
-        rows = {form.naming.name_of(row): row for row in WEIGHTS[stage]} if stage else {}
+        variables = network_of(stage).variables if stage else ()
+        rows = {form.naming.name_of(row): row for row in variables}
         extras = [name for name in described if stage and name not in rows]
         names = [*rows, *(name for name in described if name not in rows and name not in extras)]
         arrays: dict[str, NDArray[Any]] = {}

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from network.weights import STAGES, WEIGHTS, WeightRow
+from network.registry import names as known
+from network.registry import network_of
+from network.weights import WeightRow
 from weight_conversion.errors import InputError
 
 _SHOWN = 3
@@ -59,7 +61,9 @@ def recognise_stage(
             there.
     """
     found = set(names)
-    expected = {stage: {naming.name_of(row) for row in WEIGHTS[stage]} for stage in WEIGHTS}
+    expected = {
+        stage: {naming.name_of(row) for row in network_of(stage).variables} for stage in known()
+    }
     whole = [stage for stage in expected if expected[stage] <= found]
     if len(whole) > 1:
         raise InputError(where, f"the variables of {' and '.join(whole)}", "those of one stage")
@@ -67,7 +71,7 @@ def recognise_stage(
     stage = whole[0] if whole else max(expected, key=lambda name: len(expected[name] & found))
     if not expected[stage] & found:
         listed = listing(found) if found else "none at all"
-        stages = " or ".join(f"{name} ({len(expected[name])})" for name in STAGES)
+        stages = " or ".join(f"{name} ({len(expected[name])})" for name in expected)
         raise InputError(where, f"no known variables: {listed}", f"those of {stages}")
     surplus = found - expected[stage]
     ignored = {name for name in surplus if naming is Naming.CHECKPOINT and is_training_state(name)}

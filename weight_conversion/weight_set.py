@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.weights import STAGES, WEIGHTS
+from network.registry import names, network_of
 from weight_conversion.errors import InputError
 from weight_conversion.recognise import mismatch
 
@@ -64,13 +64,13 @@ def dtype_text(dtype: np.dtype[Any]) -> str:
 
 
 def check_stage(where: object, stage: str) -> None:
-    """Raise unless ``stage`` is one of the two.
+    """Raise unless ``stage`` is a network's name.
 
     Raises:
         InputError: it is not.
     """
-    if stage not in WEIGHTS:
-        raise InputError(where, f"stage {stage!r}", " or ".join(STAGES))
+    if stage not in names():
+        raise InputError(where, f"stage {stage!r}", " or ".join(names()))
 
 
 def check_variable(
@@ -109,11 +109,11 @@ def check_arrays(where: object, stage: str, arrays: Mapping[str, NDArray[Any]]) 
         InputError: an unknown stage, names on one side only, a shape, a type or a value.
     """
     check_stage(where, stage)
-    keys = {row.key for row in WEIGHTS[stage]}
+    keys = {row.key for row in network_of(stage).variables}
     if keys != set(arrays):
         difference = mismatch(keys - set(arrays), set(arrays) - keys)
         raise InputError(where, difference, f"the {len(keys)} variables of {stage}")
-    for row in WEIGHTS[stage]:
+    for row in network_of(stage).variables:
         array = arrays[row.key]
         check_variable(where, row.key, array.shape, dtype_text(array.dtype), row.shape)
         check_finite(where, row.key, array)

@@ -103,7 +103,7 @@ def main(out: Path, seed: int, only: tuple[str, ...], weights: Path | None) -> N
     item = demo_item_path("sofa")
     sources = load_sources(item=item, ground_truth=item / "model_normal.xyz", stages=(STAGE,))
     given = load_weights(weights) if weights else WeightSet(STAGE, seeded_weights(STAGE), 0, "seed")
-    reference, inputs = out / "reference.h5", sources.coarse()
+    reference, inputs = out / "reference.h5", sources.of("coarse")
     if not reference.exists():  # else it is left from a run that was interrupted
         record(BackendChoice("tf"), inputs, given, reference, gradients=True)
     inputs = replace(inputs, samples=read_samples(reference))

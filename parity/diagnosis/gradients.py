@@ -14,7 +14,8 @@ import numpy as np
 
 from network.losses import LOSSES
 from network.program import Expression, Program, formula, rewritten
-from network.taps import MESH, TAPS, TapRow
+from network.registry import network_of
+from network.taps import MESH, TapRow
 from parity.diagnosis.diagnosis import Diagnosis
 from parity.oracle.chunks import Part, rows_in
 from parity.oracle.confidence import backward_arithmetic_of
@@ -30,7 +31,6 @@ from parity.oracle.walk import (
     BackwardRun,
     Walk,
     backwards,
-    decay_of,
     direct_terms,
     handed_back,
     rows_of,
@@ -68,7 +68,7 @@ def diagnose(context: Context, run: BackwardRun, wrong: Gradient, label: str) ->
 def _groups(stage: str, layers: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Each layer by itself, then all of a kind together: what is wrong in one may be in all."""
     kinds: dict[str, list[str]] = {}
-    for row in TAPS[stage]:
+    for row in network_of(stage).taps:
         if row.name in layers:
             kinds.setdefault(row.layer, []).append(row.name)
     together = [tuple(names) for names in kinds.values() if len(names) > 1]
@@ -150,9 +150,10 @@ class _Question:
         if layers == (LOSS,):
             yield from self._of_losses()
             return
-        rows = [row for row in TAPS[self.context.stage] if row.name in layers]
+        rows = [row for row in network_of(self.context.stage).taps if row.name in layers]
         own = self._share(rows)
-        rate = decay_of(self.context.stage, self.name) if self.name in self.context.weights else 0.0
+        network = network_of(self.context.stage)
+        rate = network.decay(self.name) if self.name in self.context.weights else 0.0
         if rate:
             decay = _Bounded(rate * self.context.weights[self.name], np.zeros(self.seen.shape))
             yield _Alternative("decay term", "the variable's decay is missing", own)
@@ -203,7 +204,8 @@ class _Question:
     def _piece(self, number: Number) -> _Bounded:
         """A gradient at a whole mesh, where the question is."""
         if self.part is not None:
-            number = rows_of(number, rows_in(self.name, self.part))
+            rows = network_of(self.context.stage).rows_per_vertex(self.name) or 1
+            number = rows_of(number, rows_in(rows, self.part))
         return _Bounded.of(number, self.arithmetic)
 
     def _fitted(self, rest: _Bounded, own: _Bounded) -> _Bounded:

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from network.layers import INPUTS
 from network.program import Program, continued
-from network.taps import IMAGES, TAPS
+from network.registry import network_of
+from network.taps import IMAGES
 from parity.diagnosis.question import Question, Variant
 from parity.oracle.context import constant
 from parity.oracle.number import Number, exactly
@@ -119,7 +120,7 @@ def layers_alike(question: Question) -> Iterator[tuple[str, dict[str, np.ndarray
     own = question.context.variables(question.row)
     shapes = {name: array.shape for name, array in own.items()}
     seen = {question.row.module}
-    for row in TAPS[question.row.stage] if own else ():
+    for row in network_of(question.row.stage).taps if own else ():
         if row.module in seen or set(row.variables) != set(shapes):
             continue
         seen.add(row.module)
@@ -381,7 +382,7 @@ def _role(question: Question) -> str:
 
 def _other_levels(question: Question, maps: list[_Place]) -> Iterator[Variant]:
     """Maps of earlier or later layers, of which as many channels are read."""
-    rows = [row for row in TAPS[question.row.stage] if row.is_map]
+    rows = [row for row in network_of(question.row.stage).taps if row.is_map]
     number = {row.name: place for place, row in enumerate(rows)}
     sides = [row.shape[1] for row in rows]
     # The last map of every side, and the very last.

@@ -11,7 +11,8 @@ from inputs.files import Float64, Int64
 from inputs.graphs import edges_of
 from inputs.ground_truth import GroundTruth
 from inputs.sampling import Draw
-from inputs.template import VERTICES, Template
+from inputs.template import Template
+from network.levels import VERTICES
 from parity.meshes.frames import Frame, check_frame
 from parity.meshes.loss_weights import TERMS, TableWeights
 from parity.meshes.losses import (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inputs.files import read_text, shown
+from network.losses import LOSSES
 from weight_conversion.errors import InputError
 
 TERMS = ("chamfer", "edge", "normal", "laplace")
@@ -62,8 +63,10 @@ PRESETS = {
     # Table 1 leaves the Laplace term out; equation 7 has it.
     "paper": TableWeights("paper", 3000.0, 359.0, 0.5, 0.0),
     "equation": TableWeights("equation", 3000.0, 359.0, 0.5, 1500.0),
-    "coarse": TableWeights("coarse", 3000.0, 350.0, 0.5, 1500.0),
-    "refine": TableWeights("refine", 3000.0, 500.0, 0.5, 1500.0),
+    **{
+        stage: TableWeights(stage, each.chamfer, each.edge, each.normal, each.laplace)
+        for stage, each in LOSSES.items()
+    },
 }
 """The paper's Table 1 and its equation 7, and one block's terms in the official graphs."""
 

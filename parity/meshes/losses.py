@@ -16,7 +16,8 @@ from inputs.files import Float64, Int64
 from inputs.graphs import edges_of, neighbours_of
 from inputs.ground_truth import GroundTruth
 from inputs.sampling import Draw, choose_faces, points_on
-from inputs.template import MOST_NEIGHBOURS, VERTICES, Template
+from inputs.template import MOST_NEIGHBOURS, Template
+from network.levels import VERTICES
 from weight_conversion.errors import InputError
 
 BACKWARD = float(np.float32(0.55))

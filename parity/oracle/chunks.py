@@ -1,29 +1,28 @@
 """Going through large taps a few vertices at a time.
 
-The refine stage mixes nothing between vertices, so that a layer on some vertices needs its inputs
-at those alone, beside the feature maps. Its largest tap has 36 million numbers.
+The refine stage's layers mix nothing between vertices, so that a layer on some vertices needs its
+inputs at those alone, beside the feature maps. Its largest tap has 36 million numbers.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from network.taps import MESH, TAPS, TapRow
+from network.taps import TapRow
 
 VERTICES_AT_ONCE = 137
-"""An eighteenth of 2,466: a hidden layer of their hypotheses has 9 MB in float64, so that a few of
-them stay in a processor's cache. Six parts took twice the time."""
+"""An eighteenth of the refine mesh: a hidden layer of its hypotheses has 9 MB in float64, so that a
+few of them stay in a processor's cache. Six parts took twice the time."""
 
 MOST_WORKERS = 8
 """Parts worked on at a time, at most: each holds some tens of megabytes."""
 
 Part = slice | None
-"""Some vertices of a refine tap; None for all of a tap."""
+"""Some vertices of an activation; None for all of it."""
 
 
 def parts_of(row: TapRow, vertices: int) -> list[Part]:
@@ -34,24 +33,18 @@ def parts_of(row: TapRow, vertices: int) -> list[Part]:
     return [slice(start, min(start + VERTICES_AT_ONCE, vertices)) for start in starts]
 
 
-@cache
-def _rows_per_vertex() -> dict[str, int | None]:
-    """Of every tap, and of the mesh that a stage starts from."""
-    found = {row.name: row.rows_per_vertex for rows in TAPS.values() for row in rows}
-    return {**found, MESH: 1}
+def rows_in(rows_per_vertex: int, part: slice) -> slice:
+    """The rows of an activation that belong to a part."""
+    return slice(part.start * rows_per_vertex, part.stop * rows_per_vertex)
 
 
-def rows_in(name: str, part: slice) -> slice:
-    """The rows of a tap that belong to a part."""
-    rows = _rows_per_vertex().get(name) or 1
-    return slice(part.start * rows, part.stop * rows)
-
-
-def cut(values: Any, name: str, part: Part) -> np.ndarray:
-    """Those rows of an array or dataset that belong to a part; feature maps are always whole."""
-    if part is None or _rows_per_vertex().get(name) is None:
+def cut(values: Any, rows_per_vertex: int | None, part: Part) -> np.ndarray:
+    """Those rows of an array or dataset that belong to a part; all of them where a layer mixes
+    vertices, or where there are none (see ``Network.rows_per_vertex``).
+    """  # noqa: D205 - one sentence
+    if part is None or rows_per_vertex is None:
         return np.asarray(values[()])
-    return np.asarray(values[rows_in(name, part)])
+    return np.asarray(values[rows_in(rows_per_vertex, part)])
 
 
 Result = TypeVar("Result")

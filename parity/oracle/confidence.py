@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from network.taps import TAPS
-from network.weights import WEIGHTS
+from network.description import Network
+from network.registry import network_of
 from parity.oracle.number import Arithmetic
 
 FALSE_ALARM = 1e-6
@@ -30,32 +30,44 @@ def roundings_for(events: int) -> float:
     return math.sqrt(2.0 * math.log(2.0 * events / FALSE_ALARM))
 
 
-@cache
 def confidence(network: str) -> float:
     """λ of a network's activations, on either side and in either precision."""
-    elements = sum(math.prod(row.shape) for row in TAPS[network])
-    return roundings_for(RUNS * elements * longest_sum(network))
+    return _confidence(network_of(network))
+
+
+def backward_confidence(network: str) -> float:
+    """λ of the gradients at all activations and of all variables."""
+    return _backward_confidence(network_of(network))
+
+
+def longest_sum(network: str) -> int:
+    """Roundings of the longest sum: the terms of all products that one output adds up."""
+    return _longest_sum(network_of(network))
 
 
 @cache
-def backward_confidence(network: str) -> float:
-    """λ of the gradients at all activations and of all variables."""
-    elements = sum(math.prod(row.shape) for row in TAPS[network])
-    elements += sum(math.prod(row.shape) for row in WEIGHTS[network])
+def _confidence(network: Network) -> float:
+    elements = sum(math.prod(row.shape) for row in network.taps)
+    return roundings_for(RUNS * elements * _longest_sum(network))
+
+
+@cache
+def _backward_confidence(network: Network) -> float:
+    elements = sum(math.prod(row.shape) for row in network.taps)
+    elements += sum(math.prod(row.shape) for row in network.variables)
     # A kernel's gradient sums up over the pixels of all views.
-    longest = max(math.prod(row.shape[:-1]) for row in TAPS[network]) + MARGIN
+    longest = max(math.prod(row.shape[:-1]) for row in network.taps) + MARGIN
     return roundings_for(RUNS * elements * longest)
 
 
 @cache
-def longest_sum(network: str) -> int:
-    """Roundings of the longest sum: the terms of all products that one output adds up."""
-    terms: dict[str, int] = {}
-    for row in WEIGHTS[network]:
-        layer = row.torch_key.rpartition(".")[0]
-        if len(row.shape) > 1:
-            terms[layer] = max(terms.get(layer, 0), math.prod(row.shape[:-1]))
-    return max(terms.values(), default=1) + MARGIN
+def _longest_sum(network: Network) -> int:
+    terms = [
+        max(math.prod(network.variables_by_key[key].shape[:-1]) for key in row.variables.values())
+        for row in network.taps
+        if row.variables
+    ]
+    return max(terms, default=1) + MARGIN
 
 
 def arithmetic_of(network: str, dtype: str) -> Arithmetic:

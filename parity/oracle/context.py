@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from network.taps import TAPS, TapRow
+from network.registry import network_of
+from network.taps import TapRow
 from parity.oracle.number import Number, exactly
 
 INDICES, VALUES = "/indices", "/values"
@@ -73,12 +74,13 @@ class Context:
     @property
     def inputs(self) -> dict[str, np.ndarray]:
         """The inputs that change through the network, by their names among ``TapRow.parents``."""
-        return {PREFIX + name: self.arrays[name] for name in ("images", "mesh")}
+        names = network_of(self.stage).read
+        return {name: self.arrays[name.removeprefix(PREFIX)] for name in names}
 
     @property
     def cameras(self) -> np.ndarray:
-        """(views, 5)."""
-        return np.asarray(self.arrays["cameras"])
+        """(views, 5); none in a network without."""
+        return np.asarray(self.arrays.get("cameras", np.zeros((0, 5))))
 
     @property
     def offsets(self) -> np.ndarray:
@@ -90,7 +92,7 @@ class Context:
         """A pair of matrices a graph that the network works on."""
         pairs = {
             (row.constants["support_0"], row.constants["support_1"])
-            for row in TAPS[self.stage]
+            for row in network_of(self.stage).taps
             if "support_0" in row.constants
         }
         return tuple((self.arrays[first], self.arrays[second]) for first, second in sorted(pairs))
@@ -98,7 +100,8 @@ class Context:
     @property
     def unpooling(self) -> tuple[np.ndarray, ...]:
         """The vertex pairs of each unpooling."""
-        names = [row.constants["pairs"] for row in TAPS[self.stage] if "pairs" in row.constants]
+        rows = network_of(self.stage).taps
+        names = [row.constants["pairs"] for row in rows if "pairs" in row.constants]
         return tuple(self.arrays[name].astype(np.int64) for name in names)
 
     def with_arrays(self, **changed: np.ndarray) -> "Context":

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from network.taps import TAPS, TapRow
+from network.registry import network_of
+from network.taps import TapRow
 from parity.oracle.chunks import Part
 from parity.oracle.context import Context
 from parity.oracle.local import alone
@@ -30,7 +31,7 @@ class Inputs:
         gap: Collection[str],
     ) -> None:
         """``read`` gives what was recorded; the taps in ``gap`` are computed."""
-        self._rows = {row.name: row for row in TAPS[stage]}
+        self._rows = {row.name: row for row in network_of(stage).taps}
         self._read, self._context, self._dtype, self._gap = read, context, dtype, frozenset(gap)
         self._made: dict[tuple[str, object], Number] = {}
 
@@ -66,7 +67,7 @@ class Inputs:
 
 def before(row: TapRow, gap: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The nearest taps or inputs before a layer that are not in ``gap``, and those that are."""
-    rows = {each.name: each for each in TAPS[row.stage]}
+    rows = {each.name: each for each in network_of(row.stage).taps}
     found: dict[str, None] = {}
     across: dict[str, None] = {}
     todo = list(row.parents)

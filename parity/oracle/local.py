@@ -9,6 +9,7 @@ import numpy as np
 
 from network.layers import pixels
 from network.program import Expression, Program, trace
+from network.registry import network_of
 from network.taps import TapRow
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
@@ -136,23 +137,23 @@ def layer_inputs(
     for name, parent in zip(program.activations, row.parents, strict=True):
         given = parents[parent]
         number = given if isinstance(given, Number) else exactly(given)
-        found[name] = _shaped(row, number, name == program.activations[0])
+        found[name] = _shaped(row, parent, number)
     return found
 
 
-def _shaped(row: TapRow, number: Number, first: bool) -> Number:
-    """The first activation with as many rows as the output has, where the table's shapes differ.
+def _shaped(row: TapRow, parent: str, number: Number) -> Number:
+    """An activation with as many rows as the output has of each vertex.
 
-    The graph has the hypotheses of all vertices in one axis, or in two, as it comes.
+    Where the table has a vertex's hypotheses in one axis with the vertices on one side of a layer,
+    and in an axis of their own on the other, the graph reads them as it comes.
     """
-    if not first or row.rows_per_vertex is None:
+    theirs = network_of(row.stage).rows_per_vertex(parent)
+    if row.rows_per_vertex is None or theirs is None or theirs == row.rows_per_vertex:
         return number
-    shape = number.value.shape
-    if row.layer.endswith("projection"):
-        return _reshaped(number, (-1, shape[-1]))
-    if len(shape) == len(row.shape) - 1 and row.layer == "local_graph_convolution":
-        return _reshaped(number, (-1, row.shape[1], shape[-1]))
-    return number
+    last = number.value.shape[-1]
+    if theirs > row.rows_per_vertex:
+        return _reshaped(number, (-1, theirs // row.rows_per_vertex, last))
+    return _reshaped(number, (-1, last))
 
 
 def _reshaped(number: Number, shape: tuple[int, ...]) -> Number:

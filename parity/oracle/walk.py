@@ -7,17 +7,17 @@ nothing that follows from it.
 """
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 
-from network.losses import LOSSES
 from network.program import Program
-from network.taps import BLOCK_TAPS, IMAGES, MESH, TAPS, TapRow
-from network.weights import WEIGHTS
+from network.registry import network_of
+from network.taps import MESH, TapRow
 from parity.oracle.chunks import Part, parts_of, rows_in
 from parity.oracle.confidence import arithmetic_of, backward_arithmetic_of
-from parity.oracle.context import Context
+from parity.oracle.context import PREFIX, Context
 from parity.oracle.evaluate import evaluate, run
 from parity.oracle.local import layer_inputs
 from parity.oracle.losses import measured_of, terms_by_meshes
@@ -80,13 +80,14 @@ def handed_back(
         backward: its vector–Jacobian product; derived from ``forward`` by default.
 
     Returns:
-        By the names of its activations and variables in its program; images get nothing.
+        By the names of its activations and variables in its program; inputs get nothing, but for
+        the mesh.
     """
     program = row.program if forward is None else forward
     wanted = [
         name
         for name, parent in zip(program.activations, row.parents, strict=True)
-        if parent != IMAGES
+        if parent == MESH or not parent.startswith(PREFIX)
     ]
     wanted += row.variables
     inputs = layer_inputs(row, program, parents, context)
@@ -97,34 +98,20 @@ def handed_back(
         forced: Any = {}
         if any(node.primitive == "decide" for node in program.nodes):
             forced = evaluate(program, inputs, arithmetic_of(context.stage, dtype), out).forced
-        shape = _output_shape(row, inputs, gradient)
         state = State(backward_arithmetic_of(context.stage, dtype), forced or {})
-        known = {program.outputs["value"]: exactly(np.asarray(out).reshape(shape))}
-        inputs[GRADIENT] = exactly(np.asarray(gradient).reshape(shape))
+        known = {program.outputs["value"]: exactly(np.asarray(out))}
+        inputs[GRADIENT] = exactly(np.asarray(gradient))
         found = run(vjp_of(program, wanted) if backward is None else backward, inputs, state, known)
     zero = {name: exactly(np.zeros(inputs[name].value.shape)) for name in wanted}
     return {name: found.get(name, zero[name]) for name in wanted}
 
 
-def _output_shape(
-    row: TapRow, inputs: Mapping[str, Number], gradient: np.ndarray
-) -> tuple[int, ...]:
-    """The shape that the program gives: hypotheses may have an axis of their own, or not."""
-    first = inputs[row.program.activations[0]].value
-    if row.layer == "local_graph_convolution":
-        return (*first.shape[:-1], gradient.shape[-1])
-    return gradient.shape
-
-
 def consumers(stage: str) -> dict[str, list[str]]:
     """Who reads each tap, and ``inputs/mesh``, in the order of computation; the losses last."""
-    found: dict[str, list[str]] = {}
-    for row in TAPS[stage]:
-        for parent in row.parents:
-            found.setdefault(parent, []).append(row.name)
-        found.setdefault(row.name, [])
-    for name in (MESH, *BLOCK_TAPS[stage]):
-        found[name].append(LOSS)
+    network = network_of(stage)
+    found = {name: [row.name for row in rows] for name, rows in network.consumers.items()}
+    for name in (MESH, *network.meshes):
+        found.setdefault(name, []).append(LOSS)
     return found
 
 
@@ -132,10 +119,10 @@ class Walk:
     """Goes back through a run, layer by layer and part by part; see ``backwards`` for the order."""
 
     def __init__(self, context: Context, run: BackwardRun) -> None:
-        self._context, self._run = context, run
+        self._context, self._run, self._network = context, run, network_of(context.stage)
         self.arithmetic = backward_arithmetic_of(context.stage, run.dtype)
         self._state = State(self.arithmetic)
-        self._maps = {row.name for row in TAPS[context.stage] if row.is_map}
+        self._maps = {row.name for row in self._network.maps}
         self._pending: dict[tuple[str, int], Number] = {}
         self._variables: dict[str, Number] = {}
         self._direct = self._from_losses()
@@ -160,7 +147,7 @@ class Walk:
         if name in self._direct:
             direct = self._direct[name]
             if part is not None:
-                direct = rows_of(direct, rows_in(name, part))
+                direct = rows_of(direct, rows_in(self._network.rows_per_vertex(name) or 1, part))
             found = (
                 direct if found is None else self._sum(shaped(found, direct.value.shape), direct)
             )
@@ -170,7 +157,7 @@ class Walk:
         """What a variable's gradient should be, decay included."""
         weights = self._context.weights[key]
         found = self._variables.pop(key, None) or exactly(np.zeros(weights.shape))
-        rate = decay_of(self._context.stage, key)
+        rate = self._network.decay(key)
         if not rate:
             return found
         decay = rate * weights
@@ -220,32 +207,23 @@ def shaped(number: Number, shape: tuple[int, ...]) -> Number:
     return _parts(number, lambda array: array.reshape(shape))
 
 
-def decay_of(stage: str, key: str) -> float:
-    """The factor of a variable in its own gradient."""
-    (row,) = (each for each in WEIGHTS[stage] if each.key == key)
-    factors = LOSSES[stage]
-    if len(row.shape) == 4:
-        return factors.decay_cnn[0] * factors.decay_cnn[1]
-    in_cnn = any(tap.is_map and key in tap.variables.values() for tap in TAPS[stage])
-    return 0.0 if in_cnn else factors.decay_graph
-
-
 def backwards(stage: str, vertices: int) -> list[tuple[TapRow, Part]]:
     """Layers and parts, so that all readers of a tap come before it.
 
     A block that mixes nothing between vertices is gone through a few at a time, which keeps what is
     between two layers small.
     """
-    rows = list(reversed(TAPS[stage]))
     found: list[tuple[TapRow, Part]] = []
-    groups: dict[Any, list[TapRow]] = {}
-    for row in rows:
-        split = row.rows_per_vertex is not None
-        groups.setdefault((row.is_map, row.block if split else None), []).append(row)
-    for group in groups.values():
+    for _, rows in groupby(reversed(network_of(stage).taps), key=_split_block):
+        group = list(rows)
         for part in parts_of(group[0], vertices):
             found += [(row, part) for row in group]
     return found
+
+
+def _split_block(row: TapRow) -> int | None:
+    """The block, of a layer that mixes nothing between vertices."""
+    return None if row.rows_per_vertex is None else row.block
 
 
 def direct_terms(
@@ -253,7 +231,9 @@ def direct_terms(
 ) -> dict[str, list[tuple[str, Number]]]:
     """What each loss term gives each mesh directly, by tap, under the terms' names in traces."""
     stage = context.stage
-    names = (MESH, *BLOCK_TAPS[stage])
+    factors = network_of(stage).losses
+    assert factors is not None, "losses of a network without any"
+    names = (MESH, *network_of(stage).meshes)
     meshes = [np.asarray(run.value(name, None), np.float64) for name in names]
     found: dict[str, list[tuple[str, Number]]] = {name: [] for name in names}
     unpoolings = context.unpooling
@@ -264,7 +244,7 @@ def direct_terms(
             middles = 0.5 * (before[pairs[:, 0]] + before[pairs[:, 1]])
             before = np.concatenate([before, middles])
         to = measured_of(run.measured, block)
-        terms = terms_by_meshes(LOSSES[stage], before, after, to, u)
+        terms = terms_by_meshes(factors, before, after, to, u)
         for term, (by_before, by_after) in terms.items():
             found[names[block]].append((f"{term}_{block}", by_after))
             if by_before is None:

@@ -52,7 +52,7 @@ class Backend(Protocol):
             listen: called once a tap; None when nobody listens.
 
         Returns:
-            The output mesh (2466, 3), or None where a backend only has taps.
+            The output mesh (V, 3), or None where a backend only has taps.
         """
 
 

@@ -4,13 +4,9 @@ from reprlib import repr as short
 
 import numpy as np
 
-from network.taps import TAPS
+from network.registry import names, network_of
 from parity.traces.trace import TraceReader
 from weight_conversion.errors import InputError
-
-_ITEM = {"images": (3, 224, 224, 3), "cameras": (3, 5)}
-INPUTS = {"coarse": {**_ITEM, "mesh": (156, 3)}, "refine": {**_ITEM, "mesh": (2466, 3)}}
-"""What every trace holds under ``/inputs``, at least."""
 
 
 def check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
@@ -21,11 +17,11 @@ def check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
     """
     for trace in (reference, candidate):
         header = trace.header
-        if header.stage not in TAPS:
-            raise InputError(trace.path, f"stage {short(header.stage)}", " or ".join(TAPS))
+        if header.stage not in names():
+            raise InputError(trace.path, f"stage {short(header.stage)}", " or ".join(names()))
         if header.dtype not in ("float32", "float64"):
             raise InputError(trace.path, f"dtype {short(header.dtype)}", "float32 or float64")
-        for name, shape in INPUTS[header.stage].items():
+        for name, shape in network_of(header.stage).inputs.items():
             found = trace.dataset("inputs", name).shape
             if found != shape:
                 raise InputError(trace.path, f"/inputs/{name} has shape {found}", f"{shape}")
@@ -35,8 +31,8 @@ def check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
             f"a trace of the {candidate.header.stage} stage",
             f"the {reference.header.stage} stage, as in {reference.path}",
         )
-    names = sorted({*reference.names("inputs"), *candidate.names("inputs")})
-    different = [name for name in names if not _equal(reference, candidate, name)]
+    given = sorted({*reference.names("inputs"), *candidate.names("inputs")})
+    different = [name for name in given if not _equal(reference, candidate, name)]
     if different or reference.header.inputs_sha256 != candidate.header.inputs_sha256:
         what = f" ({', '.join(different)})" if different else ""
         raise InputError(

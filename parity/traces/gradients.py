@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inputs.sampling import BLOCK_LEVELS
-from network.taps import MESH, TAPS
+from network.registry import network_of
+from network.taps import MESH
 from parity.oracle.chunks import Part, cut
 from parity.traces import layout
 from parity.traces.trace import TraceReader
@@ -41,7 +41,7 @@ class WritingWatch:
         self, writer: TraceWriter, stage: str, wants: Callable[[str], bool], groups: Groups
     ) -> None:
         self._writer, self._wants, self._groups = writer, wants, groups
-        self._shapes = {row.name: row.shape for row in TAPS[stage]}
+        self._shapes = {row.name: row.shape for row in network_of(stage).taps}
         self._odd: set[str] = set()
 
     def value(self, tap: str, rows: slice | None, array: np.ndarray) -> None:
@@ -94,8 +94,9 @@ class TracedBackward:
 
     def __init__(self, trace: TraceReader, groups: Groups) -> None:
         self._trace, self._groups = trace, groups
+        self._network = network_of(trace.header.stage)
         self.dtype = "float64" if groups is DOUBLE else trace.header.dtype
-        self.vertices = int(trace.dataset("inputs", "mesh").shape[0])
+        self.vertices = self._network.starts_with
         self.measured: Mapping[str, np.ndarray] = {}
         if not self.lacks():
             self.measured = self._measured()
@@ -106,7 +107,7 @@ class TracedBackward:
         groups = self._groups
         if not trace.names(groups.whole):
             return f"/{groups.whole}"
-        for row in TAPS[stage]:
+        for row in network_of(stage).taps:
             for group in (groups.taps, groups.gradients):
                 if not trace.has(group, row.name):
                     return f"/{group}/{row.name}"
@@ -114,7 +115,7 @@ class TracedBackward:
                     return f"/{group}/{row.name} of shape {row.shape}"
         if not trace.has("inputs", "ground_truth/points"):
             return "/inputs/ground_truth/points"
-        for block, level in enumerate(BLOCK_LEVELS[stage], start=1):
+        for block, level in enumerate(network_of(stage).levels, start=1):
             for name in (f"face_{block}", f"r1_{block}", f"r2_{block}"):
                 if not trace.has("samples", name):
                     return f"/samples/{name}"
@@ -126,7 +127,7 @@ class TracedBackward:
     def value(self, name: str, part: Part) -> np.ndarray:
         if name.startswith(_INPUTS):
             array = self._trace.values("inputs", name.removeprefix(_INPUTS), None)
-            return cut(array, name, part if name == MESH else None).astype(np.float64)
+            return cut(array, self._network.rows_per_vertex(name), part).astype(np.float64)
         groups = self._groups
         group = groups.values if self._trace.has(groups.values, name) else groups.taps
         return self._trace.values(group, name, part).astype(np.float64)
@@ -138,7 +139,7 @@ class TracedBackward:
     def gradient(self, name: str, part: Part) -> np.ndarray:
         if name == MESH:
             array = self._trace.values(self._groups.whole, "mesh", None)
-            return cut(array, MESH, part).astype(np.float64)
+            return cut(array, self._network.rows_per_vertex(MESH), part).astype(np.float64)
         return self._trace.values(self._groups.gradients, name, part).astype(np.float64)
 
     def variable(self, key: str) -> np.ndarray:
@@ -153,7 +154,7 @@ class TracedBackward:
         found = {"points": read("inputs", "ground_truth/points")}
         if trace.has("inputs", "ground_truth/normals"):
             found["normals"] = read("inputs", "ground_truth/normals")
-        for block, level in enumerate(BLOCK_LEVELS[trace.header.stage], start=1):
+        for block, level in enumerate(network_of(trace.header.stage).levels, start=1):
             for name in (f"face_{block}", f"r1_{block}", f"r2_{block}"):
                 found[name] = read("samples", name)
             found[f"faces_{block}"] = read("inputs", f"template/faces_{level + 1}")

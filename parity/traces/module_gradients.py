@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from network.taps import BLOCK_TAPS
-from network.weights import WEIGHTS
+from network.registry import network_of
 from weight_conversion.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def losses_at(
     """All loss terms, ``total`` last.
 
     Args:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         inputs: ``template``, ``ground_truth`` and ``samples`` among them.
         mesh: (V, 3), the stage's input.
         meshes: by tap, the blocks' outputs.
@@ -51,10 +50,10 @@ def losses_at(
     from torch_impl.losses import LossWeights, stage_losses
 
     template, blocks, before = inputs["template"], [], mesh
-    for number, tap in enumerate(BLOCK_TAPS[stage]):
+    for number, tap in enumerate(network_of(stage).meshes):
         if tap not in meshes:
             raise InputError("tap map", f"no tap {tap}", "every block's mesh, for the losses")
-        if stage == "coarse" and number:
+        if len(before) != len(meshes[tap]):
             before = unpool(before, tensor(template.unpooling[number - 1]).long())
         blocks.append(BlockMeshes(before, meshes[tap]))
         before = meshes[tap]
@@ -89,5 +88,6 @@ def gradients_of(
         name: (torch.zeros_like(leaf) if gradient is None else gradient).detach().cpu().numpy()
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
     }
-    result = {row.key: row.layout.to_checkpoint(arrays[row.torch_key]) for row in WEIGHTS[stage]}
+    rows = network_of(stage).variables
+    result = {row.key: row.layout.to_checkpoint(arrays[row.torch_key]) for row in rows}
     return result if mesh is None else {**result, "mesh": arrays["mesh"]}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from network.taps import BLOCK_TAPS, TAPS
-from network.weights import WEIGHTS
+from network.registry import network_of
 from parity.traces.backends import Listen
 from parity.traces.module_gradients import NamedVariables, gradients_of, losses_at
 from weight_conversion.errors import InputError
@@ -59,7 +58,7 @@ class ModulePort:
             if not self.mesh_as_tensor:
                 why = "the port takes its input mesh as an array, which cannot be differentiated"
                 self.unmatched = {**self.unmatched, "gradients/mesh": why}
-        official = {row.name for row in TAPS[self.stage]}
+        official = {row.name for row in network_of(self.stage).taps}
         there = {name for name, _ in self.module.named_modules()}
         for tap, name in self.taps.items():
             if tap not in official:
@@ -84,7 +83,7 @@ class ModulePort:
         with torch.no_grad(), self._recording() as outputs:
             mesh = self.call(self.module, inputs)
         if listen is not None:
-            for row in TAPS[self.stage]:
+            for row in network_of(self.stage).taps:
                 parts = outputs.get(self.taps.get(row.name, ""), [])
                 if parts:
                     listen(row.name, _official(torch.cat(parts), row.shape))
@@ -156,7 +155,7 @@ class ModulePort:
             row.torch_key: named[self.variables[row.key]]
             if self.variables
             else tensor(weights[row.key])
-            for row in WEIGHTS[self.stage]
+            for row in network_of(self.stage).variables
         }
         terms = losses_at(self.stage, inputs, mesh, meshes, NamedVariables(variables), tensor)
         return terms, variables, mesh
@@ -166,11 +165,11 @@ class ModulePort:
         """The blocks' meshes by tap; ``watch`` is told every tap, and its gradient later."""
         meshes: dict[str, Any] = {}
         seen: dict[str, int] = {}
-        shapes = {row.name: row.shape for row in TAPS[self.stage]}
+        shapes = {row.name: row.shape for row in network_of(self.stage).taps}
 
         def take(tap: str) -> Callable[..., None]:
             def hook(_module: Any, _inputs: Any, output: Any) -> None:
-                if tap in BLOCK_TAPS[self.stage]:
+                if tap in network_of(self.stage).meshes:
                     meshes[tap] = output
                 if watch is None:
                     return
@@ -198,7 +197,7 @@ class ModulePort:
 
     def _check_variables(self) -> None:
         there = {name for name, _ in self.module.named_parameters()}
-        for row in WEIGHTS[self.stage]:
+        for row in network_of(self.stage).variables:
             name = self.variables.get(row.key)
             if name not in there:
                 found = "is not mapped" if name is None else f"no parameter {name!r}"

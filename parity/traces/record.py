@@ -11,9 +11,9 @@ import numpy as np
 from inputs.ground_truth import GroundTruth
 from inputs.hypotheses import Hypotheses
 from inputs.item import Item
-from inputs.sampling import BLOCK_LEVELS, Samples, samples_on, step_draws
+from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
-from network.taps import BLOCK_TAPS, TAPS
+from network.registry import network_of
 from parity.traces import layout
 from parity.traces.backends import Backend, BackendChoice, Listen
 from parity.traces.blame import place_in_port
@@ -23,19 +23,14 @@ from parity.traces.writer import Recorder, TraceWriter
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, weights_sha256
 
-VERTICES = {"coarse": 156, "refine": 2466}
-"""Vertices of each stage's input mesh."""
-OUTPUT_TAP = {stage: rows[-1].name for stage, rows in TAPS.items()}
-"""The tap that is each stage's output mesh."""
-
 
 @dataclass(frozen=True)
 class RunInputs:
     """Everything both sides eat, apart from the weights.
 
-    ``mesh``: (156, 3) for the coarse stage, (2466, 3) for the refine stage, float32, camera frame
-    of view 0. With ``ground_truth`` the losses are recorded too, at ``samples``, or, where there
-    are none, at points drawn on the run's own meshes with ``seed``.
+    ``mesh``: (V, 3) float32, camera frame of view 0, of as many vertices as the network starts
+    with. With ``ground_truth`` the losses are recorded too, at ``samples``, or, where there are
+    none, at points drawn on the run's own meshes with ``seed``.
     """
 
     stage: str
@@ -48,7 +43,7 @@ class RunInputs:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        expected = (VERTICES[self.stage], 3)
+        expected = network_of(self.stage).inputs["mesh"]
         if self.mesh.shape != expected:
             raise InputError(
                 "--mesh", f"shape {self.mesh.shape}", f"{expected} for the {self.stage} stage"
@@ -83,25 +78,72 @@ class RunInputs:
             template = self.template
             for level, faces in enumerate(template.faces, start=1):
                 found[f"template/faces_{level}"] = faces
-            for level in sorted(set(BLOCK_LEVELS[self.stage])):
+            for level in sorted(set(network_of(self.stage).levels)):
                 found[f"template/laplace_{level + 1}"] = template.laplace[level]
                 found[f"template/pairs_{level + 1}"] = template.supports[level][1].indices
-        if self.stage == "refine":
-            found["hypotheses/offsets"] = self.hypotheses.offsets
-            found["hypotheses/supports"] = self.hypotheses.supports
-            return found
-        for level, pair in enumerate(self.template.supports, start=1):
-            for number, matrix in enumerate(pair):
-                found[f"template/support_{level}_{number}/indices"] = matrix.indices
-                found[f"template/support_{level}_{number}/values"] = matrix.values
-        for level, pairs in enumerate(self.template.unpooling, start=1):
-            found[f"template/unpooling_{level}"] = pairs
-        return found
+        return {**found, **constants_of(self.stage, self.template, self.hypotheses)}
+
+    def faces(self) -> np.ndarray | None:
+        """The triangles of the network's output mesh."""
+        levels = network_of(self.stage).levels
+        return self.template.faces[levels[-1]] if levels else None
+
+
+def constants_of(stage: str, template: Template, hypotheses: Hypotheses) -> dict[str, np.ndarray]:
+    """What a network's layers read of template and hypotheses, by its name under ``/inputs``."""
+    found: dict[str, np.ndarray] = {
+        "hypotheses/offsets": hypotheses.offsets,
+        "hypotheses/supports": hypotheses.supports,
+    }
+    for level, pair in enumerate(template.supports, start=1):
+        for number, matrix in enumerate(pair):
+            found[f"template/support_{level}_{number}/indices"] = matrix.indices
+            found[f"template/support_{level}_{number}/values"] = matrix.values
+    for level, pairs in enumerate(template.unpooling, start=1):
+        found[f"template/unpooling_{level}"] = pairs
+    # A constant may be a sparse matrix of two arrays, or one of a stack of matrices.
+    constants = network_of(stage).constants
+    wanted = {*constants, *(name.rpartition("/")[0] for name in constants)}
+    return {
+        name: array
+        for name, array in found.items()
+        if name in wanted or name.rpartition("/")[0] in constants
+    }
+
+
+@dataclass(frozen=True)
+class ArrayInputs:
+    """What both sides of a network read that is fed with arrays, not with an item and a template.
+
+    ``given``: by their names under ``/inputs``, those of ``Network.inputs`` and of the constants
+    that its layers read; a sparse matrix as ``NAME/indices`` (n, 2) and ``NAME/values`` (n,).
+    """
+
+    stage: str
+    given: Mapping[str, np.ndarray]
+    ground_truth: None = None
+
+    def __post_init__(self) -> None:
+        for name, expected in network_of(self.stage).inputs.items():
+            found = self.given[name].shape if name in self.given else "nothing"
+            if found != expected:
+                raise InputError(f"input {name}", f"shape {found}", f"{expected}")
+
+    def mapping(self) -> dict[str, Any]:
+        """The ``inputs`` argument of ``Backend.run``."""
+        return dict(self.given)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What the network reads, by its name under ``/inputs``, all of it hashed."""
+        return dict(self.given)
+
+    def faces(self) -> None:
+        """The triangles of the output mesh: there are none."""
 
 
 def record(
     choice: BackendChoice,
-    inputs: RunInputs,
+    inputs: RunInputs | ArrayInputs,
     weights: WeightSet,
     path: Path,
     *,
@@ -137,21 +179,23 @@ def record(
         requested=taps,
         unmatched=_unmatched(choice.name, backend),
     )
-    orders = {row.name: row.order for row in TAPS[inputs.stage]}
+    orders = {row.name: row.order for row in network_of(inputs.stage).taps}
     wanted = _wanted(inputs.stage, taps)
     with TraceWriter(path, header, orders) as writer:
         writer.inputs(arrays)
-        writer.faces(inputs.template.faces[2])
+        faces = inputs.faces()
+        if faces is not None:
+            writer.faces(faces)
         for key, array in weights.arrays.items():
             writer.add(layout.WEIGHTS, key, np.asarray(array, np.float32))
-        meshes = BLOCK_TAPS[inputs.stage] if inputs.ground_truth is not None else ()
+        meshes = network_of(inputs.stage).meshes if inputs.ground_truth is not None else ()
         recorder = Recorder(writer, wanted, on_tap, keep=meshes)
         run_backend(choice.name, backend, inputs, weights, recorder)
         if not writer.count:
             raise InputError(
                 "--taps", f"{taps!r} matched no tap of the run", "a tap's name or glob"
             )
-        if inputs.ground_truth is not None:
+        if isinstance(inputs, RunInputs) and inputs.ground_truth is not None:
             inputs = _record_losses(
                 choice.name, backend, inputs, weights, recorder, writer, gradients
             )
@@ -162,8 +206,8 @@ def record(
 
 def _wanted(stage: str, glob: str) -> Callable[[str], bool]:
     """Which taps a trace needs: those that match, and what their layers read."""
-    matching = {row.name for row in TAPS[stage] if fnmatch.fnmatchcase(row.name, glob)}
-    read = {name for row in TAPS[stage] if row.name in matching for name in row.parents}
+    matching = {row.name for row in network_of(stage).taps if fnmatch.fnmatchcase(row.name, glob)}
+    read = {name for row in network_of(stage).taps if row.name in matching for name in row.parents}
     return lambda tap: tap in matching or tap in read or fnmatch.fnmatchcase(tap, glob)
 
 
@@ -198,7 +242,7 @@ class _NarrowError(Exception):
 
 def _record_float64(
     choice: BackendChoice,
-    inputs: RunInputs,
+    inputs: RunInputs | ArrayInputs,
     weights: WeightSet,
     writer: TraceWriter,
     device: str,
@@ -232,7 +276,7 @@ def _record_float64(
 
 def _losses_and_gradients(
     backend: Backend,
-    inputs: RunInputs,
+    inputs: RunInputs | ArrayInputs,
     weights: WeightSet,
     recorder: Recorder,
     writer: TraceWriter,
@@ -273,7 +317,7 @@ def _record_losses(
     """
     samples = inputs.samples
     if samples is None:
-        blocks = [_kept(name, recorder, tap) for tap in BLOCK_TAPS[inputs.stage]]
+        blocks = [_kept(name, recorder, tap) for tap in network_of(inputs.stage).meshes]
         draws = step_draws(inputs.stage, inputs.seed, 0)
         samples = samples_on(inputs.stage, inputs.template, blocks, draws)
     for part, values in samples.items():
@@ -304,7 +348,7 @@ def predict(
     dtype: str = "float32",
     device: str = "cpu",
 ) -> np.ndarray:
-    """The output mesh (2466, 3) of one stage, nobody listening.
+    """The output mesh (V, 3) of one stage, nobody listening.
 
     Raises:
         InputError: the backend cannot be made, fails, or returns no finite mesh.
@@ -312,9 +356,10 @@ def predict(
     _check_stage(weights, inputs)
     backend = choice.make(inputs.stage, dtype, device)
     mesh = run_backend(choice.name, backend, inputs, weights, None)
-    if mesh is None or np.shape(mesh) != (VERTICES["refine"], 3):
+    expected = network_of(inputs.stage).row(network_of(inputs.stage).output).shape
+    if mesh is None or np.shape(mesh) != expected:
         found = "no mesh" if mesh is None else f"a mesh of shape {np.shape(mesh)}"
-        raise InputError(f"backend {choice.name}", f"returned {found}", "a mesh (2466, 3)")
+        raise InputError(f"backend {choice.name}", f"returned {found}", f"a mesh {expected}")
     if not np.isfinite(mesh).all():
         raise InputError(
             f"backend {choice.name}", f"a {inputs.stage} mesh with NaN", "finite coordinates"
@@ -322,7 +367,7 @@ def predict(
     return mesh
 
 
-def _check_stage(weights: WeightSet, inputs: RunInputs) -> None:
+def _check_stage(weights: WeightSet, inputs: RunInputs | ArrayInputs) -> None:
     if weights.stage != inputs.stage:
         raise InputError(
             weights.source,
@@ -332,7 +377,11 @@ def _check_stage(weights: WeightSet, inputs: RunInputs) -> None:
 
 
 def run_backend(
-    name: str, backend: Backend, inputs: RunInputs, weights: WeightSet, recorder: Listen | None
+    name: str,
+    backend: Backend,
+    inputs: RunInputs | ArrayInputs,
+    weights: WeightSet,
+    recorder: Listen | None,
 ) -> np.ndarray | None:
     """Run a backend; whatever a user's own port raises becomes an ``InputError``."""
     if ":" not in name:
@@ -362,6 +411,6 @@ def read_samples(path: Path) -> dict[str, np.ndarray]:
 def read_output(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The output mesh (V, 3) of a trace and its triangles (F, 3), each None where not recorded."""
     with open_trace(path) as trace:
-        tap = OUTPUT_TAP[trace.header.stage]
+        tap = network_of(trace.header.stage).output
         vertices = trace.array("taps", tap) if trace.has("taps", tap) else None
         return vertices, trace.faces()

@@ -12,6 +12,7 @@ from inputs.item import Item, load_item
 from inputs.meshes import load_mesh
 from inputs.sampling import Samples, load_samples
 from inputs.template import Template, build_template, load_template
+from network.registry import network_of
 from parity.traces.record import RunInputs
 from weight_conversion.errors import InputError
 
@@ -30,34 +31,30 @@ class Sources:
     ground_truth: GroundTruth | None = None
     samples: Mapping[str, Samples] = field(default_factory=dict)
 
-    def coarse(self) -> RunInputs:
-        """The coarse stage's inputs: the template's ellipsoid unless a mesh was given."""
-        mesh = self.template.coordinates if self.mesh is None else self.mesh
-        return self._inputs("coarse", mesh)
+    def of(self, stage: str, mesh: np.ndarray | None = None) -> RunInputs:
+        """The inputs of one stage on ``mesh``, or on the mesh that was given.
 
-    def refine(self, mesh: np.ndarray | None = None) -> RunInputs:
-        """The refine stage's inputs on ``mesh``, or on the mesh that was given."""
+        Without either the first stage starts from the template's ellipsoid.
+
+        Raises:
+            InputError: there is no mesh for a stage that another one comes before.
+        """
         found = self.mesh if mesh is None else mesh
         if found is None:
-            raise InputError(
-                "--mesh", "not given", "the coarse mesh that the refine stage starts from"
-            )
-        return self._inputs("refine", found.astype(np.float32))
-
-    def _inputs(self, stage: str, mesh: np.ndarray) -> RunInputs:
+            before = network_of(stage).follows
+            if before is not None:
+                expected = f"the {before} mesh that the {stage} stage starts from"
+                raise InputError("--mesh", "not given", expected)
+            found = self.template.coordinates
         return RunInputs(
             stage,
             self.item,
-            mesh,
+            found.astype(np.float32),
             self.template,
             self.hypotheses,
             self.ground_truth,
             self.samples.get(stage),
         )
-
-    def of(self, stage: str) -> RunInputs:
-        """The inputs of one stage."""
-        return self.coarse() if stage == "coarse" else self.refine()
 
 
 def read_sources(

@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from network.registry import names, network_of
 from parity.oracle.chunks import Part, cut
 from parity.traces.layout import CHECKSUM, FORMER_SCHEMA, READ_GROUPS, TRACE_SCHEMA
 from parity.traces.untrusted import (
@@ -162,7 +163,11 @@ class TraceReader:
         """A dataset's values at some vertices, see ``parity.oracle.chunks``."""
         dataset = self.dataset(group, name)
         with reading(self.path, f"/{group}/{name}"):
-            return cut(dataset, name, part)
+            return cut(dataset, self._rows_per_vertex(name), part)
+
+    def _rows_per_vertex(self, name: str) -> int | None:
+        stage = self.header.stage
+        return network_of(stage).rows_per_vertex(name) if stage in names() else None
 
     def read(self, group: str, name: str, dataset: h5py.Dataset, selection: Any) -> np.ndarray:
         """Part of a dataset, as h5py selects it."""

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from network.weights import WEIGHTS
+from network.registry import network_of
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs
 from parity.training.steps_judge import (
-    CANCELLING,
     Judged,
     Variable,
     loss_findings,
@@ -122,7 +121,7 @@ def compare_steps(
         candidate: judged; has taken no step.
         start: the weights that both start from, by checkpoint key.
         steps: how many, from 1.
-        stage: "coarse" or "refine".
+        stage: the network's name.
         dtype: the precision of both.
         learning_rate: of both.
         on_step: told each step's name when it is compared.
@@ -144,7 +143,8 @@ class _Lockstep:
     ) -> None:
         self.reference, self.candidate = reference, candidate
         self.stage, self.dtype = stage, dtype
-        self.keys = [row.key for row in WEIGHTS[stage] if row.key in start]
+        self.keys = [row.key for row in network_of(stage).variables if row.key in start]
+        self.cancelling = network_of(stage).cancelling
         self.old: dict[str, Variable] = {}
         self.old_m: dict[str, np.ndarray] = {}
         for key in self.keys:
@@ -184,7 +184,7 @@ class _Lockstep:
             layer = key.rpartition("/")[0]
             layers[layer] = max(layers.get(layer, 0.0), float(np.abs(reference[1]).max()))
             gradient = None if own is None else _own(own, key, candidate[0].shape)
-            floor = layers[layer] if any(name in key for name in CANCELLING) else 0.0
+            floor = layers[layer] if key in self.cancelling else 0.0
             old, old_m = self.old[key], self.old_m[key]
             findings.append(
                 variable_findings(step, key, reference, candidate, old, old_m, gradient, floor)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from network.registry import network_of
 from parity.oracle.local import difference_of
 from parity.training.steps_adam import (
     Array,
@@ -34,24 +35,10 @@ from parity.verdict.result import Status, TapResult
 
 Variable = tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]]
 
-TRAJECTORY = {
-    "coarse": {"float32": 1e-5, "float64": 1e-9},
-    "refine": {"float32": 2e-5, "float64": 1e-9},
-}
-"""How far, of a variable's greatest magnitude, two trajectories may part and count as together:
-in float32 what a run may differ in anything (``verdict``), in float64 seven orders above its
-roundoff."""
+FLOAT64_TRAJECTORY = 1e-9
+"""How far, of a variable's greatest magnitude, two trajectories in float64 may part and count as
+together, seven orders above its roundoff; see ``Network.trajectory`` for float32."""
 
-GRADIENT_ROUNDING = {"coarse": 3 * 9.3e-4, "refine": 3 * 1.1e-3}
-"""How far two right float32 gradients of the same state may differ, RMS over RMS: three times the
-worst of the authors' own graph against float64 in five runs that differ in nothing that matters
-(docs/gradients.md). That holds ReLUs that flip, which no limit for rounding alone does: three of
-12.5 million move a gradient of the demo sofa by 6e-4 of its greatest magnitude."""
-
-CANCELLING = ("localgconv_6_vars/bias", "localgconv_12_vars/bias")
-"""Gradients of biases before the softmax, which adds up to 0 over the hypotheses: nothing is left
-of their sums but what clipped logits leave, and at worst rounding. They are measured by the layer's
-weights, whose gradients are sums of the same terms, times features of order 1."""
 
 AMPLIFIED = "rounding amplified by training; the optimiser's own step is right"
 PARTED = "beyond what float64 rounding explains, and nothing before it differs"
@@ -79,7 +66,9 @@ class Judged:
 
     @property
     def limit(self) -> float:
-        return TRAJECTORY[self.stage][self.dtype]
+        if self.dtype == "float64":
+            return FLOAT64_TRAJECTORY
+        return network_of(self.stage).trajectory
 
     @property
     def exact(self) -> bool:
@@ -128,7 +117,7 @@ def variable_findings(
         old: the candidate's before the step.
         old_reference_m: the reference's first moment before the step.
         own: the candidate's gradient at its own state before the step, where it was computed.
-        floor: what the first moment is measured by at least, see ``CANCELLING``.
+        floor: what the first moment is measured by at least, see ``Network.cancelling``.
     """
     start = before(old, step.number, step.rate, step.dtype)
     w, m, v = (each.astype(np.float64) for each in candidate)
@@ -207,7 +196,7 @@ def _with_status(step: Judged, finding: Finding, tainted: bool) -> TapResult:
         note = GRADIENT if finding.kind == "m" else PARTED
         return replace(entry, status=Status.DIFFER, note=note)
     if step.number == 1 and gradient:
-        limit = GRADIENT_ROUNDING[step.stage]
+        limit = network_of(step.stage).gradient_rounding
         # Written so that NaN is no rounding.
         rounding = entry.rms_rel is not None and entry.rms_rel <= limit
         status = Status.ROUNDING if rounding else Status.DIFFER

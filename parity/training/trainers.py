@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from inputs.sampling import Samples, samples_on, step_draws
-from network.taps import BLOCK_TAPS
+from network.registry import network_of
 from parity.traces.backends import Backend, BackendChoice
 from parity.traces.record import RunInputs
 from weight_conversion.errors import InputError
@@ -81,7 +81,7 @@ class Learner(Stepper, Protocol):
         """Go on from a state."""
 
     def predict(self) -> np.ndarray:
-        """The output mesh (2466, 3), camera frame of view 0."""
+        """The output mesh (V, 3), camera frame of view 0."""
 
 
 def learner(
@@ -204,7 +204,8 @@ class TensorFlowLearner:
             raise InputError("--loss-weight", "given for tf", "the official weights, or torch")
         self._backend = factory(inputs.stage, dtype, device)
         self._inputs, self._mapping, self._settings = inputs, inputs.mapping(), settings
-        self._frozen = [key for key in weights if settings.frozen_cnn and "/cnn/" in key]
+        encoder = network_of(inputs.stage).encoder if settings.frozen_cnn else ()
+        self._frozen = [row.key for row in encoder]
         self._training = self._from(weights)
         self.samples: Samples = {}
 
@@ -335,7 +336,7 @@ def _drawn(
     blocks = _BlockMeshes(inputs.stage)
     backend.run(inputs.mapping(), weights, blocks)
     draws = step_draws(inputs.stage, seed, number)
-    meshes = [blocks.found[tap] for tap in BLOCK_TAPS[inputs.stage]]
+    meshes = [blocks.found[tap] for tap in network_of(inputs.stage).meshes]
     return samples_on(inputs.stage, inputs.template, meshes, draws)
 
 
@@ -343,7 +344,7 @@ class _BlockMeshes:
     """Listens to the blocks' output meshes alone."""
 
     def __init__(self, stage: str) -> None:
-        self._taps = frozenset(BLOCK_TAPS[stage])
+        self._taps = frozenset(network_of(stage).meshes)
         self.found: Arrays = {}
 
     def wants(self, tap: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from network.taps import TAPS, TapRow
+from network.registry import network_of
+from network.taps import TapRow
 from parity.diagnosis.diagnosis import diagnose
 from parity.oracle.gap import before
 from parity.traces import layout
@@ -70,7 +71,7 @@ class _Comparing:
         self.sides = (("reference", reference), ("candidate", candidate))
         self.glob = glob
         self.stage = reference.header.stage
-        self.rows = {row.name: row for row in TAPS[self.stage]}
+        self.rows = {row.name: row for row in network_of(self.stage).taps}
         self.reasons = unmatched
         self.unmatched = {**reference.header.unmatched, **candidate.header.unmatched}
         for name in self.rows:
@@ -293,7 +294,7 @@ class _Comparing:
                 f"{len(silent)} unmatched taps are behind nothing that was compared, so that "
                 f"nothing is known of their layers: {', '.join(silent[:5])}"
             )
-        if list(self.rows)[-1] in gap:
+        if network_of(self.stage).output in gap:
             yield "the stage's output is unmatched: no reason makes up for that"
 
     def _compared(self, name: str) -> bool:
@@ -317,7 +318,7 @@ class _Comparing:
 
     def _excused(self, entry: TapResult) -> bool:
         """Whether an entry is missing for a reason, and not what the stage is run for."""
-        output = list(self.rows)[-1]
+        output = network_of(self.stage).output
         return (
             entry.status is Status.MISSING and entry.tap != output and bool(self._reason(entry.tap))
         )

@@ -17,6 +17,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from inputs.demo import DEMO_COVERAGE
+from network.registry import network_of
 from parity.oracle.context import Context
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
@@ -52,6 +53,13 @@ def key_of(context: Context) -> str:
                 arrays |= {f"{name}/{part}": getattr(matrix, part) for part in parts}
     for level, pairs in enumerate(context.unpooling):
         arrays[f"unpooling_{level}"] = pairs
+    network = network_of(context.stage)
+    known = ("cameras", "offsets", "support_0", "support_1", "pairs")
+    for row in network.taps:
+        arrays |= {key: context.arrays[key] for name, key in row.constants.items()
+                   if name not in known}  # fmt: skip
+        if row.formula is not None:
+            digest.update(repr(row.formula).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name], "<f4")
         digest.update(f"{name} {array.shape}\n".encode())

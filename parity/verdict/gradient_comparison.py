@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from network.taps import TAPS
+from network.registry import network_of
 from parity.diagnosis.gradients import diagnose
 from parity.oracle.context import Context
 from parity.traces.gradients import DOUBLE, OWN, Groups, TracedBackward
@@ -64,7 +64,7 @@ class GradientComparison:
             self.notes = (f"{WHOLE}: {lacking}",)
             return results["gradients"]
         entries = {entry.tap.removeprefix(PREFIX): entry for entry in results["gradients"]}
-        taps = {row.name for row in TAPS[self._context.stage]}
+        taps = {row.name for row in network_of(self._context.stage).taps}
         groups = DOUBLE if FLOAT64 in found and narrow != FLOAT64 else OWN
         merged = []
         for name in next(iter(found.values())):

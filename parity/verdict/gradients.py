@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from network.taps import MESH, TAPS, TapRow
+from network.registry import network_of
+from network.taps import MESH, TapRow
 from parity.oracle.chunks import Part
 from parity.oracle.confidence import backward_confidence
 from parity.oracle.context import Context
@@ -97,7 +98,7 @@ class BackwardJudge:
         """Every gradient by its name, in the order of the backward pass."""
         stage, confidence = self.context.stage, backward_confidence(self.context.stage)
         readers = consumers(stage)
-        rows = list(reversed(TAPS[stage]))
+        rows = list(reversed(network_of(stage).taps))
         found: dict[str, Gradient] = {}
         for row in rows:
             found[row.name] = Gradient(row.name, tuple(readers[row.name]), confidence)
@@ -127,7 +128,8 @@ class BackwardJudge:
             del found["mesh"]
             self._settle(found, rows)
             return found
-        for place in dict.fromkeys(_key(part) for _, part in steps if _reads_mesh(stage, part)):
+        reads_mesh = [part for row, part in steps if MESH in row.parents]
+        for place in dict.fromkeys(_key(part) for part in reads_mesh):
             piece = None if place is None else slice(*place)
             seen = [run.gradient(MESH, piece) for run in runs]
             sums = [
@@ -209,7 +211,3 @@ class BackwardJudge:
 
 def _key(part: Part) -> tuple[int, int] | None:
     return None if part is None else (part.start, part.stop)
-
-
-def _reads_mesh(stage: str, part: Part) -> bool:
-    return stage == "coarse" or part is not None

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from network.taps import TAPS, TapRow
+from network.registry import network_of
+from network.taps import TapRow
 from parity.oracle.chunks import Part, in_parallel, parts_of
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
@@ -446,7 +447,7 @@ class TapJudge:
         """The taps before one that both sides have."""
         return [
             other.name
-            for other in TAPS[row.stage]
+            for other in network_of(row.stage).taps
             if other.order < row.order and other.name not in self._gap
         ]
 

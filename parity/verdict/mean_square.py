@@ -18,12 +18,12 @@ though none of them passes λ.
 
 import math
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
 
-from network.taps import TAPS, TapRow
+from network.registry import network_of
+from network.taps import TapRow
 from parity.oracle.confidence import FALSE_ALARM
 from parity.oracle.context import Context
 from parity.oracle.local import Alone
@@ -32,10 +32,9 @@ from parity.oracle.number import nothing
 PRECISIONS = 2
 
 
-@cache
 def tests_of(network: str) -> int:
     """How many mean squares of a network's taps are judged: of each tap and each channel."""
-    return PRECISIONS * sum(1 + row.shape[-1] for row in TAPS[network])
+    return PRECISIONS * sum(1 + row.shape[-1] for row in network_of(network).taps)
 
 
 def sharing_of(row: TapRow, context: Context) -> int:
@@ -45,9 +44,9 @@ def sharing_of(row: TapRow, context: Context) -> int:
     rounded in that row is rounded for all of them.
     """
     found = 1
-    for name, key in row.constants.items():
-        if name.startswith("support"):
-            filled = context.arrays[key] != 0
+    for name in row.program.read_by("sparse_matmul"):
+        if name in row.constants:
+            filled = context.arrays[row.constants[name]] != 0
             most = int(np.max(filled.sum(axis=0)))
             outputs = filled.shape[0] if not sp.issparse(filled) else most * most
             found = max(found, min(most * most, outputs))

@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from network.taps import TAPS
+from network.registry import network_of
 from parity.traces.backends import BackendChoice, Factory
-from parity.traces.record import RunInputs, read_samples, record
+from parity.traces.record import ArrayInputs, RunInputs, read_samples, record
 from parity.traces.sources import VIEWS, read_sources
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison
@@ -35,7 +35,7 @@ class PairPaths:
 def compare_pair(
     reference: BackendChoice,
     candidate: BackendChoice,
-    inputs: RunInputs,
+    inputs: RunInputs | ArrayInputs,
     weights: WeightSet,
     paths: PairPaths,
     *,
@@ -52,10 +52,11 @@ def compare_pair(
     Losses of both sides are taken at the reference's samples. With ``float64`` the runs in float64
     are recorded too. ``unmatched`` as in ``compare``.
     """
-    total = len(TAPS[inputs.stage])
+    total = len(network_of(inputs.stage).taps)
     sides = ((reference, paths.reference, devices[0]), (candidate, paths.candidate, devices[1]))
     for choice, path, device in sides:
-        if inputs.ground_truth is not None and inputs.samples is None and path != paths.reference:
+        judged = inputs.ground_truth is not None and path != paths.reference
+        if judged and isinstance(inputs, RunInputs) and inputs.samples is None:
             inputs = replace(inputs, samples=read_samples(paths.reference))
         with progress(f"{inputs.stage} on {choice.name}", total) as advance:
             record(

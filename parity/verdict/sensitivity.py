@@ -11,7 +11,8 @@ from itertools import combinations
 
 import numpy as np
 
-from network.taps import TAPS, TapRow
+from network.registry import network_of
+from network.taps import TapRow
 from parity.oracle.chunks import Part, parts_of
 from parity.oracle.context import Context
 from parity.oracle.local import alone, share_of
@@ -44,7 +45,7 @@ def sensitivity(run: ProbeRun, context: Context) -> Sensitivity:
     """Try everything on a recorded run of ``context``'s stage."""
     changes: dict[str, float | None] = {}
     shown: dict[str, bool] = {}
-    for row in TAPS[context.stage]:
+    for row in network_of(context.stage).taps:
         if "cameras" in row.constants:
             for name, seen in _swapped(row, run, context).items():
                 shown[name] = shown.get(name, False) or seen
@@ -114,7 +115,8 @@ def _swapped(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
     """
     mesh, *maps = row.parents
     kinds = ("images", "cameras", "images and cameras")
-    shown = {(what, pair): False for pair in combinations(range(3), 2) for what in kinds}
+    views = range(len(context.cameras))
+    shown = {(what, pair): False for pair in combinations(views, 2) for what in kinds}
     for part in parts_of(row, run.vertices):
         values = {name: run.float64(name, part) for name in row.parents}
         base = alone(row, values, context, None, "float64")
@@ -122,7 +124,7 @@ def _swapped(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
         for (what, (first, second)), seen in shown.items():
             if seen:
                 continue
-            order = [second if v == first else first if v == second else v for v in range(3)]
+            order = [second if v == first else first if v == second else v for v in views]
             swapped = {mesh: values[mesh], **{name: values[name][order] for name in maps}}
             given = swapped if "images" in what else values
             turned = context.with_arrays(cameras=context.cameras[order])

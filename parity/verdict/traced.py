@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from network.taps import MESH, TAPS, TapRow
-from network.weights import WEIGHTS
+from network.registry import network_of
+from network.taps import TapRow
 from parity.oracle.chunks import Part, cut
 from parity.oracle.context import PREFIX, Context
 from parity.oracle.gap import before
@@ -18,8 +18,8 @@ class TracedRun:
     """A trace as one side; see ``parity.verdict.judgement.Run``."""
 
     def __init__(self, trace: TraceReader) -> None:
-        self._trace = trace
-        self.vertices = int(trace.dataset(layout.INPUTS, "mesh").shape[0])
+        self._trace, self._network = trace, network_of(trace.header.stage)
+        self.vertices = self._network.starts_with
         self.dtype = trace.header.dtype
         # A run that was asked for in float64 is that run itself.
         self._float64 = layout.TAPS if self.dtype == "float64" else layout.FLOAT64
@@ -44,7 +44,7 @@ class TracedRun:
         """
         nearest, _ = before(row, gap)
         names = (row.name, *(name for name in nearest if not name.startswith(PREFIX)))
-        shapes = {other.name: other.shape for other in TAPS[row.stage]}
+        shapes = {other.name: other.shape for other in network_of(row.stage).taps}
         for group in (layout.TAPS, self._float64) if float64 else (layout.TAPS,):
             for name in names:
                 if not self._trace.has(group, name):
@@ -68,13 +68,13 @@ class TracedRun:
             key: trace.read(layout.WEIGHTS, key, trace.dataset(layout.WEIGHTS, key), ())
             for key in trace.names(layout.WEIGHTS)
         }
-        for row in WEIGHTS[trace.header.stage]:
+        for row in network_of(trace.header.stage).variables:
             found = weights[row.key].shape if row.key in weights else "nothing"
             if found != row.shape:
                 raise InputError(trace.path, f"/weights/{row.key} has {found}", f"{row.shape}")
         try:
             context = Context.of(trace.header.stage, arrays, weights)
-            for tap in TAPS[trace.header.stage]:
+            for tap in network_of(trace.header.stage).taps:
                 context.numbers(tap)
         except (KeyError, ValueError, IndexError) as error:
             what = f"inputs that do not fit a {trace.header.stage} run ({error})"
@@ -84,5 +84,5 @@ class TracedRun:
     def _values(self, group: str, name: str, part: Part) -> np.ndarray:
         if name.startswith(PREFIX):
             array = self._trace.values(layout.INPUTS, name.removeprefix(PREFIX), None)
-            return cut(array, name, part if name == MESH else None)
+            return cut(array, self._network.rows_per_vertex(name), part)
         return self._trace.values(group, name, part)

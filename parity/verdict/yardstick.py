@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from network.weights import WEIGHTS
+from network.registry import network_of
 from parity.oracle.confidence import UNIT_ROUNDOFF, confidence, longest_sum
 from parity.oracle.local import difference_of
 from parity.verdict.judgement import finite, greatest
@@ -46,7 +46,7 @@ def yardstick(
     """Measure a reference.
 
     Args:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         group: "losses" or "gradients".
         run: the reference's values in float32, by name.
         truth: the same in float64.
@@ -55,10 +55,10 @@ def yardstick(
     if group == "gradients":
         # A gradient that cancels to nothing has no scale of its own but that of its layer's others.
         layers: dict[str, float] = {}
-        for row in WEIGHTS[stage]:
+        for row in network_of(stage).variables:
             layer = row.torch_key.rpartition(".")[0]
             layers[layer] = max(layers.get(layer, 0.0), scales.get(row.key, 0.0))
-        for row in WEIGHTS[stage]:
+        for row in network_of(stage).variables:
             if row.key in scales:
                 scales[row.key] = layers[row.torch_key.rpartition(".")[0]]
     # No entry is more precise than a standard rounding of the longest sum behind it.

@@ -16,7 +16,8 @@ from inputs.graphs import (
     neighbours_of,
     scaled_laplacian,
 )
-from inputs.template import EDGES, FACES, MOST_NEIGHBOURS, VERTICES, SparseMatrix, Template
+from inputs.template import MOST_NEIGHBOURS, SparseMatrix, Template
+from network.levels import EDGES, FACES, VERTICES
 
 # The values are float32: a scaled eigenvalue of exactly ±1 may come out this far beyond.
 _SPECTRUM_TOLERANCE = 1e-5

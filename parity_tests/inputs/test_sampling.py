@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from inputs.sampling import (
-    BLOCK_LEVELS,
     COUNT,
     choose_faces,
     draw,
@@ -15,7 +14,9 @@ from inputs.sampling import (
     samples_on,
     step_draws,
 )
-from inputs.template import FACES, build_template
+from inputs.template import build_template
+from network.levels import FACES
+from network.registry import network_of
 from weight_conversion.errors import InputError
 
 # Two triangles of areas 1/2 and 2, one without area, and one of area 1/8 at the end.
@@ -35,7 +36,7 @@ def given(stage: str) -> dict[str, np.ndarray]:
     """Sound samples of a stage."""
     random = np.random.default_rng(0)
     found: dict[str, np.ndarray] = {}
-    for block, level in enumerate(BLOCK_LEVELS[stage], start=1):
+    for block, level in enumerate(network_of(stage).levels, start=1):
         found[f"face_{block}"] = random.integers(0, FACES[level], COUNT)
         found[f"r1_{block}"] = random.random(COUNT, dtype=np.float32)
         found[f"r2_{block}"] = random.random(COUNT)

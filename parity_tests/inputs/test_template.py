@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from inputs.hypotheses import build_hypotheses, load_hypotheses
-from inputs.template import EDGES, FACES, VERTICES, Template, build_template, load_template
+from inputs.template import Template, build_template, load_template
+from network.levels import EDGES, FACES, VERTICES
 from parity_tests.inputs.template_check import check_template
 from weight_conversion.errors import InputError
 

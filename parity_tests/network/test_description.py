@@ -15,7 +15,7 @@ from inputs.template import build_template
 from network.description import Network
 from network.layers import PROGRAMS
 from network.levels import EDGES, FACES, VERTICES
-from network.registry import names, network_of, register, unregister
+from network.registry import names, network_of, register, registered
 from network.taps import IMAGES, MESH, TapRow
 from parity.traces.record import RunInputs
 
@@ -167,8 +167,8 @@ def small() -> Iterator[Network]:
         whole, name="small", taps=(replace(row, stage="small"),), variables=variables,
         meshes=(), output=row.name, vertices=whole.vertices[:1], levels=(),
     )  # fmt: skip
-    yield register(network)
-    unregister("small")
+    with registered(network):
+        yield network
 
 
 def test_a_third_network_is_found_by_its_name(small: Network) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from network.taps import TAPS
+from network.registry import network_of
 from parity.verdict.result import Comparison, Status, TapResult
 from reports.figures.differences import difference_figure, group, image
 from reports.palette import LOOKS
@@ -136,7 +136,8 @@ def test_a_hostile_first_divergence(planted: Planted, name: str) -> None:
 @pytest.mark.parametrize("stage", ["coarse", "refine"])
 def test_every_tap_belongs_to_a_part_of_the_network(stage: str) -> None:
     blocks = {"coarse": 3, "refine": 2}[stage]
-    groups = [group(row.name) for row in TAPS[stage]]
+    rows = network_of(stage).rows
+    groups = [group(rows, name) for name in rows]
     # Each part is one run of taps: no name falls out of its block.
     runs = [title for title, before in zip(groups, ["", *groups], strict=False) if title != before]
     assert runs == ["CNN", *(f"block {number}" for number in range(1, blocks + 1))]

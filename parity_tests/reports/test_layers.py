@@ -63,6 +63,6 @@ def test_edges_only_between_taps_that_are_there() -> None:
 
 @pytest.mark.parametrize("stage", ["coarse", "refine"])
 def test_short_names_fit_and_tell_the_taps_of_a_column_apart(stage: str) -> None:
-    shorts = [(row.name[:14], short_name(row.name)) for row in TAPS[stage]]
+    shorts = [(row.name[:14], short_name(row)) for row in TAPS[stage]]
     assert len(set(shorts)) == len(shorts)
     assert max(len(short) for _, short in shorts) <= 17

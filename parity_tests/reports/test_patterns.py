@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reports.text.patterns import Sums, channel_meaning, describe
+from network.registry import network_of
+from reports.text.patterns import Sums, describe
 
 LIMIT = 1e-3
 
@@ -125,10 +126,9 @@ COARSE, REFINE = "graph_proj_2_layer_15", "graph_localproj_1_layer_1"
         ("refine", REFINE, 338, "deviation over views of cnn.conv2d_8, channel 63"),
         ("refine", REFINE, 19, "greatest over views of cnn.conv2d_5, channel 0"),
         ("coarse", "graph_conv_blk1_1_layer_1", 5, ""),
-        ("other", COARSE, 5, ""),
     ],
 )
 def test_channels_of_projections_are_named(
     stage: str, tap: str, channel: int, meaning: str
 ) -> None:
-    assert channel_meaning(stage, tap, channel) == meaning
+    assert network_of(stage).row(tap).meaning(channel) == meaning

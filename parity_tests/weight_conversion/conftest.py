@@ -1,12 +1,15 @@
 """A stage of four variables, one of each kind, on which whole files can be tried quickly."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from network.description import Network
 from network.layout import Layout
-from network.weights import WEIGHTS, WeightRow
+from network.registry import registered
+from network.weights import WeightRow
 from weight_conversion.weight_set import WeightSet
 
 SMALL = (
@@ -23,12 +26,12 @@ def fill(rows: tuple[WeightRow, ...], seed: int = 0) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> WeightSet:
+def small() -> Iterator[WeightSet]:
     """Weights of a stage "small", step 7, with the values that careless copies lose."""
-    monkeypatch.setitem(WEIGHTS, "small", SMALL)
     arrays = fill(SMALL)
     arrays["s/cnn/c/b:0"][:] = (-0.0, 0.0, 1e-45, -1.1754942e-38, 3.4028235e38)
-    return WeightSet("small", arrays, 7, "a test")
+    with registered(Network("small", (), SMALL, {}, (), "")):
+        yield WeightSet("small", arrays, 7, "a test")
 
 
 @pytest.fixture

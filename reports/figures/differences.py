@@ -2,9 +2,8 @@
 
 import io
 import math
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
+from network.registry import taps_of
+from network.taps import TapRow
 from parity.verdict.result import Comparison, Status, TapResult
 from reports import wording
 from reports.palette import LOOKS
@@ -39,14 +40,6 @@ _METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
 }
 
-_GROUPS = (
-    (re.compile(r"^losses/"), "losses"),
-    (re.compile(r"^gradients/"), "gradients"),
-    (re.compile(r"cnn\."), "CNN"),
-    (re.compile(r"blk(\d+)_"), "block {}"),
-    (re.compile(r"graph_(?:proj|localproj|sample_hypothesis)_(\d+)_"), "block {}"),
-    (re.compile(r"graph_pool_\d+to(\d+)_"), "block {}"),
-)
 _INK = "#333333"
 
 
@@ -69,7 +62,7 @@ def difference_figure(comparison: Comparison, entries: Sequence[TapResult], noun
         floor, ceiling = _range(entries)
         _draw_entries(axes, entries, floor, ceiling)
         _draw_limits(axes, entries)
-        draw_groups(axes, entries)
+        draw_groups(axes, comparison, entries)
         _draw_first(axes, comparison, entries)
         _draw_flips(axes, entries)
         _scale(axes, entries, floor, ceiling)
@@ -161,19 +154,29 @@ def _draw_limits(axes: Axes, entries: Sequence[TapResult]) -> None:
             )  # fmt: skip
 
 
-def group(name: str) -> str:
-    """The part of the network that a tap belongs to, "" where its name does not say."""
-    for pattern, title in _GROUPS:
-        found = pattern.search(name)
-        if found:
-            return title.format(*found.groups())
-    return ""
+def group(rows: Mapping[str, TapRow], name: str) -> str:
+    """The part of the network that an entry belongs to, "" where it is not known.
+
+    ``rows``: the network's taps by name.
+    """
+    kind, slash, _ = name.partition("/")
+    if slash and kind in ("losses", "gradients"):
+        return kind
+    if name not in rows:
+        return ""
+    return "CNN" if rows[name].is_map else f"block {rows[name].block}"
 
 
-def draw_groups(axes: Axes, entries: Sequence[TapResult]) -> None:
+def rows_of(comparison: Comparison) -> dict[str, TapRow]:
+    """The taps of the network that was compared, by name."""
+    return {row.name: row for row in taps_of(comparison.stage)}
+
+
+def draw_groups(axes: Axes, comparison: Comparison, entries: Sequence[TapResult]) -> None:
     """Name the blocks above the axes and part them by lines."""
     above = blended_transform_factory(axes.transData, axes.transAxes)
-    for title, run in groupby(enumerate(entries), key=lambda pair: group(pair[1].tap)):
+    rows = rows_of(comparison)
+    for title, run in groupby(enumerate(entries), key=lambda pair: group(rows, pair[1].tap)):
         places = [place for place, _ in run]
         if not title:
             continue

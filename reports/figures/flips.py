@@ -76,5 +76,5 @@ def _draw(axes: Axes, comparison: Comparison, counts: Counts) -> None:
     axes.set_xlabel("# of tap, in order of computation")
     axes.set_ylabel("decisions")
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6, zorder=0)
-    draw_groups(axes, comparison.taps)
+    draw_groups(axes, comparison, comparison.taps)
     axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1, 1.32))

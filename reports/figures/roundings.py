@@ -47,7 +47,7 @@ def roundings_figure(comparison: Comparison) -> Figure:
         _draw_roundings(upper, taps)
         lower.set_title("The difference's two parts", loc="left", fontsize=10)
         _draw_parts(lower, taps)
-        draw_groups(upper, taps)
+        draw_groups(upper, comparison, taps)
         for axes in (upper, lower):
             axes.set_yscale("log")
             axes.set_xlim(-0.8, max(len(taps), 1) - 0.2)

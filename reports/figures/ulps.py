@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from numpy.typing import NDArray
 
 from parity.verdict.result import Comparison
-from reports.figures.differences import STYLE, draw_groups, group
+from reports.figures.differences import STYLE, draw_groups, group, rows_of
 from reports.palette import LOOKS
 from reports.tables.ulps import octave_words
 
@@ -87,12 +87,13 @@ def _draw_taps(
     axes.set_xlabel("# of tap, in order of computation")
     axes.set_xlim(-0.8, max(counts.shape[1], 1) - 0.2)
     axes.set_ylim(-0.7, counts.shape[0] - 0.3)
-    draw_groups(axes, comparison.taps)
+    draw_groups(axes, comparison, comparison.taps)
 
 
 def _draw_groups(axes: Axes, comparison: Comparison, counts: NDArray[np.int64]) -> None:
     """One histogram a part of the network, over the elements of all its taps."""
-    names = [group(tap.tap) for tap in comparison.taps]
+    rows = rows_of(comparison)
+    names = [group(rows, tap.tap) for tap in comparison.taps]
     for number, name in enumerate(dict.fromkeys(names)):
         own = counts[:, [place for place, each in enumerate(names) if each == name]].sum(axis=1)
         if not own.sum():

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from network.taps import BLOCK_TAPS, TAPS
+from network.registry import names, network_of, taps_of
 from parity.verdict.result import Comparison, Status, TapResult
 from reports import wording
 from reports.page.layers import short_name
@@ -37,7 +37,6 @@ def shown_entries(comparison: Comparison) -> tuple[TapResult, ...]:
     return comparison.taps + comparison.losses + comparison.gradients + shown_steps(comparison)
 
 
-_VARIABLE = re.compile(r"(?:^|/)(?:cnn|pixel2mesh)/(.+)/[^/]+$")
 _LOSS = re.compile(r"^(?:losses/|steps/\d+/losses/)?(?:chamfer|edge|normal|laplace|move)_(\d+)$")
 
 
@@ -45,20 +44,19 @@ def layer_of(stage: str, name: str) -> str:
     """The tap that a gradient's or step's variable helps to compute, or the mesh that a loss term
     is about; empty where there is none.
     """  # noqa: D205 - one sentence
+    if stage not in names():
+        return ""
+    network = network_of(stage)
     loss = _LOSS.match(name)
     if loss is not None:
-        meshes: Sequence[str] = BLOCK_TAPS.get(stage, ())
         number = int(loss[1])
-        return meshes[number - 1] if 0 < number <= len(meshes) else ""
+        return network.meshes[number - 1] if 0 < number <= len(network.meshes) else ""
+    # Gradients and steps have a checkpoint key, or a tap, behind what they are.
+    parts = name.split("/")
+    tails = ["/".join(parts[place:]) for place in range(len(parts))]
+    layer = next((network.readers[key].name for key in tails if key in network.readers), "")
     at_tap = name.removeprefix("gradients/")
-    if at_tap != name and any(row.name == at_tap for row in TAPS.get(stage, ())):
-        return at_tap
-    variable = _VARIABLE.search(name)
-    if variable is None:
-        return ""
-    words = variable[1].removesuffix("_vars").split("/")
-    tap = ".".join(["cnn", *words] if "/cnn/" in name else words)
-    return tap if any(row.name == tap for row in TAPS.get(stage, ())) else ""
+    return at_tap if at_tap != name and at_tap in network.rows else layer
 
 
 def short_entry(stage: str, name: str) -> str:
@@ -67,7 +65,7 @@ def short_entry(stage: str, name: str) -> str:
     step = f"step {words[1]} " if words[0] == "steps" and len(words) > 2 else ""
     text = words[-1] if len(words) > 1 else name
     if layer and not _LOSS.match(name):
-        text = f"{short_name(layer)} {text}"
+        text = f"{short_name(network_of(stage).row(layer))} {text}"
     return wording.shortened(wording.printable(step + text), 40)
 
 
@@ -75,5 +73,5 @@ def in_network_order(
     stage: str, entries: Sequence[tuple[int, TapResult]]
 ) -> list[tuple[int, TapResult]]:
     """Numbered entries by the layer that they belong to, those of none first."""
-    places = {row.name: place for place, row in enumerate(TAPS.get(stage, ()), 1)}
+    places = {row.name: place for place, row in enumerate(taps_of(stage), 1)}
     return sorted(entries, key=lambda pair: places.get(layer_of(stage, pair[1].tap), 0))

@@ -1,10 +1,10 @@
 """The layer graph: where each tap stands in the picture, and which taps it is computed from."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from network.taps import IMAGES, MESH, TAPS
+from network.registry import taps_of
+from network.taps import TapRow
 from parity.verdict.result import Status, TapResult
 from reports import wording
 
@@ -12,7 +12,7 @@ _WIDTH, _HEIGHT = 124, 18  # of a node
 _COLUMN, _LINE = 160, 22  # from one node to the next
 _TOP, _LEFT = 28, 14
 _IMAGE_NETWORK, _OTHERS = "image network", "others"
-_BLOCK = re.compile(r"graph_(?:pool_\dto|[a-z_]+?_(?:blk)?)(\d)")  # an unpooling opens a block
+_INPUTS = "inputs/"
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,30 @@ def layer_graph(stage: str, taps: Sequence[TapResult]) -> LayerGraph:
 
     Taps that the table of taps does not know stand in a column of their own, without edges.
     """
-    rows = {row.name: row for row in TAPS.get(stage, ())}
+    rows = {row.name: row for row in taps_of(stage)}
     groups: dict[str, list[tuple[int, str]]] = {}
-    sources = [name for name in (IMAGES, MESH) if any(name in row.parents for row in rows.values())]
-    for source in sources:
-        groups.setdefault(_group(source), []).append((-1, source))
+    found: list[str] = []
+    # An input stands above the first layer that reads it.
+    for row in rows.values():
+        for source in row.parents:
+            if source.startswith(_INPUTS) and source not in found:
+                found.append(source)
+                groups.setdefault(group_of(row), []).append((-1, source))
     for index, tap in enumerate(taps):
-        group = _group(tap.tap) if tap.tap in rows else _OTHERS
+        group = group_of(rows[tap.tap]) if tap.tap in rows else _OTHERS
         groups.setdefault(group, []).append((index, tap.tap))
     nodes: list[Node] = []
     place: dict[str, int] = {}
     for column, members in enumerate(groups.values()):
         for line, (index, name) in enumerate(members):
             place[name] = len(nodes)
-            residual = name.endswith(".residual") or ".residual_" in name
+            residual = name in rows and rows[name].is_sum
+            short = short_name(rows[name]) if name in rows else _fitting(name)
             nodes.append(
                 Node(
                     entry=index,
                     name=wording.printable(name),
-                    short=short_name(name),
+                    short=short,
                     status=taps[index].status if index >= 0 else None,
                     x=_LEFT + column * _COLUMN + (12 if residual else 0),
                     y=_TOP + line * _LINE,
@@ -91,27 +96,18 @@ def layer_graph(stage: str, taps: Sequence[TapResult]) -> LayerGraph:
     )
 
 
-def _group(tap: str) -> str:
-    if tap == IMAGES or tap.startswith("cnn."):
-        return _IMAGE_NETWORK
-    if tap == MESH:
-        return "block 1"
-    found = _BLOCK.match(tap)
-    if found is None:
-        return _OTHERS
-    return f"block {found[1]}"
+def group_of(row: TapRow) -> str:
+    """The column of a tap."""
+    return _IMAGE_NETWORK if row.is_map else f"block {row.block}"
 
 
-def short_name(tap: str) -> str:
+def short_name(row: TapRow) -> str:
     """A name that fits a node: without what its column says already."""
-    text = re.sub(r"^cnn\.|^graph_|^inputs/", "", tap)
-    text = re.sub(r"^drb_blk\d_layer_(\d+)\.", "", text)
-    text = re.sub(r"^drb_blk\d_layer_", "moved mesh ", text)
-    text = re.sub(r"^conv_blk\d_\d+_layer_(\d+)", r"conv \1", text)
-    text = re.sub(r"^(localproj|proj|pool)_\w+?_layer_(\d+)", r"\1 \2", text)
-    text = re.sub(r"^sample_hypothesis_\d_layer_", "hypotheses ", text)
-    text = re.sub(r"\.(residual|concat)$", r" \1", text)
-    return wording.shortened(wording.printable(text), 17)
+    return _fitting(row.short)
+
+
+def _fitting(name: str) -> str:
+    return wording.shortened(wording.printable(name.removeprefix(_INPUTS)), 17)
 
 
 def _path(parent: Node, child: Node) -> str:

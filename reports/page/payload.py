@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.taps import TAPS
+from network.registry import taps_of
 from parity.traces.trace import TraceReader, open_trace
 from parity.verdict.result import Comparison, TapResult, jsonable
 from reports import wording
@@ -76,7 +76,7 @@ def payload(
 
 
 def _entry(comparison: Comparison, entry: TapResult) -> dict[str, Any]:
-    rows = {row.name: row for row in TAPS.get(comparison.stage, ())}
+    rows = {row.name: row for row in taps_of(comparison.stage)}
     row = rows.get(entry.tap)
     return {
         **vars(entry),
@@ -85,7 +85,7 @@ def _entry(comparison: Comparison, entry: TapResult) -> dict[str, Any]:
         "note": wording.printable(entry.note),
         "cause": wording.printable(getattr(entry, "cause", "")),
         "label": wording.printable(label(comparison, entry)),
-        "short": short_name(entry.tap) if row else short_entry(comparison.stage, entry.tap),
+        "short": short_name(row) if row else short_entry(comparison.stage, entry.tap),
         "message": message(comparison, entry),
         "parents": list(row.parents) if row else [],
         "layer": "" if row else layer_of(comparison.stage, entry.tap),
@@ -99,13 +99,14 @@ def _add_sources(value: dict[str, Any], comparison: Comparison) -> None:
     a tap, or of the layer that a gradient or step is about.
     """  # noqa: D205 - one sentence
     backends = comparison.reference.backend, comparison.candidate.backend
+    rows = {row.name: row for row in taps_of(comparison.stage)}
     known: dict[str, list[list[str]]] = {}
     for entry, shown in zip(shown_entries(comparison), value["entries"], strict=True):
-        tap = shown["layer"] or (entry.tap if shown["parents"] else "")
-        if tap and tap not in known:
+        tap = shown["layer"] or entry.tap
+        if tap in rows and tap not in known:
             known[tap] = []
             for backend in backends:
-                found = {f"{each.file}:{each.first}": each for each in excerpts(backend, tap)}
+                found = {f"{each.file}:{each.first}": each for each in excerpts(backend, rows[tap])}
                 known[tap].append(list(found))
                 value["sources"].update((key, jsonable(vars(each))) for key, each in found.items())
         shown["sources"] = known.get(tap, [])
@@ -149,8 +150,8 @@ def _add_vertices(
     mesh: dict[str, Any], reference: TraceReader, candidate: TraceReader, comparison: Comparison
 ) -> None:
     """Where the vertices were at each layer that holds coordinates, and who their parents are."""
-    for number in (1, 2):
-        name = f"template/unpooling_{number}"
+    rows = taps_of(comparison.stage)
+    for name in dict.fromkeys(row.constants["pairs"] for row in rows if "pairs" in row.constants):
         if reference.has("inputs", name):
             pairs = reference.array("inputs", name)
             if pairs.ndim == 2 and pairs.shape[1] == 2:

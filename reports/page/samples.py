@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from network.registry import taps_of
 from parity.traces.trace import TraceReader
 from parity.verdict.result import TapResult, jsonable
 from reports.page.encoding import magnitudes, packed, shades
 from reports.tables.ulps import UlpCounts
-from reports.text.patterns import Sums, channel_meaning, describe
+from reports.text.patterns import Sums, describe
 
 SLAB = 2**17
 WORST = 10
@@ -74,11 +75,11 @@ def tap_sample(
     order = np.argsort(-scan.greatest, kind="stable")
     scale = entry.scale or 0.0
     limit = _SEEN[reference.header.dtype] if entry.limit is None else entry.limit
-    stage = reference.header.stage
+    row = next((row for row in taps_of(reference.header.stage) if row.name == name), None)
     sample = {
         "patterns": describe(scan.sums, scan.greatest, scan.overview, shape, limit * scale, scale),
         "worst": [
-            {**found, "what": channel_meaning(stage, name, found["at"][-1]) if shape else ""}
+            {**found, "what": row.meaning(found["at"][-1]) if shape and row is not None else ""}
             for found in _worst(reference, candidate, name, shape, order[:WORST])
         ],
         "histogram": _histogram(scan, entry.scale),

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inputs.files import Float64
+from network.registry import names
 from parity.meshes.frames import MISMATCH, Frame
 from parity.meshes.loss_columns import Column, LossTable
 from parity.meshes.loss_weights import TERMS, Check, TableWeights
@@ -167,11 +168,11 @@ def _loss_remarks(table: LossTable, columns: Sequence[Column]) -> Iterator[str]:
 
 
 def _of(weights: TableWeights) -> str:
+    if weights.name in names():
+        return f"one block's terms of the official {weights.name} graph, without move and decay"
     return {
         "paper": "the paper's Table 1, which leaves Laplace out",
         "equation": "the paper's equation 7",
-        "coarse": "one block's terms of the official coarse graph, without move and decay",
-        "refine": "one block's terms of the official refine graph, without move and decay",
     }.get(weights.name, "weights as given")
 
 

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from network.taps import TAPS
+from network.registry import taps_of
 from parity.verdict.result import Comparison, Status, TapResult
 from reports import wording
 from reports.page.entries import in_network_order, layer_of
@@ -12,13 +12,6 @@ from reports.text.message import find
 
 _UNLIKE = (Status.DIFFER, Status.INHERITED, Status.FLIP, Status.INVALID, Status.MISSING)
 _MOST = 6  # loss terms told one by one
-_KINDS = (
-    ("convolutions of the image network", "cnn."),
-    ("graph convolutions", "graph_conv_"),
-    ("local graph convolutions", ".localgconv_"),
-    ("projections", "proj_"),
-    ("unpoolings", "graph_pool_"),
-)
 
 
 def hints(comparison: Comparison) -> list[str]:
@@ -42,23 +35,16 @@ def _others(comparison: Comparison, first: TapResult) -> list[str]:
     others = [t.tap for t in comparison.taps if t.status is Status.DIFFER and t is not first]
     if not others:
         return []
-    names = [row.name for row in TAPS.get(comparison.stage, ())]
-    known, told = Counter(map(_kind, names)), []
-    for kind, count in Counter(map(_kind, [first.tap, *others])).items():
+    kinds = {row.name: row.kind for row in taps_of(comparison.stage)}
+    known, told = Counter(kinds.values()), []
+    counts = Counter(kinds.get(tap, "other taps") for tap in [first.tap, *others])
+    for kind, count in counts.items():
         told.append(f"{count} of {known[kind]} {kind}" if known[kind] else f"{count} {kind}")
     again = wording.counted(len(others), "layer")
     return [
         f"Not it alone: {again} after it {'differs' if len(others) == 1 else 'differ'} too by "
         f"{'itself' if len(others) == 1 else 'themselves'}; in all {', '.join(told)}."
     ]
-
-
-def _kind(tap: str) -> str:
-    if tap.endswith(".residual"):
-        return "residuals"
-    if tap.endswith(".concat"):
-        return "concatenations"
-    return next((kind for kind, mark in _KINDS if mark in tap), "other taps")
 
 
 def _following(comparison: Comparison) -> list[str]:

@@ -149,25 +149,3 @@ def _border(greatest: NDArray[Any], tolerance: float) -> Sequence[str]:
     if outside > tolerance and outside > 3 * inside:
         return ["the border differs more than the rest, as another padding makes it"]
     return []
-
-
-_MAPS = {"coarse": (64, 128, 256, 512), "refine": (16, 32, 64)}
-_NUMBERS = {"coarse": (8, 11, 14, 18), "refine": (2, 5, 8)}
-_STATISTICS = ("greatest", "mean", "deviation")
-
-
-def channel_meaning(stage: str, tap: str, channel: int) -> str:
-    """What a channel of a projection holds; empty for other taps."""
-    if stage not in _MAPS or not ("graph_proj_" in tap or "graph_localproj_" in tap):
-        return ""
-    widths = _MAPS[stage]
-    if channel < 3:
-        return f"coordinate {'xyz'[channel]}"
-    statistic, place = divmod(channel - 3, sum(widths))
-    if statistic >= len(_STATISTICS):
-        return f"hidden feature {channel - 3 - len(_STATISTICS) * sum(widths)}"
-    for width, number in zip(widths, _NUMBERS[stage], strict=True):
-        if place < width:
-            return f"{_STATISTICS[statistic]} over views of cnn.conv2d_{number}, channel {place}"
-        place -= width
-    return ""

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from network.registry import network_of
 from studies.faults.order import gradient_order, step_order
 from studies.faults.probes import Probe
 
@@ -13,7 +14,6 @@ Take = Callable[[str, np.ndarray], None]
 
 STEPS = 2
 """Steps of a training run that are looked at: in the first one Adam's state is still empty."""
-LAST_OF_CNN = "cnn.conv2d_18"
 
 
 class Enough(Exception):  # noqa: N818 - not an error: it ends a run that has nothing more to tell
@@ -32,7 +32,7 @@ class _Listening:
     def __call__(self, tap: str, value: np.ndarray) -> None:
         if self._probe.wants(tap):
             self._take(tap, value)
-        if self._probe.cnn_only and tap == LAST_OF_CNN:
+        if self._probe.cnn_only and tap == network_of(self._probe.stage).maps[-1].name:
             raise Enough
 
 

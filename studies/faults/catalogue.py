@@ -8,8 +8,9 @@ from functools import partial
 
 import torch
 
-from network.weights import WEIGHTS
-from studies.faults import convolutions, data, graphs, optimiser, reasoning, terms, views
+from network.registry import network_of
+from network.weights import STAGES
+from studies.faults import convolutions, data, graphs, optimiser, places, reasoning, terms, views
 from studies.faults.convolutions import through
 from studies.faults.fault import PIPELINE, Fault
 from studies.faults.injection import Injection, constant, every_layer
@@ -17,13 +18,13 @@ from studies.faults.views import CameraModel
 from torch_impl.graph import GraphConvolution
 from torch_impl.losses import LossWeights
 
-PROJECTION = {"coarse": "graph_proj_1_layer_0", "refine": "graph_localproj_1_layer_1"}
+PROJECTION = {stage: places.projection(stage) for stage in STAGES}
 """The tap that every fault between vertices and features reaches first."""
-IMAGE = {"coarse": "cnn.conv2d_1", "refine": "cnn.conv2d_1"}
+IMAGE = dict.fromkeys(STAGES, places.image_layer(1))
 """The tap that every fault of the images reaches first."""
-HYPOTHESES = {"refine": "graph_sample_hypothesis_1_layer_0"}
+HYPOTHESES = {"refine": places.nth("refine", "hypotheses", 0)}
 COARSE, REFINE = {"coarse"}, {"refine"}
-FIRST_CONVOLUTION = {stage: rows[0].key for stage, rows in WEIGHTS.items()}
+FIRST_CONVOLUTION = {stage: network_of(stage).variables[0].key for stage in STAGES}
 OTHER_VIEWS = (3, 11, 17)
 
 
@@ -86,7 +87,7 @@ CATALOGUE: tuple[Fault, ...] = (
         description="stride 2 padded by (1, 1) and (2, 2) instead of (0, 1) and (1, 2)",
         part="cnn",
         operand="padding",
-        expected={"coarse": "cnn.conv2d_3", "refine": "cnn.conv2d_3"},
+        expected=dict.fromkeys(STAGES, places.image_layer(3)),
         injection=convolutions.convolution(convolutions.symmetric, 3, 6, 9, 12, 15),
         small=True,
     ),
@@ -114,8 +115,8 @@ CATALOGUE: tuple[Fault, ...] = (
         part="gcn",
         operand="bias",
         expected={
-            "coarse": "graph_conv_blk1_1_layer_1",
-            "refine": "graph_drb_blk1_layer_2.localgconv_1",
+            "coarse": places.nth("coarse", "graph_convolution", 0),
+            "refine": places.local(1),
         },
         injection=every_layer(graphs.making(graphs.no_bias), GraphConvolution),
         small=True,
@@ -125,7 +126,7 @@ CATALOGUE: tuple[Fault, ...] = (
         description="graph convolutions of the coarse stage without ReLU",
         part="gcn",
         operand="activation",
-        expected={"coarse": "graph_conv_blk1_1_layer_1"},
+        expected={"coarse": places.nth("coarse", "graph_convolution", 0)},
         injection=every_layer(graphs.making(graphs.identity), GraphConvolution),
     ),
     _fault(
@@ -258,11 +259,11 @@ CATALOGUE: tuple[Fault, ...] = (
         description="score logits without ReLU",
         part="refine",
         operand="activation",
-        expected={"refine": "graph_drb_blk1_layer_2.localgconv_6"},
+        expected={"refine": places.local(6)},
         injection=graphs.computed(
             graphs.identity,
-            "graph_drb_blk1_layer_2.localgconv_6",
-            "graph_drb_blk2_layer_5.localgconv_12",
+            places.local(6),
+            places.local(12),
         ),
     ),
     _fault(
@@ -278,7 +279,7 @@ CATALOGUE: tuple[Fault, ...] = (
         description="the second block is the first one run again",
         part="refine",
         operand="weights of another layer",
-        expected={"refine": "graph_drb_blk2_layer_5.localgconv_7"},
+        expected={"refine": places.local(7)},
         injection=reasoning.second_block_as_first(),
     ),
     _fault(
@@ -335,7 +336,7 @@ CATALOGUE: tuple[Fault, ...] = (
     ),
     _fault(
         id="wrong_faces",
-        description="the first level's triangles written with 2,466 vertices",
+        description="the first level's triangles written with the last one's vertices",
         part="export",
         operand="faces",
         shows_in=("export",),

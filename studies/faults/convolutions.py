@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from network.weights import WEIGHTS
+from network.registry import network_of
 from studies.faults.injection import Arrays, Forward, Injection, Make, layers
+from studies.faults.places import FIRST, image_layer
 from torch_impl.cnn import SameConv2d
 
 Edit = Callable[[Tensor], Tensor]
@@ -155,18 +156,18 @@ def detached(layer: SameConv2d, x: Tensor) -> Tensor:
 
 def convolution(function: Callable[[SameConv2d, Tensor], Tensor], *numbers: int) -> Injection:
     """The numbered convolutions computed by ``function``; all of them if none are given."""
-    numbers = numbers or tuple(range(1, 19))
-    return layers(_making(function), *(f"cnn.conv2d_{number}" for number in numbers))
+    numbers = numbers or tuple(range(1, 1 + len(network_of(FIRST).maps)))
+    return layers(_making(function), *map(image_layer, numbers))
 
 
 def output_channels(edit: Edit, number: int) -> Injection:
     """An edit of one convolution's output (views, C, H, W)."""
-    return layers(_wrapping(after=edit), f"cnn.conv2d_{number}")
+    return layers(_wrapping(after=edit), image_layer(number))
 
 
 def input_channels(edit: Edit, number: int) -> Injection:
     """An edit of one convolution's input (views, C, H, W)."""
-    return layers(_wrapping(before=edit), f"cnn.conv2d_{number}")
+    return layers(_wrapping(before=edit), image_layer(number))
 
 
 def kernel_axes(number: int, axes: tuple[int, int, int, int]) -> Injection:
@@ -183,8 +184,7 @@ def kernel_axes(number: int, axes: tuple[int, int, int, int]) -> Injection:
 
 def kernel_key(stage: str, number: int, kind: str = "weight") -> str:
     """The checkpoint key of a convolution's ``weight`` or ``bias``."""
-    name = f"cnn.conv2d_{number}.{kind}"
-    return next(row.key for row in WEIGHTS[stage] if row.torch_key == name)
+    return network_of(stage).maps[number - 1].variables[kind]
 
 
 def averaged_rows(layer: SameConv2d, x: Tensor) -> Tensor:

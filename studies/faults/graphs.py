@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from network.weights import WEIGHTS
+from network.registry import network_of
 from studies.faults.convolutions import through
 from studies.faults.injection import Arrays, Forward, Injection, Make, layers, replacing
 from torch_impl.coarse import LAYERS, layer_name
@@ -138,7 +138,7 @@ def matrices_swapped(name: str) -> Injection:
 
 def variable_key(stage: str, name: str, kind: str) -> str:
     """The checkpoint key of a layer's ``weights_0``, ``weights_1`` or ``bias``."""
-    return next(row.key for row in WEIGHTS[stage] if row.torch_key == f"{name}.{kind}")
+    return network_of(stage).row(name).variables[kind]
 
 
 def unpooled(join: Callable[[Tensor, Tensor], Tensor], vertices: int) -> Injection:

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from network.levels import VERTICES
+from network.weights import STAGES
 from parity.traces.backends import Factory
-from studies.faults import graphs, optimiser, other_backends, reasoning, variations, views
+from studies.faults import graphs, optimiser, other_backends, places, reasoning, variations, views
 from studies.faults.injection import Injection, Mutant
 from studies.faults.variations import every_convolution, every_graph_convolution
 from torch_impl.projection import VARIANCE_FLOOR
 
-BOTH = ("coarse", "refine")
+BOTH = STAGES
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +147,7 @@ SUMS: tuple[Harmless, ...] = (
           identical=True, injection=variations.pairs_turned()),
     _SUMS("unpooling.halves", "half of one end and half of the other", stages=("coarse",),
           injection=graphs.unpooled(
-              lambda x, ends: torch.cat([x, 0.5 * ends[:, 0] + 0.5 * ends[:, 1]]), 156)),
+              lambda x, ends: torch.cat([x, 0.5 * ends[:, 0] + 0.5 * ends[:, 1]]), VERTICES[0])),
     _SUMS("residual.halves", "half of the sum as a sum of halves", stages=("coarse",),
           injection=graphs.residuals(lambda x, last, _: 0.5 * x + 0.5 * last, 1, 6)),
 )  # fmt: skip
@@ -183,7 +185,7 @@ FILES: tuple[Harmless, ...] = tuple(
     )
 )  # fmt: skip
 
-_COMPILED = ("graph_drb_blk1_layer_2.localgconv_2", "graph_drb_blk2_layer_5.localgconv_9")
+_COMPILED = (places.local(2), places.local(9))
 _NEEDS_TF = other_backends.missing("tensorflow")
 LIBRARIES: tuple[Harmless, ...] = (
     Harmless("tf.eager", "TensorFlow, operation by operation", "library",

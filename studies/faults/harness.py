@@ -11,6 +11,7 @@ import numpy as np
 
 from inputs.demo import DEMO_ITEMS
 from inputs.template import build_template
+from network.registry import taps_of
 from parity.traces.backends import Factory
 from studies.faults.asking import answers
 from studies.faults.data import check
@@ -46,7 +47,8 @@ class Job:
         """Whether the fault can be seen in the image network and nowhere else for itself."""
         if not isinstance(self.subject, Fault):
             return False
-        return self.subject.expected[self.stage].startswith("cnn.")
+        expected = self.subject.expected[self.stage]
+        return any(row.is_map for row in taps_of(self.stage) if row.name == expected)
 
     def probe(self) -> Probe:
         """What it is judged on."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from inputs.ground_truth import GroundTruth
-from inputs.sampling import BLOCK_LEVELS
 from inputs.template import Template
+from network.registry import network_of
 from network.taps import MESH
 from parity.oracle.chunks import Part, cut
 from parity.oracle.context import Context
@@ -49,14 +49,17 @@ class MemoryBackward:
 
     def value(self, name: str, part: Part) -> np.ndarray:
         given = self.context.inputs.get(name)
-        return cut(self._whole(0, name) if given is None else given, name, part)
+        return cut(self._whole(0, name) if given is None else given, self._rows(name), part)
 
     def knows_mesh(self) -> bool:
         return "mesh" in self.gradients
 
     def gradient(self, name: str, part: Part) -> np.ndarray:
         found = self.gradients["mesh"] if name == MESH else self._whole(1, name)
-        return cut(found, name, part)
+        return cut(found, self._rows(name), part)
+
+    def _rows(self, name: str) -> int | None:
+        return network_of(self.context.stage).rows_per_vertex(name)
 
     def variable(self, key: str) -> np.ndarray:
         return np.asarray(self.gradients[key], np.float64)
@@ -96,7 +99,7 @@ def measured_in(
     found = {"points": np.asarray(truth.points)}
     if truth.normals is not None:
         found["normals"] = np.asarray(truth.normals)
-    for block, level in enumerate(BLOCK_LEVELS[stage], start=1):
+    for block, level in enumerate(network_of(stage).levels, start=1):
         found[f"faces_{block}"] = np.asarray(template.faces[level])
         found[f"laplace_{block}"] = np.asarray(template.laplace[level])
         found[f"pairs_{block}"] = np.asarray(template.supports[level][1].indices)

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from inputs.item import DEFAULT_VIEWS
+from network.levels import VERTICES
+from network.weights import STAGES
 from studies.faults import (
     convolutions,
     data,
     graphs,
     optimiser,
+    places,
     reasoning,
     terms,
     variations,
@@ -34,7 +37,6 @@ from torch_impl import projection
 from torch_impl.coarse import layer_name
 from torch_impl.projection import VARIANCE_FLOOR, camera_frames
 
-_BLOCK = "graph_drb_blk1_layer_2"
 _HIGHEST, _MEAN, _DEVIATION = 0, 1, 2
 
 
@@ -51,7 +53,7 @@ def _projection(*stages: str) -> dict[str, str]:
     return {stage: PROJECTION[stage] for stage in stages}
 
 
-_BOTH = ("coarse", "refine")
+_BOTH = STAGES
 _camera = partial(_forward, part="camera")
 _reader = partial(_forward, part="projection")
 
@@ -176,22 +178,23 @@ def _coarse_join(
 
 MESHES: tuple[Fault, ...] = (
     _coarse_join("constant.residual", "residual added and not halved", "residual",
-                 f"{layer_name(0, 2)}.residual",
+                 places.residual_after(layer_name(0, 2)),
                  graphs.residuals(lambda x, last, _: x + last, 0, 2)),
     _coarse_join("swap.residual", "residual with the block's first output, not the last residual",
-                 "residual", f"{layer_name(1, 4)}.residual",
+                 "residual", places.residual_after(layer_name(1, 4)),
                  graphs.residuals(lambda x, _, first: (x + first) * 0.5, 1, 4)),
-    _coarse_join("drop.residual", "no residual", "residual", f"{layer_name(2, 12)}.residual",
+    _coarse_join("drop.residual", "no residual", "residual",
+                 places.residual_after(layer_name(2, 12)),
                  graphs.residuals(lambda x, *_: x, 2, 12)),
     _coarse_join("order.unpooling", "new vertices before their parents", "index order",
-                 "graph_pool_1to2_layer_16",
-                 graphs.unpooled(lambda x, ends: torch.cat([ends.mean(dim=1), x]), 156)),
+                 places.nth("coarse", "unpooling", 0),
+                 graphs.unpooled(lambda x, ends: torch.cat([ends.mean(dim=1), x]), VERTICES[0])),
     _coarse_join("reduction.unpooling", "new vertices the sum of two ends", "reduction",
-                 "graph_pool_2to3_layer_32",
-                 graphs.unpooled(lambda x, ends: torch.cat([x, ends.sum(dim=1)]), 618)),
+                 places.nth("coarse", "unpooling", 1),
+                 graphs.unpooled(lambda x, ends: torch.cat([x, ends.sum(dim=1)]), VERTICES[1])),
     _coarse_join("drop.end", "new vertices copies of one end", "reduction",
-                 "graph_pool_1to2_layer_16",
-                 graphs.unpooled(lambda x, ends: torch.cat([x, ends[:, 0]]), 156)),
+                 places.nth("coarse", "unpooling", 0),
+                 graphs.unpooled(lambda x, ends: torch.cat([x, ends[:, 0]]), VERTICES[0])),
 )  # fmt: skip
 
 _refine = partial(_forward, part="refine")
@@ -202,22 +205,22 @@ SCORES: tuple[Fault, ...] = (
             operand="hypothesis order", expected=HYPOTHESES,
             injection=reasoning.hypotheses(reasoning.centre_last)),
     _refine("drop.loops", "local support without its diagonal", operand="support",
-            expected={"refine": f"{_BLOCK}.localgconv_1"},
+            expected={"refine": places.local(1)},
             injection=reasoning.other_support(reasoning.without_loops)),
     _refine("drop.first_residual", "first residual missing", operand="residual",
-            expected={"refine": f"{_BLOCK}.residual_1"},
+            expected={"refine": places.nth("refine", "plain_sum", 0)},
             injection=reasoning.reasoning(_variant(first=lambda x, _: x), 0)),
     _refine("swap.second_residual", "second residual from the first layer", operand="residual",
-            expected={"refine": "graph_drb_blk2_layer_5.residual_2"},
+            expected={"refine": places.nth("refine", "plain_sum", 3)},
             injection=reasoning.reasoning(_variant(from_first=True), 1)),
     _refine("swap.softmax_axis", "softmax over vertices", operand="reduction",
-            expected={"refine": f"{_BLOCK}.score"},
+            expected={"refine": places.nth("refine", "softmax", 0)},
             injection=reasoning.reasoning(_variant(score=reasoning.over_vertices), 0)),
     _refine("drop.exponential", "weights normalised without an exponential",
-            operand="reduction", expected={"refine": "graph_drb_blk2_layer_5.score"},
+            operand="reduction", expected={"refine": places.nth("refine", "softmax", 1)},
             injection=reasoning.reasoning(_variant(score=reasoning.normalised), 1)),
     _refine("reduction.best", "the best hypothesis instead of the weighted mean",
-            operand="reduction", expected={"refine": _BLOCK},
+            operand="reduction", expected={"refine": places.block_end(1)},
             injection=reasoning.reasoning(_variant(used=reasoning.best_alone), 0), small=True),
 )  # fmt: skip
 
@@ -297,13 +300,13 @@ GRADIENTS: tuple[Fault, ...] = (
               _first("coarse", layer_name(2, 2)),
               graphs.computed(graphs.detached, layer_name(2, 3))),
     _gradient("detach.local_layer", "a layer's input passes no gradient on", "detach",
-              _first("refine", f"{_BLOCK}.localgconv_3"),
-              graphs.computed(graphs.detached, f"{_BLOCK}.localgconv_4")),
+              _first("refine", places.local(3)),
+              graphs.computed(graphs.detached, places.local(4))),
     _gradient("detach.deviation", "the deviation over views passes no gradient on", "detach",
               {"coarse": convolutions.kernel_key("coarse", 18)},
               _statistic(_DEVIATION, _detached_deviation)),
     _gradient("detach.pixels", "pixel coordinates pass no gradient on", "detach",
-              _first("refine", f"{_BLOCK}.localgconv_6"), views.pixels_detached()),
+              _first("refine", places.local(6)), views.pixels_detached()),
     _gradient("detach.before", "a block's input constant in Laplace and move", "detach",
               _first("coarse", layer_name(1, 13)), terms.before_detached()),
     _gradient("detach.samples", "samples pass no gradient on to the vertices", "detach",
@@ -356,10 +359,10 @@ DATA: tuple[Fault, ...] = (
     _image("order.resize", "resized in floating point, not as bytes", probe="plane",
            injection=data.rendered(data.resized_in_float, "plane")),
     _image("constant.brightness", "bytes divided by 256", operand="constant",
-           expected={"coarse": "cnn.conv2d_1"},
+           expected={"coarse": places.image_layer(1)},
            injection=data.images(lambda images: images * np.float32(255 / 256))),
     _image("add.normalisation", "images shifted and scaled as for ImageNet",
-           expected={"refine": "cnn.conv2d_1"},
+           expected={"refine": places.image_layer(1)},
            injection=data.images(
                data.normalised)),
     Fault("swap.truth_view", "ground truth in another view's frame", "data", "frame", ("data",),

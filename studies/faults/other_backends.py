@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from network.registry import network_of
 from parity.traces.backends import Factory
 from studies.faults.injection import swapped
 from weight_conversion.formats import WeightSet, load_weights, save_weights
@@ -151,9 +152,8 @@ class _Symbols:
 
 
 def _rows(stage: str) -> Any:
-    from network.taps import TAPS
 
-    return TAPS[stage]
+    return network_of(stage).taps
 
 
 class ThroughFile:

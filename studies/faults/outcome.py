@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from network.taps import TAPS
+from network.registry import taps_of
 from studies.faults.fault import Fault
 from studies.faults.harmless import Harmless
 
@@ -237,7 +237,7 @@ def _share(values: Iterable[bool]) -> float | None:
 def _taps_between(expected: str | None, found: str | None, stage: str) -> int | None:
     if expected == found:
         return 0
-    order = {row.name: row.order for row in TAPS.get(stage, ())}
+    order = {row.name: row.order for row in taps_of(stage)}
     if expected not in order or found not in order:
         return None
     return order[found] - order[expected]

@@ -23,11 +23,13 @@ import numpy as np
 from inputs.demo import demo_item_path
 from inputs.files import Float32
 from inputs.ground_truth import GroundTruth, load_ground_truth
-from inputs.hypotheses import HYPOTHESES, Hypotheses, build_hypotheses
+from inputs.hypotheses import Hypotheses, build_hypotheses
 from inputs.item import Item, load_item
 from inputs.sampling import Samples, samples_on, step_draws
 from inputs.seeded import seeded_weights
-from inputs.template import VERTICES, Template, build_template
+from inputs.template import Template, build_template
+from network.levels import VERTICES
+from network.registry import network_of
 from network.taps import TapRow
 from weight_conversion.weight_set import WeightSet
 
@@ -71,17 +73,14 @@ class Probe:
 
     def wants(self, tap: str) -> bool:
         """Whether a tap is of interest."""
-        return not self.cnn_only or tap.startswith("cnn.")
+        return not self.cnn_only or network_of(self.stage).row(tap).is_map
 
 
 def tap_shape(row: TapRow) -> tuple[int, ...]:
     """The official shape with the probes' number of vertices."""
-    if row.stage == "coarse" or row.name.startswith("cnn."):
+    if row.rows_per_vertex is None:
         return row.shape
-    official = VERTICES[2]
-    if row.shape[0] == official * HYPOTHESES:
-        return (KEPT * HYPOTHESES, *row.shape[1:])
-    return (KEPT, *row.shape[1:])
+    return (KEPT * row.rows_per_vertex, *row.shape[1:])
 
 
 @cache
@@ -98,7 +97,7 @@ def probe(name: str, stage: str, group: str = "forward") -> Probe:
         "images": item.images,
         "cameras": item.cameras,
         "mesh": _mesh(name, stage),
-        "template": _template() if stage == "coarse" else small_template(_template()),
+        "template": small_template(_template()) if _is_small(stage) else _template(),
         "hypotheses": _hypotheses(),
     }
     if group != "forward":
@@ -123,7 +122,7 @@ def small_template(template: Template) -> Template:
 
 
 def _mesh(name: str, stage: str) -> Float32:
-    mesh = _template().coordinates if stage == "coarse" else _coarse_mesh(_source(name))[:KEPT]
+    mesh = _coarse_mesh(_source(name))[:KEPT] if _is_small(stage) else _template().coordinates
     mesh = mesh.copy()
     if name == "border":
         mesh *= np.array([ZOOM, ZOOM, 1.0], np.float32)
@@ -132,6 +131,11 @@ def _mesh(name: str, stage: str) -> Float32:
     if name == "eye":
         mesh[0] = 0.0
     return mesh
+
+
+def _is_small(stage: str) -> bool:
+    """Whether a probe of a stage has some of its vertices alone: those that no layer mixes."""
+    return network_of(stage).vertexwise
 
 
 def _source(name: str) -> str:
@@ -167,7 +171,7 @@ def _ground_truth(name: str) -> GroundTruth:
 def _samples(stage: str) -> Samples:
     """Faces drawn by the area they have in the initial mesh, a level's vertices each."""
     template = _template()
-    if stage == "refine":
+    if _is_small(stage):
         template = small_template(template)
         meshes = [template.coordinates] * 2
     else:

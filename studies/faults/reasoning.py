@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from inputs.hypotheses import HYPOTHESES, Hypotheses
+from network.registry import network_of
 from studies.faults.injection import Arrays, Injection, Inputs, swapped
+from studies.faults.places import block_end
 from torch_impl import refine
 from torch_impl.graph import Support
 from torch_impl.listening import Listener, tell
 
 Join = Callable[[Tensor, Tensor], Tensor]
-BLOCKS = ("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5")
 
 
 def _plus(x: Tensor, other: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ def reasoning(variant: Reasoning, block: int) -> Injection:
     """One block (counted from 0) computed by a variant."""
 
     def edit(network: Any) -> None:
-        module = network.get_submodule(BLOCKS[block])
+        module = network.get_submodule(block_end(block + 1))
 
         def forward(features: Tensor, support: Support, listen: Listener | None = None) -> Tensor:
             return variant.forward(module, features, support, listen)
@@ -135,16 +136,13 @@ def without_loops(matrix: np.ndarray) -> np.ndarray:
 def second_block_as_first() -> Injection:
     """The second block run with the weights of the first."""
 
-    def change(_: str, weights: Arrays) -> Arrays:
-        first, second = BLOCKS
+    def change(stage: str, weights: Arrays) -> Arrays:
         found = dict(weights)
-        for key in weights:
-            if second in key:
-                number = int(key.partition("localgconv_")[2].partition("_vars")[0])
-                other = key.replace(second, first).replace(
-                    f"localgconv_{number}_", f"localgconv_{number - 6}_"
-                )
-                found[key] = weights[other]
+        layers = network_of(stage).of_layer("local_graph_convolution")
+        half = len(layers) // 2
+        for first, second in zip(layers[:half], layers[half:], strict=True):
+            for name, key in second.variables.items():
+                found[key] = weights[first.variables[name]]
         return found
 
     return Injection(weights=change)

@@ -7,12 +7,14 @@ the mutations of all rules spread over the depth of both stages.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from network.registry import network_of
+from network.taps import TapRow
+from network.weights import STAGES
 from studies.faults import convolutions, graphs
 from studies.faults.convolutions import convolution
 from studies.faults.fault import Fault
 from studies.faults.graphs import computed
 from studies.faults.injection import Injection
-from torch_impl.coarse import LAYERS, layer_name
 
 STRIDE = 7
 """Between the layers of one rule and the next, among those that the rule fits."""
@@ -43,41 +45,44 @@ class Rule:
     small: bool = False
 
 
-def _convolutions(stage: str, numbers: Sequence[int]) -> list[str]:
-    # The refine stage reads the first eight; what is wrong behind them changes nothing but taps.
-    return [f"cnn.conv2d_{number}" for number in numbers if stage == "coarse" or number <= 8]
+def _convolutions(stage: str, stride: int | None = None, square: bool = False) -> list[str]:
+    """Convolutions of the image network, as far as maps are projected.
+
+    What is wrong behind the last of these changes nothing but taps.
+    """
+    network = network_of(stage)
+    last = network.maps.index(network.projected[-1])
+    return [
+        row.name
+        for row in network.maps[: last + 1]
+        if stride in (None, row.settings["stride"]) and (not square or _is_square(stage, row))
+    ]
 
 
-def _coarse(kind: str) -> list[str]:
-    found = []
-    for block, count in enumerate(LAYERS):
-        indices = {"hidden": range(count - 1), "square": range(1, count - 1),
-                   "coordinates": [count - 1]}[kind]  # fmt: skip
-        found += [layer_name(block, index) for index in indices]
-    return found
+def _graph(stage: str, square: bool = False) -> list[str]:
+    """Hidden graph convolutions."""
+    rows = network_of(stage).of_layer("graph_convolution", "local_graph_convolution")
+    # The last one of a block of hypotheses gives a single score.
+    hidden = [row for row in rows if row.shape[-1] > 1]
+    return [row.name for row in hidden if not square or _is_square(stage, row)]
 
 
-def _refine(kind: str) -> list[str]:
-    found = []
-    for block, layer in enumerate(("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5")):
-        first = 6 * block + 1
-        indices = {"hidden": range(5), "square": range(1, 5), "coordinates": []}[kind]
-        found += [f"{layer}.localgconv_{first + index}" for index in indices]
-    return found
+def _is_square(stage: str, row: TapRow) -> bool:
+    """Whether a layer has as many channels in as out."""
+    variables = network_of(stage).variables_by_key
+    matrix = next(key for key in row.variables.values() if len(variables[key].shape) > 1)
+    *_, channels_in, channels_out = variables[matrix].shape
+    return channels_in == channels_out
 
 
-_STRIDED = (3, 6, 9, 12, 15)
-_SQUARE = (2, 4, 5, 7, 8, 10, 11, 13, 14, 16, 17, 18)
 LAYERS_OF: dict[str, Callable[[str], list[str]]] = {
-    "strided": lambda stage: _convolutions(stage, _STRIDED),
-    "dense": lambda stage: _convolutions(
-        stage, [number for number in range(1, 19) if number not in _STRIDED]
-    ),
-    "convolution": lambda stage: _convolutions(stage, range(1, 19)),
-    "square convolution": lambda stage: _convolutions(stage, _SQUARE),
-    "hidden": lambda stage: _coarse("hidden") if stage == "coarse" else _refine("hidden"),
-    "square": lambda stage: _coarse("square") if stage == "coarse" else _refine("square"),
-    "coordinates": lambda stage: _coarse("coordinates") if stage == "coarse" else [],
+    "strided": lambda stage: _convolutions(stage, stride=2),
+    "dense": lambda stage: _convolutions(stage, stride=1),
+    "convolution": _convolutions,
+    "square convolution": lambda stage: _convolutions(stage, square=True),
+    "hidden": _graph,
+    "square": lambda stage: _graph(stage, square=True),
+    "coordinates": lambda stage: [row.name for row in network_of(stage).of_layer("coordinates")],
 }
 """The layers of a stage that a kind of rule fits, in the order of the network."""
 
@@ -90,11 +95,11 @@ def _conv(function: Callable[..., object]) -> Callable[[str, str], Injection]:
     return lambda _, layer: convolution(function, _number(layer))  # type: ignore[arg-type]
 
 
-def _graph(function: graphs.Layer) -> Callable[[str, str], Injection]:
+def _computed(function: graphs.Layer) -> Callable[[str, str], Injection]:
     return lambda _, layer: computed(function, layer)
 
 
-BOTH, COARSE, REFINE = ("coarse", "refine"), ("coarse",), ("refine",)
+BOTH, COARSE, REFINE = STAGES, STAGES[:1], STAGES[1:]
 
 RULES: tuple[Rule, ...] = (
     Rule("pad.reverse", "SAME pads before instead of after", "padding",
@@ -128,11 +133,11 @@ RULES: tuple[Rule, ...] = (
     Rule("precision.tensor_float", "convolution in TF32", "precision",
          _conv(convolutions.tensor_float), "convolution", REFINE, dtype="float32"),
     Rule("swap.supports", "the two supports swapped", "support",
-         _graph(graphs.supports_swapped), "hidden", BOTH),
+         _computed(graphs.supports_swapped), "hidden", BOTH),
     Rule("drop.second_support", "the second support's product left out", "support",
-         _graph(graphs.no_second), "hidden", COARSE),
+         _computed(graphs.no_second), "hidden", COARSE),
     Rule("reduction.mean_of_supports", "products averaged instead of added", "reduction",
-         _graph(graphs.averaged), "hidden", REFINE),
+         _computed(graphs.averaged), "hidden", REFINE),
     Rule("transpose.weights_0", "first matrix transposed", "weights transposed",
          lambda _, layer: graphs.transposed(layer, "weights_0"), "square", COARSE),
     Rule("transpose.weights_1", "second matrix transposed", "weights transposed",
@@ -140,21 +145,21 @@ RULES: tuple[Rule, ...] = (
     Rule("swap.matrices", "the two supports' matrices swapped", "support",
          lambda _, layer: graphs.matrices_swapped(layer), "hidden", BOTH),
     Rule("drop.graph_bias", "bias of one graph convolution not added", "bias",
-         _graph(graphs.no_bias), "hidden", REFINE),
+         _computed(graphs.no_bias), "hidden", REFINE),
     Rule("constant.double_bias", "bias added once a support", "bias",
-         _graph(graphs.bias_twice), "hidden", COARSE),
+         _computed(graphs.bias_twice), "hidden", COARSE),
     Rule("order.bias_before_support", "bias added before the second support", "bias",
-         _graph(graphs.bias_mixed), "hidden", REFINE),
+         _computed(graphs.bias_mixed), "hidden", REFINE),
     Rule("drop.graph_relu", "hidden graph convolution without ReLU", "activation",
-         _graph(graphs.identity), "hidden", COARSE),
+         _computed(graphs.identity), "hidden", COARSE),
     Rule("add.relu", "ReLU on coordinates", "activation",
-         _graph(graphs.rectified), "coordinates", COARSE, small=True),
+         _computed(graphs.rectified), "coordinates", COARSE, small=True),
     Rule("constant.leaky_graph_relu", "ReLU that leaks a hundredth", "activation",
-         _graph(graphs.leaky), "hidden", REFINE),
+         _computed(graphs.leaky), "hidden", REFINE),
     Rule("precision.half_features", "features read as float16", "precision",
-         _graph(graphs.half_input), "hidden", COARSE),
+         _computed(graphs.half_input), "hidden", COARSE),
     Rule("precision.autocast_graph", "products in bfloat16 under mixed precision", "precision",
-         _graph(graphs.autocast), "hidden", REFINE, dtype="float32"),
+         _computed(graphs.autocast), "hidden", REFINE, dtype="float32"),
 )  # fmt: skip
 
 
@@ -170,7 +175,7 @@ def layer_mutations() -> list[Fault]:
                 Fault(
                     id=f"{rule.name}.{stage}.{short}",
                     description=rule.description,
-                    part="cnn" if layer.startswith("cnn.") else "gcn",
+                    part="cnn" if network_of(stage).row(layer).is_map else "gcn",
                     operand=rule.operand,
                     shows_in=("forward",),
                     probe="plane",

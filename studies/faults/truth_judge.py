@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from network.taps import BLOCK_TAPS, MESH, TAPS, TapRow
+from network.registry import network_of
+from network.taps import MESH, TapRow
 from parity.diagnosis.diagnosis import diagnose
 from parity.diagnosis.gradients import diagnose as explain
 from parity.diagnosis.losses import Block
@@ -17,6 +18,7 @@ from parity.oracle.context import Context
 from parity.oracle.local import Local
 from parity.oracle.losses import measured_of
 from parity.traces.backends import Factory
+from parity.traces.record import constants_of
 from parity.training.steps_adam import BETA_1, BETA_2
 from parity.verdict.gradients import BackwardJudge
 from parity.verdict.judgement import Place, TapJudge
@@ -55,7 +57,8 @@ class MemoryRun:
 
     def _of(self, values: Values, name: str, part: Part) -> np.ndarray:
         found = self.context.inputs.get(name)
-        return cut(values[name] if found is None else found, name, part)
+        rows = network_of(self.context.stage).rows_per_vertex(name)
+        return cut(values[name] if found is None else found, rows, part)
 
 
 class VerdictJudge:
@@ -232,17 +235,7 @@ def context_of(probe: Probe) -> Context:
     """What the layers of a probe need."""
     inputs: Mapping[str, Any] = probe.inputs
     arrays = {name: inputs[name] for name in ("images", "cameras", "mesh")}
-    if probe.stage == "refine":
-        arrays["hypotheses/offsets"] = inputs["hypotheses"].offsets
-        arrays["hypotheses/supports"] = inputs["hypotheses"].supports
-    else:
-        template = inputs["template"]
-        for level, pair in enumerate(template.supports, start=1):
-            for number, matrix in enumerate(pair):
-                arrays[f"template/support_{level}_{number}/indices"] = matrix.indices
-                arrays[f"template/support_{level}_{number}/values"] = matrix.values
-        for level, pairs in enumerate(template.unpooling, start=1):
-            arrays[f"template/unpooling_{level}"] = pairs
+    arrays |= constants_of(probe.stage, inputs["template"], inputs["hypotheses"])
     return Context.of(probe.stage, arrays, probe.weights.arrays)
 
 
@@ -276,7 +269,7 @@ def _blocks(reference: Factory, probe: Probe) -> dict[str, Block]:
     meshes: list[np.ndarray] = []
 
     def take(name: str, value: np.ndarray) -> None:
-        if name in BLOCK_TAPS[probe.stage]:
+        if name in network_of(probe.stage).meshes:
             meshes.append(np.array(value))
 
     given = probe.inputs
@@ -295,7 +288,7 @@ def _blocks(reference: Factory, probe: Probe) -> dict[str, Block]:
 
 
 def _rows(probe: Probe) -> list[TapRow]:
-    return [row for row in TAPS[probe.stage] if probe.wants(row.name)]
+    return [row for row in network_of(probe.stage).taps if probe.wants(row.name)]
 
 
 def _in(probe: Probe, dtype: str) -> Probe:

@@ -15,6 +15,7 @@ from inputs.template import SparseMatrix
 from studies.faults import convolutions, graphs
 from studies.faults.convolutions import same_pads
 from studies.faults.injection import Around, Injection, Inputs, every_layer, replaced, swapped
+from studies.faults.places import image_layer
 from torch_impl import graph
 from torch_impl.backend import TorchBackend
 from torch_impl.cnn import CONVOLUTIONS, SameConv2d
@@ -146,7 +147,7 @@ def views_together() -> Injection:
             for number in range(1, len(CONVOLUTIONS) + 1):
                 x = network.cnn.get_submodule(f"conv2d_{number}")(x)
                 if listen is not None:
-                    listen.tap(f"cnn.conv2d_{number}", x.permute(0, 2, 3, 1))
+                    listen.tap(image_layer(number), x.permute(0, 2, 3, 1))
                 if number in wanted:
                     maps.append(x[:views].permute(0, 2, 3, 1))
             return maps

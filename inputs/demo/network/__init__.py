@@ -19,7 +19,8 @@ from safetensors.numpy import save_file
 from inputs.files import Float32
 from inputs.seeded import seeded_weights
 from network.layout import Layout
-from network.weights import WEIGHTS, WeightRow
+from network.registry import network_of
+from network.weights import WeightRow
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 from weight_conversion.weight_set import WeightSet, weights_sha256
@@ -27,11 +28,8 @@ from weight_conversion.weight_set import WeightSet, weights_sha256
 ENCODER_SEED = 0
 """Of ``seeded_weights``, whose encoder passes on what distinguishes two images."""
 SCHEMA = "p2m-parity-demo-network/1"
-_ENCODER = "cnn."
 _EVEN_SCORES = np.float32(0.05)
 _COORDINATES = np.float32(3.0)
-_LATER_BLOCKS = 3075
-"""Channels that the coarse stage's later blocks take: 2883 projected ones and 192 hidden ones."""
 
 
 def demo_network_path(stage: str) -> Path:
@@ -118,8 +116,11 @@ def start_weights(stage: str) -> dict[str, Float32]:
     the coarse stage put them but for a hundredth of an edge or so; it is not trained.
     """
     found = dict(seeded_weights(stage, ENCODER_SEED)) | _encoder(stage)
+    network = network_of(stage)
+    unpooled = {row.name for row in network.of_layer("unpooling")}
     for row in _graph_rows(stage):
-        if row.layout is Layout.MATRIX and row.shape[0] == _LATER_BLOCKS:
+        later = network.readers[row.key].parents[0] in unpooled
+        if row.layout is Layout.MATRIX and later:
             found[row.key][:3] *= _COORDINATES
         elif row.layout is Layout.MATRIX and row.shape[1] == 1:
             found[row.key] = found[row.key] * _EVEN_SCORES
@@ -134,14 +135,13 @@ def rounded_to_half(array: np.ndarray) -> Float32:
 
 def _encoder(stage: str) -> dict[str, Float32]:
     """The encoder of seeded coarse weights under the keys of ``stage``."""
-    seeded = seeded_weights("coarse", ENCODER_SEED)
-    coarse = {row.torch_key: row.key for row in WEIGHTS["coarse"]}
-    return {
-        row.key: seeded[coarse[row.torch_key]]
-        for row in WEIGHTS[stage]
-        if row.torch_key.startswith(_ENCODER)
-    }
+    network = network_of(stage)
+    first = network.follows or stage
+    seeded = seeded_weights(first, ENCODER_SEED)
+    coarse = {row.torch_key: row.key for row in network_of(first).variables}
+    return {row.key: seeded[coarse[row.torch_key]] for row in network.encoder}
 
 
 def _graph_rows(stage: str) -> list[WeightRow]:
-    return [row for row in WEIGHTS[stage] if not row.torch_key.startswith(_ENCODER)]
+    network = network_of(stage)
+    return [row for row in network.variables if row not in network.encoder]

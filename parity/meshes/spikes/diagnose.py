@@ -13,9 +13,11 @@ import numpy as np
 
 from inputs.cameras import project
 from inputs.files import Float64, Int64
-from network.taps import MESH, TAPS
+from network.registry import network_of
+from network.taps import MESH
 from parity.meshes.spikes.explain import groups_of, share_between
 from parity.meshes.spikes.patching import Patched, Patching
+from parity.meshes.spikes.replay import Replay, vertex_taps
 from parity.meshes.spikes.residuals import residuals_of
 from parity.meshes.spikes.runs import DEPARTED, Taken
 from parity.meshes.spikes.topology import REGULAR, Topology, topology_of
@@ -26,7 +28,7 @@ DIAGNOSIS_SCHEMA = "p2m-parity-spike-diagnosis/1"
 LEFT = 5.0
 """Robust z-score at which a vertex has left its neighbourhood.
 
-Of Gaussian scores, 2,466 vertices at 68 taps, one in twenty runs has one so large by chance.
+Of Gaussian scores of all vertices at 68 taps, one in twenty runs has one so large by chance.
 """
 
 MOST = 0.5
@@ -34,9 +36,6 @@ MOST = 0.5
 
 # Half the spread of a Gaussian that the median absolute deviation is.
 _MAD_TO_SIGMA = 1.4826
-
-# Pixels of the 224 image in a cell of each map that a projection reads.
-_CELLS = {"coarse": (4, 8, 16, 32), "refine": (1, 2, 4)}
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def diagnose(
     Args:
         run: the run, taken apart.
         inputs: what it read.
-        mesh: (2466, 3) its output, float64.
+        mesh: (V, 3) its output, float64.
         vertices: which vertices, the worst first.
         around: the mesh around them.
         reference: a run to patch from.
@@ -161,7 +160,7 @@ def diagnose(
     """
     replay = run.replay
     stage = replay.stage
-    taps = [row.name for row in TAPS[stage] if not row.name.startswith("cnn.")]
+    taps = vertex_taps(stage)
     by_tap = {tap: replay.by_vertex(run.values[tap]) for tap in taps}
     scored = {tap: around.scores(rows) for tap, rows in by_tap.items()}
     scores = np.array(
@@ -170,7 +169,7 @@ def diagnose(
     patched: list[Patched] | None = None
     if reference is not None:
         umbrella = around.umbrella(vertices, mesh)
-        names = [row.name for row in TAPS[stage]]
+        names = [row.name for row in network_of(stage).taps]
         patching = Patching(run, reference, umbrella)
         patched = patching.of(range(len(vertices)), names, on_run)
     residuals = residuals_of(mesh, around.whole)
@@ -185,10 +184,7 @@ def diagnose(
             "residual": float(residuals.lengths[vertex]),
             "residual_vector": residuals.vectors[vertex].tolist(),
             "left_at": left[0] if left else None,
-            "path": [
-                _at_tap(tap, vertex, by_tap[tap], scored[tap], replay.vertices, stage)
-                for tap in taps
-            ],
+            "path": [_at_tap(tap, vertex, by_tap[tap], scored[tap], replay) for tap in taps],
             "projections": _projections(stage, inputs, run, vertex),
         }
         if patched is not None:
@@ -201,7 +197,7 @@ def diagnose(
         "origin": None if origin is None else asdict(origin),
         "spikes": int(residuals.spiky.sum()),
         "departed": [asdict(each) for each in run.departed[:50]],
-        "explained_by_taps": _explained(stage, by_tap, residuals.lengths),
+        "explained_by_taps": _explained(replay, by_tap, residuals.lengths),
         "vertices": rows,
     }
     shares = None
@@ -210,12 +206,14 @@ def diagnose(
     return Diagnosis(report, vertices, taps, scores, shares)
 
 
-def _explained(stage: str, by_tap: Mapping[str, Float64], lengths: Float64) -> list[dict[str, Any]]:
+def _explained(
+    replay: Replay, by_tap: Mapping[str, Float64], lengths: Float64
+) -> list[dict[str, Any]]:
     """Per tap what its rows' norms, at their deciles, explain of the output's residuals.
 
-    Of the vertices that the tap has; coarse only, where a run has the rows of all.
+    Of the vertices that the tap has; only where a run has the rows of all.
     """
-    if stage != "coarse":
+    if replay.some:
         return []
     found = []
     for tap, rows in by_tap.items():
@@ -224,11 +222,11 @@ def _explained(stage: str, by_tap: Mapping[str, Float64], lengths: Float64) -> l
     return found
 
 
-def _row_of(vertex: int, replayed: Int64, stage: str, count: int) -> int | None:
+def _row_of(vertex: int, replay: Replay, count: int) -> int | None:
     """The row of a vertex in a tap, or None where it is not there (yet)."""
-    if stage == "coarse":
+    if not replay.some:
         return vertex if vertex < count else None
-    at = np.flatnonzero(replayed == vertex)
+    at = np.flatnonzero(replay.vertices == vertex)
     return int(at[0]) if len(at) else None
 
 
@@ -237,10 +235,9 @@ def _at_tap(
     vertex: int,
     rows: Float64,
     scores: Mapping[int, float],
-    replayed: Int64,
-    stage: str,
+    replay: Replay,
 ) -> dict[str, Any]:
-    row = _row_of(vertex, replayed, stage, len(rows))
+    row = _row_of(vertex, replay, len(rows))
     norm = None if row is None else float(np.linalg.norm(rows[row]))
     return {"tap": tap, "norm": norm, "score": scores.get(vertex)}
 
@@ -248,21 +245,26 @@ def _at_tap(
 def _projections(stage: str, inputs: RunInputs, run: Taken, vertex: int) -> list[dict[str, Any]]:
     """Where the vertex falls on each view at each projection, and the maps' cells read there."""
     found = []
-    for row in TAPS[stage]:
-        if "proj_" not in row.name or row.name.endswith(".concat"):
+    for row in network_of(stage).taps:
+        if not row.is_projection:
             continue
-        mesh = np.asarray(inputs.mesh, np.float64)
         parent = row.parents[0]
-        if stage == "refine":
-            # The hypotheses' centre, the first, is the vertex itself.
-            values = run.values[parent].double().numpy()[:, 0]
+        if parent == MESH:
+            values = np.asarray(inputs.mesh, np.float64)
         else:
-            values = mesh if parent == MESH else run.values[parent].double().numpy()
-        at = _row_of(vertex, run.replay.vertices, stage, len(values))
+            values = run.values[parent].double().numpy()
+        if values.ndim == 3:
+            # The hypotheses' centre, the first, is the vertex itself.
+            values = values[:, 0]
+        at = _row_of(vertex, run.replay, len(values))
         if at is None:
             continue
         for view, pixel in enumerate(project(values[[at]], inputs.item.cameras)[:, 0]):
-            cells = [[int(h // size), int(w // size)] for size in _CELLS[stage] for h, w in [pixel]]
+            cells = [
+                [int(h // size), int(w // size)]
+                for size in row.settings["scales"]
+                for h, w in [pixel]
+            ]
             found.append({"tap": row.name, "view": view, "pixel": pixel.tolist(), "cells": cells})
     return found
 
@@ -277,7 +279,7 @@ def _origin(
     if run.departed:
         first = run.departed[0]
         how = "the row is not what the tap's own inputs give"
-        if "proj_" in first.tap:
+        if run.replay.row(first.tap).is_projection:
             how += "; at a projection a pixel within rounding of a cell's border does that too"
         return Origin(first.tap, first.vertex, how)
     if reference is not None and patched is not None:
@@ -298,9 +300,9 @@ def row_behind(run: Taken, reference: Taken, tap: str, spike: int) -> int:
 
     Where most rows differ, as between two sets of weights, that says nothing: then the spike's own.
     """
-    if tap.startswith("cnn."):
-        return -1
     replay = run.replay
+    if replay.row(tap).is_map:
+        return -1
     difference = replay.by_vertex(run.values[tap] - reference.values[tap])
     largest = np.abs(difference).max(axis=1)
     scale = float(reference.values[tap].abs().max())

@@ -10,7 +10,8 @@ from inputs.files import Float64, Int64, read_text
 from inputs.ground_truth import GroundTruth
 from inputs.item import Item
 from inputs.meshes import load_mesh, obj_triangles
-from inputs.template import FACES, VERTICES, Template
+from inputs.template import Template
+from network.levels import FACES, VERTICES
 from parity.meshes.spikes.explain import explain, from_positions, known_beforehand, rows_of
 from parity.meshes.spikes.health import health_of
 from parity.meshes.spikes.residuals import (

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from inputs.files import Int64
-from inputs.hypotheses import HYPOTHESES
-from network.taps import IMAGES, MESH, TAPS, TapRow
+from network.registry import network_of
+from network.taps import IMAGES, MESH, TapRow
 from parity.traces.record import RunInputs
 from torch_impl.backend import factory, full_precision
-from torch_impl.coarse import Coarse
 from torch_impl.graph import unpool
 from torch_impl.projection import (
     bilinear_corners,
@@ -28,7 +27,6 @@ from torch_impl.projection import (
     view_statistics,
     with_border,
 )
-from torch_impl.refine import Refine
 from weight_conversion.errors import InputError
 
 Values = dict[str, Tensor]
@@ -39,9 +37,10 @@ class Replay:
     """One stage with its weights on one item.
 
     Attributes:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         rows: the taps, in order.
-        vertices: which vertices are replayed: all in the coarse stage.
+        vertices: which vertices are replayed: all where layers mix them.
+        some: whether these were chosen.
     """
 
     def __init__(
@@ -56,16 +55,18 @@ class Replay:
         Args:
             inputs: what the run read.
             weights: by checkpoint key.
-            vertices: numbers of the vertices to replay; refine only.
+            vertices: numbers of the vertices to replay, where no layer mixes any.
             dtype: "float32" or "float64".
 
         Raises:
-            InputError: vertices chosen in the coarse stage, whose vertices depend on each other.
+            InputError: vertices chosen in a stage whose vertices depend on each other.
         """
         self.stage = inputs.stage
-        self.rows = TAPS[self.stage]
-        if vertices is not None and self.stage == "coarse":
-            raise InputError("replay", "some vertices of the coarse stage", "all of them")
+        self._table = network_of(self.stage)
+        self.rows = self._table.taps
+        self.some = vertices is not None
+        if self.some and not self._table.vertexwise:
+            raise InputError("replay", f"some vertices of the {self.stage} stage", "all of them")
         self.vertices = np.arange(len(inputs.mesh)) if vertices is None else np.asarray(vertices)
         backend = factory(self.stage, dtype)
         self._network = backend.load(weights)
@@ -113,59 +114,55 @@ class Replay:
         known = {**self._inputs, **values}
         parents = [known[name] for name in row.parents]
         with torch.no_grad(), full_precision():
-            if row.name.startswith("cnn."):
-                return self._convolve(row.module, parents[0])
-            if isinstance(self._network, Coarse):
-                return self._coarse(row, parents)
-            return self._refine(self._network, row, parents)
+            return _LAYERS[row.layer](self, row, *parents)
 
-    def _convolve(self, module: str, image: Tensor) -> Tensor:
-        layer = self._network.get_submodule(module)
-        # Each view by itself, as the network does it.
+    def row(self, tap: str) -> TapRow:
+        """A tap's row of the table."""
+        return self._table.row(tap)
+
+    @property
+    def offsets(self) -> Tensor:
+        """Of the hypotheses."""
+        offsets: Tensor = self._graph[0]
+        return offsets
+
+    def convolve(self, row: TapRow, image: Tensor) -> Tensor:
+        """A layer of the image network, each view by itself as the network does it."""
+        layer = self._network.get_submodule(row.module)
         views = [layer(view) for view in image.permute(0, 3, 1, 2).contiguous().split(1)]
         return torch.cat(views).permute(0, 2, 3, 1)
 
-    def _coarse(self, row: TapRow, parents: list[Tensor]) -> Tensor:
-        name, graph = row.name, self._graph[0]
-        if name.endswith(".concat"):
-            return torch.cat(parents, dim=1)
-        if name.endswith(".residual"):
-            return (parents[0] + parents[1]) * 0.5
-        if name.startswith("graph_proj_"):
-            mesh, *maps = parents
-            cells = nearest_cells(pixels(mesh, self._cameras))
-            read = nearest_features([each[:1] for each in maps], cells)
-            return torch.cat([mesh, view_statistics(read)], dim=1)
-        if name.startswith("graph_pool_"):
-            return unpool(parents[0], graph.unpooling[int(name[len("graph_pool_")]) - 1])
-        support = graph.supports[int(name[len("graph_conv_blk")]) - 1]
+    def project_coarse(self, _row: TapRow, mesh: Tensor, *maps: Tensor) -> Tensor:
+        """Coordinates and statistics of the nearest cells."""
+        cells = nearest_cells(pixels(mesh, self._cameras))
+        read = nearest_features([each[:1] for each in maps], cells)
+        return torch.cat([mesh, view_statistics(read)], dim=1)
+
+    def unpool(self, row: TapRow, x: Tensor) -> Tensor:
+        """Old vertices, then the middles of edges."""
+        at = [each.name for each in self._table.of_layer(row.layer)].index(row.name)
+        return unpool(x, self._graph[0].unpooling[at])
+
+    def convolve_graph(self, row: TapRow, x: Tensor) -> Tensor:
+        """A graph convolution of a block, on the block's level."""
+        support = self._graph[0].supports[self._table.levels[row.block - 1]]
         layer: Any = self._network.get_submodule(row.module)
-        result: Tensor = layer(parents[0], support, relu=row.shape[-1] != 3)
+        result: Tensor = layer(x, support, relu=row.layer != "coordinates")
         return result
 
-    def _refine(self, network: Refine, row: TapRow, parents: list[Tensor]) -> Tensor:
-        name = row.name
-        offsets, support = self._graph
-        if name.startswith("graph_sample_hypothesis_"):
-            return parents[0][:, None] + offsets
-        if name.startswith("graph_localproj_"):
-            hypotheses, *maps = parents
-            at = pixels(hypotheses.flatten(0, 1), self._cameras)
-            read = bilinear_features([with_border(each) for each in maps], at, bilinear_corners(at))
-            return torch.cat([hypotheses.flatten(0, 1), view_statistics(read)], dim=1)
-        if ".residual_" in name:
-            return parents[0] + parents[1]
-        if name.endswith(".score"):
-            return parents[0].softmax(dim=1)
-        if ".localgconv_" in name:
-            features = parents[0]
-            if features.dim() == 2:
-                features = features.unflatten(0, (-1, HYPOTHESES))
-            layer: Any = network.get_submodule(row.module)
-            result: Tensor = layer(features, support)
-            return result
-        score, mesh = parents
-        return (score * offsets).sum(dim=1) + mesh
+    def project_refine(self, _row: TapRow, hypotheses: Tensor, *maps: Tensor) -> Tensor:
+        """Coordinates and statistics between the four corners around each pixel."""
+        at = pixels(hypotheses.flatten(0, 1), self._cameras)
+        read = bilinear_features([with_border(each) for each in maps], at, bilinear_corners(at))
+        return torch.cat([hypotheses.flatten(0, 1), view_statistics(read)], dim=1)
+
+    def convolve_hypotheses(self, row: TapRow, features: Tensor) -> Tensor:
+        """A graph convolution among the hypotheses of each vertex."""
+        if features.dim() == 2:
+            features = features.unflatten(0, (-1, len(self.offsets)))
+        layer: Any = self._network.get_submodule(row.module)
+        result: Tensor = layer(features, self._graph[1])
+        return result
 
     def output(self, values: Mapping[str, Tensor]) -> np.ndarray:
         """The stage's output mesh, the replayed vertices' rows, in float64."""
@@ -174,15 +171,35 @@ class Replay:
     def by_vertex(self, value: Tensor) -> np.ndarray:
         """A tap as a row a vertex, (vertices, numbers), in float64."""
         array = value.double().numpy()
-        if self.stage == "refine":
-            return array.reshape(len(self.vertices), -1)
-        return array.reshape(len(array), -1)
+        return array.reshape(len(self.vertices) if self._table.vertexwise else len(array), -1)
 
     def vertex_of(self, row: int) -> int:
         """The vertex that a row of ``by_vertex`` belongs to."""
-        return int(self.vertices[row]) if self.stage == "refine" else row
+        return int(self.vertices[row]) if self.some else row
+
+    def row_of(self, vertex: int) -> int:
+        """The row of a vertex, the inverse of ``vertex_of``."""
+        return int(np.flatnonzero(self.vertices == vertex)[0]) if self.some else vertex
 
 
 def vertex_taps(stage: str) -> list[str]:
     """The taps that have a row a vertex: all but the image network's."""
-    return [row.name for row in TAPS[stage] if not row.name.startswith("cnn.")]
+    return [row.name for row in network_of(stage).taps if not row.is_map]
+
+
+_LAYERS: dict[str, Callable[..., Tensor]] = {
+    "image_convolution": Replay.convolve,
+    "coarse_projection": Replay.project_coarse,
+    "concatenation": lambda _self, _row, *parents: torch.cat(parents, dim=1),
+    "unpooling": Replay.unpool,
+    "graph_convolution": Replay.convolve_graph,
+    "coordinates": Replay.convolve_graph,
+    "halved_sum": lambda _self, _row, x, r: (x + r) * 0.5,
+    "hypotheses": lambda self, _row, mesh: mesh[:, None] + self.offsets,
+    "refine_projection": Replay.project_refine,
+    "local_graph_convolution": Replay.convolve_hypotheses,
+    "plain_sum": lambda _self, _row, x, r: x + r,
+    "softmax": lambda _self, _row, x: x.softmax(dim=1),
+    "displaced_vertices": lambda self, _row, score, mesh: (score * self.offsets).sum(dim=1) + mesh,
+}
+"""How the torch implementation computes each kind of layer."""

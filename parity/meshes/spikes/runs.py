@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inputs.hypotheses import HYPOTHESES
 from parity.meshes.spikes.replay import Replay, Values, vertex_taps
 from parity.traces.trace import TraceReader, open_trace
 from weight_conversion.errors import InputError
@@ -77,7 +76,7 @@ def take_apart(replay: Replay, values: Values) -> Taken:
             raise InputError(f"run, tap {row.name}", shapes, f"{tuple(expected.shape)}")
         difference = found - expected
         scale = float(expected.abs().max()) or 1.0
-        if row.name.startswith("cnn."):
+        if row.is_map:
             if float(difference.abs().max()) > DEPARTED * scale:
                 departures[row.name] = difference
                 departed.append(Departure(row.name, -1, float(difference.abs().max()) / scale))
@@ -103,7 +102,7 @@ def is_trace(path: Path) -> bool:
 
 
 def trace_output(path: Path, stage: str) -> np.ndarray:
-    """The output mesh of a recorded run, (2466, 3) float64.
+    """The output mesh of a recorded run, (V, 3) float64.
 
     Raises:
         InputError: no trace of this stage, or without its last tap.
@@ -126,11 +125,8 @@ def trace_values(path: Path, replay: Replay) -> Values:
             if not trace.has("taps", row.name):
                 raise InputError(path, f"has no tap {row.name}", "a trace of all taps")
             array = np.asarray(trace.array("taps", row.name))
-            if replay.stage == "refine" and not row.name.startswith("cnn."):
-                # The projections have a row a hypothesis, all others a row a vertex.
-                by_hypothesis = len(row.shape) == 2 and row.shape[0] % HYPOTHESES == 0
-                count = HYPOTHESES if by_hypothesis else 1
-                rows = array.reshape(-1, count, *array.shape[1:])[replay.vertices]
+            if replay.some and row.rows_per_vertex is not None:
+                rows = array.reshape(-1, row.rows_per_vertex, *array.shape[1:])[replay.vertices]
                 array = rows.reshape(-1, *array.shape[1:])
             values[row.name] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     return values
@@ -154,10 +150,10 @@ def planted(replay: Replay, values: Values, tap: str, vertex: int, seed: int = 0
         seed: of the noise.
     """
     clean = values[tap]
-    row = int(np.flatnonzero(replay.vertices == vertex)[0]) if replay.stage == "refine" else vertex
+    row = replay.row_of(vertex)
     generator = torch.Generator().manual_seed(seed)
     departure = torch.zeros_like(clean)
-    rows = departure.reshape(len(replay.vertices), -1) if replay.stage == "refine" else departure
+    rows = departure.reshape(len(replay.vertices), -1) if replay.some else departure
     scale = clean.square().mean().sqrt()
     noise = torch.randn(rows[row].shape, generator=generator, dtype=clean.dtype)
     rows[row] = noise * scale

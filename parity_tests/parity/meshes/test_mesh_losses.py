@@ -12,7 +12,8 @@ from inputs.files import Float64, Int64
 from inputs.graphs import convex_triangles
 from inputs.ground_truth import GroundTruth
 from inputs.sampling import draw
-from inputs.template import VERTICES, Template, build_template, load_template
+from inputs.template import Template, build_template, load_template
+from network.levels import VERTICES
 from parity.meshes.losses import (
     TANGLED,
     Samples,

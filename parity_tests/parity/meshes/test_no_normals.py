@@ -12,7 +12,8 @@ from inputs.hypotheses import build_hypotheses
 from inputs.item import load_item
 from inputs.sampling import step_draws
 from inputs.seeded import seeded_weights
-from inputs.template import FACES, build_template
+from inputs.template import build_template
+from network.levels import FACES
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, record
 from parity.verdict.compare import compare

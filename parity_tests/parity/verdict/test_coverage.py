@@ -1,12 +1,13 @@
 """What a probe can tell: measured by perturbation, kept under its hash, shipped for the demo."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inputs.demo import DEMO_COVERAGE
-from network.taps import TAPS
+from network.registry import network_of
 from network.weights import WEIGHTS
 from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
@@ -66,7 +67,8 @@ def test_a_blind_probe_is_known_for_one(coarse: Probed, monkeypatch: pytest.Monk
     context, taps = coarse
     images = np.zeros_like(context.inputs["inputs/images"])
     blind = context.with_arrays(images=images)
-    monkeypatch.setitem(TAPS, "coarse", TAPS["coarse"][:1])
+    first = replace(network_of("coarse"), taps=network_of("coarse").taps[:1])
+    monkeypatch.setattr("parity.verdict.sensitivity.network_of", lambda _: first)
     taps = {**taps, "cnn.conv2d_1": np.maximum(context.weights[FIRST.replace("W", "b")], 0)}
     found = sensitivity(MemoryRun(blind, "float64", exact=taps), blind)
     assert found.changes[FIRST] is None

@@ -46,7 +46,7 @@ Plant = Callable[[Change], Comparison]
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("recorded") / "reference.h5"
-    inputs = read_sources(demo_item_path("plane")).coarse()
+    inputs = read_sources(demo_item_path("plane")).of("coarse")
     weights = WeightSet("coarse", seeded_weights("coarse"), None, "seed 0")
     record(BackendChoice("torch"), inputs, weights, path, taps=TAP)
     yield path

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from inputs.demo import DEMO_ITEMS
-from inputs.template import VERTICES, Template, build_template
+from inputs.template import Template, build_template
+from network.levels import VERTICES
 from studies.faults.data import Pipeline, check
 from studies.faults.fault import PIPELINE
 from studies.faults.faults import FAULTS, PIPELINES

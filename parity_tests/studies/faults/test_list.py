@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inputs.sampling import BLOCK_LEVELS
+from network.registry import names, network_of
 from network.taps import TAPS
 from network.weights import WEIGHTS
 from studies.faults.catalogue import CATALOGUE
@@ -20,8 +20,8 @@ from studies.faults.rules import RULES, layer_mutations
 
 TERMS = {
     stage: {f"{term}_{block}" for term in ("chamfer", "edge", "normal", "laplace", "move")
-            for block in range(1, len(levels) + 1)} | {"decay", "total"}
-    for stage, levels in BLOCK_LEVELS.items()
+            for block in range(1, len(network_of(stage).levels) + 1)} | {"decay", "total"}
+    for stage in names()
 }  # fmt: skip
 CHECKS = {"data/order", "data/views", "data/ground_truth", "data/coarse_mesh", "export/faces"}
 

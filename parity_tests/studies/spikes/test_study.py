@@ -42,7 +42,7 @@ FROZEN = frozenset({"frozen_cnn"})
 def inputs() -> RunInputs:
     folder = demo_item_path("plane")
     truth = folder / "model_normal.xyz"
-    return load_sources(folder, ground_truth=truth, stages=("coarse",)).coarse()
+    return load_sources(folder, ground_truth=truth, stages=("coarse",)).of("coarse")
 
 
 def two_steps(

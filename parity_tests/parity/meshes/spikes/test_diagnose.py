@@ -33,7 +33,7 @@ def coarse(sources: Sources) -> Replay:
 @pytest.fixture(scope="module")
 def refine(sources: Sources) -> Replay:
     weights = seeded_weights("refine", 0)
-    return Replay(sources.refine(_unpooled(sources)), weights, np.arange(0, 2466, 200))
+    return Replay(sources.of("refine", _unpooled(sources)), weights, np.arange(0, 2466, 200))
 
 
 def _unpooled(sources: Sources) -> np.ndarray:
@@ -116,7 +116,8 @@ def test_path_of_a_planted_spike(sources: Sources, coarse: Replay) -> None:
 def test_between_two_sets_of_weights_the_spike_itself_is_named(
     sources: Sources, refine: Replay
 ) -> None:
-    other = Replay(sources.refine(_unpooled(sources)), seeded_weights("refine", 3), refine.vertices)
+    inputs = sources.of("refine", _unpooled(sources))
+    other = Replay(inputs, seeded_weights("refine", 3), refine.vertices)
     run, reference = (Taken(each, each.run(), {}, []) for each in (refine, other))
     tap = "graph_drb_blk1_layer_2.localgconv_2"
     assert row_behind(run, reference, tap, 400) == 400

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from inputs.template import VERTICES, Template
+from inputs.template import Template
+from network.levels import VERTICES
 from parity.meshes.spikes.orientation import oriented
 from parity.meshes.spikes.topology import topology_of
 from parity_tests.parity.meshes.spikes.conftest import sphere

@@ -1,0 +1,228 @@
+"""A network that the project does not know, described and registered by its user alone."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from network import Network, register, registered
+from parity.traces.backends import BackendChoice
+from parity.traces.module_port import ModulePort
+from parity.traces.record import record
+from parity.verdict.compare import compare
+from parity.verdict.pair import PairPaths, compare_pair
+from parity.verdict.result import Comparison, Status, Verdict
+from parity_tests.network import third
+from reports.write import write_report
+from weight_conversion.errors import InputError
+from weight_conversion.formats import load_weights, save_weights
+
+REFERENCE = BackendChoice("parity_tests.network.third:factory")
+LAYERS = [row.name for row in third.NETWORK.taps]
+Factory = Callable[[str, str, str], ModulePort]
+
+
+@pytest.fixture(autouse=True)
+def network() -> Iterator[Network]:
+    with registered(third.NETWORK) as found:
+        yield found
+
+
+@pytest.fixture
+def compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Comparison]:
+    """The comparison of the port with another one, made by a factory."""
+
+    def comparison(factory: Factory, **options: object) -> Comparison:
+        monkeypatch.setattr(third, "candidate", factory, raising=False)
+        candidate = BackendChoice("parity_tests.network.third:candidate")
+        paths = PairPaths.in_folder(tmp_path)
+        for choice, path in ((REFERENCE, paths.reference), (candidate, paths.candidate)):
+            record(choice, third.inputs(), third.weights(), path, **options)  # type: ignore[arg-type]
+        return compare(paths.reference, paths.candidate)
+
+    return comparison
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_another_implementation_of_it_agrees(
+    compared: Callable[..., Comparison], dtype: str
+) -> None:
+    found = compared(third.reordered, dtype=dtype)
+    assert found.verdict is Verdict.AGREE
+    assert found.stage == third.NAME
+    assert found.basis == "float64"
+    assert [tap.tap for tap in found.taps] == LAYERS
+    statuses = {tap.tap: tap.status for tap in found.taps}
+    assert statuses["first"] is Status.AGREE
+    assert statuses["lift"] is Status.ROUNDING
+    assert {*statuses.values()} <= {Status.AGREE, Status.ROUNDING, Status.INHERITED}
+
+
+def _padding(module: third.Gated) -> None:
+    module.first.strided_pad = (1, 0, 1, 0)
+
+
+def _scaled(module: third.Gated) -> None:
+    _around(module.second, lambda output: output * 0.9999)
+
+
+def _graph_transposed(module: third.Gated) -> None:
+    module.lift.product = lambda graph, x, matrix: graph.T @ (x @ matrix)
+
+
+def _sigmoid(module: third.Gated) -> None:
+    module.gate.sigmoid = lambda z: torch.clamp(z / 6 + 0.5, 0, 1)
+
+
+def _halved(module: third.Gated) -> None:
+    _around(module.joined, lambda output: output * 0.5)
+
+
+def _floor(module: third.Gated) -> None:
+    module.norm.floor = 2.0**-11
+
+
+def _one_vertex(module: third.Gated) -> None:
+    keep = torch.ones(third.POINTS, 1)
+    keep[17] = 1 + 1e-5
+    _around(module.move, lambda output: output * keep.to(output.dtype))
+
+
+def _around(module: nn.Module, edit: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    inner = module.forward
+    module.forward = lambda *given: edit(inner(*given))
+
+
+FAULTS = MappingProxyType(
+    {
+        "first": _padding,
+        "second": _scaled,
+        "lift": _graph_transposed,
+        "gate": _sigmoid,
+        "joined": _halved,
+        "norm": _floor,
+        "move": _one_vertex,
+    }
+)
+
+
+def faulty(edit: Callable[[third.Gated], None]) -> Factory:
+    def factory(_stage: str, dtype: str, _device: str) -> ModulePort:
+        module = third.Gated()
+        edit(module)
+        return third.port(module, dtype)
+
+    return factory
+
+
+def test_every_layer_has_a_fault() -> None:
+    assert [*FAULTS] == LAYERS
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_fault_is_named_at_its_layer(compared: Callable[..., Comparison], layer: str) -> None:
+    found = compared(faulty(FAULTS[layer]))
+    assert found.verdict is Verdict.DIFFER
+    assert found.first_divergence == layer
+    (wrong,) = (tap for tap in found.taps if tap.status is Status.DIFFER)
+    assert (wrong.tap, wrong.cause) == (layer, "function")
+    after = {tap.origin for tap in found.taps if tap.status is Status.INHERITED}
+    assert after <= {layer}
+    assert (after == {layer}) is (layer != third.NETWORK.output)
+
+
+def test_without_float64_a_fault_is_named_too(compared: Callable[..., Comparison]) -> None:
+    found = compared(faulty(FAULTS["gate"]), float64=False)
+    assert found.basis == "float32"
+    assert found.first_divergence == "gate"
+
+
+def test_coverage_knows_a_layer_of_its_own(compared: Callable[..., Comparison]) -> None:
+    """Every variable is seen, but for what reads channels that a ReLU closed."""
+    found = compared(third.reordered)
+    assert found.coverage is not None
+    variables = found.coverage["variables"]
+    assert {*variables} == {row.key for row in third.VARIABLES}
+    seen = variables["gated/second/shift"]
+    assert 0 < seen < 1
+    assert variables["gated/gate/matrix"] == pytest.approx(seen)
+    assert variables["gated/gate/shift"] == variables["gated/norm/scale"] == 1
+    assert None not in found.coverage["smallest_changes"].values()
+
+
+@pytest.mark.parametrize("factory", [third.reordered, faulty(_sigmoid)], ids=["right", "faulty"])
+def test_the_report_is_written(
+    compared: Callable[..., Comparison], tmp_path: Path, factory: Factory
+) -> None:
+    found = compared(factory)
+    paths = PairPaths.in_folder(tmp_path)
+    write_report(found, tmp_path / "out", meshes=None, traces=(paths.reference, paths.candidate))
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert told["verdict"] == found.verdict.value
+    assert told["first_divergence"] == found.first_divergence
+    assert [each["tap"] for each in told["taps"]] == LAYERS
+    for name in ("report.md", "report.html", "taps.csv", "samples.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert all(layer in text for layer in LAYERS)
+    columns = json.loads((tmp_path / "out" / "samples.json").read_text())["entries"]
+    assert [each["parents"] for each in columns] == [[*row.parents] for row in third.NETWORK.taps]
+
+
+def test_a_pair_is_run_in_one_call(tmp_path: Path) -> None:
+    done: list[str] = []
+    found = compare_pair(
+        REFERENCE,
+        BackendChoice("parity_tests.network.third:reordered"),
+        third.inputs(),
+        third.weights(),
+        PairPaths.in_folder(tmp_path),
+        progress=lambda _name, _total: nullcontext(done.append),
+    )
+    assert found.verdict is Verdict.AGREE
+    assert done == LAYERS * 2
+
+
+def test_its_weights_are_recognised_in_a_file(tmp_path: Path) -> None:
+    weights = third.weights()
+    save_weights(tmp_path / "w.safetensors", weights)
+    found = load_weights(tmp_path / "w.safetensors")
+    assert found.stage == third.NAME
+    assert all(np.array_equal(found.arrays[key], weights.arrays[key]) for key in weights.arrays)
+
+
+def test_inputs_of_another_shape_are_refused() -> None:
+    given = {**third.inputs().given, "photos": np.zeros((3, 12, 10, 4), np.float32)}
+    with pytest.raises(InputError, match=r"input photos: .*\(3, 12, 10, 4\).*\(2, 12, 10, 4\)"):
+        replace(third.inputs(), given=given)
+
+
+def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    record(REFERENCE, third.inputs(), third.weights(), path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["stage"] = "fourth"
+    with pytest.raises(InputError, match="stage 'fourth'; expected coarse or refine or gated"):
+        compare(path, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: (rows[1], rows[0], *rows[2:]), "number 1 of gated, found at 0"),
+        (lambda rows: (replace(rows[0], parents=("later",)), *rows[1:]), "reads later, which do"),
+        (lambda rows: (replace(rows[0], variables={}), *rows[1:]), r"has \[\], its program reads"),
+        (lambda rows: rows[:-1], "its output and meshes are to be taps"),
+    ],
+    ids=["order", "parent", "variable", "output"],
+)
+def test_rows_that_do_not_fit_are_refused(change: Callable, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        register(replace(third.NETWORK, name=third.NAME, taps=change(third.NETWORK.taps)))
