@@ -24,7 +24,7 @@ def initial_weights(
     are 0. Every variable is drawn by a generator of its own, seeded with ``seed`` and its place.
 
     Args:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         seed: from 0 up.
         cnn: variables of a trained coarse stage, by checkpoint key. The refine stage's image
             encoder starts from its encoder in the official training, and is drawn without it.

@@ -1,8 +1,8 @@
 """The template: the initial ellipsoid, its two unpoolings, and the graphs of its three levels.
 
-A template is a feed and not a weight: any closed triangulated sphere of 156 vertices has the same
-numbers of vertices, edges and faces on all levels, so official weights run on the project's own
-template, which this module builds, as on the official files, which it reads.
+A template is a feed and not a weight: any closed triangulated sphere of as many vertices has the
+same numbers of vertices, edges and faces on all levels, so official weights run on the project's
+own template, which this module builds, as on the official files, which it reads.
 """
 
 from dataclasses import dataclass
@@ -56,10 +56,10 @@ class Template:
 
     Attributes:
         name: "own", or the file's name.
-        coordinates: (156, 3) float32, camera frame of the first view.
+        coordinates: (V, 3) float32 of the first level, camera frame of the first view.
         supports: the two supports of each of the three levels.
-        unpooling: (462, 2) and (1848, 2) int32, the two ends of the edge that each new vertex
-            halves; new vertices follow the old ones in this order.
+        unpooling: per level but the last (E, 2) int32, the two ends of the edge that each new
+            vertex halves; new vertices follow the old ones in this order.
         laplace: per level (V, 10) int32: neighbours padded with −1 to eight, the vertex itself,
             its number of neighbours.
         faces: per level (F, 3) int64, counted from 0.

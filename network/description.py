@@ -55,8 +55,8 @@ class Network:
 
         Raises:
             ValueError: a tap is of another network, not in its place, reads what does not come
-                before it, or has inputs that its program does not name; a name is given twice; or
-                the output or a mesh is no tap.
+                before it, has inputs that its program does not name, or rows by vertex where what
+                it reads has none; a name is given twice; or the output or a mesh is no tap.
         """
         there = {f"inputs/{name}" for name in self.inputs}
         for order, row in enumerate(self.taps):
@@ -73,6 +73,14 @@ class Network:
                     f"{where}: has {sorted({*row.variables, *row.constants})}, its program reads "
                     f"{sorted(named)}"
                 )
+            mixed = [
+                name
+                for name in row.parents
+                if name in self.rows and not self.rows[name].is_map
+                and self.rows[name].rows_per_vertex is None
+            ]  # fmt: skip
+            if row.rows_per_vertex is not None and mixed:
+                raise ValueError(f"{where}: has rows by vertex, {', '.join(mixed)} none")
             there.add(row.name)
         if (len(self.rows), len(self.variables_by_key)) != (len(self.taps), len(self.variables)):
             raise ValueError(f"network {self.name}: a tap or variable is there twice")

@@ -51,7 +51,7 @@ class TapRow:
     """One tap.
 
     Attributes:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         order: position in the order of computation, from 0.
         name: the tap's name in traces and reports.
         metagraph_tensor: the node of the exported graph that computes it.

@@ -35,7 +35,7 @@ class WeightRow:
     """One variable.
 
     Attributes:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         key: name in the official checkpoint, such as ``meshnet/cnn/conv2d_1/W:0``.
         node: name of the variable's node in the exported graph.
         torch_key: name in the state dict.

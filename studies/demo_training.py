@@ -95,7 +95,7 @@ class CoarseTrainer:
         Args:
             training: how.
             inputs: by item.
-            targets: by item, where the finest level's vertices (2466, 3) go, camera frame of
+            targets: by item, where the finest level's vertices (V, 3) go, camera frame of
                 view 0; the first of them are the coarser levels'.
             weights: by checkpoint key, in the checkpoint's layout.
 

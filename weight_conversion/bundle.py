@@ -2,7 +2,7 @@
 
 A checkpoint with prefix ``P`` is ``P.index``, a sorted string table from variable name to type,
 shape, place and checksum, and ``P.data-00000-of-00001`` (or more such files), the raw values. Its
-names end where the caller says: a prefix such as ``meshnet.ckpt-10`` has no suffix of its own.
+names end where the caller says: a prefix such as ``name.ckpt-10`` has no suffix of its own.
 """
 
 import math

@@ -24,7 +24,7 @@ def to_state_dict(stage: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, N
     """The state dict of ``arrays``.
 
     Args:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         arrays: by checkpoint key, float32 in checkpoint layout (HWIO, (C_in, C_out)).
 
     Returns:

@@ -54,7 +54,7 @@ class Inspection:
     Attributes:
         path: the file or the checkpoint's prefix, as given.
         format: the format's name.
-        stage: "coarse" or "refine"; None if its variables are not exactly one stage's.
+        stage: the network's name; None if its variables are not exactly one stage's.
         step: the training step, where the file gives it.
         variables: in the order of the network, then the unknown ones; of a stage's file, the
             names in ``extras`` are not among them.

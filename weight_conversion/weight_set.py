@@ -18,7 +18,7 @@ class WeightSet:
     """All variables of one stage.
 
     Attributes:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         arrays: by checkpoint key, in the order of the network, float32 in checkpoint layout.
         step: the training step they were saved at, where it is known.
         source: the path they were read from, or what made them.

@@ -41,7 +41,8 @@ def fitted_mesh(template: Template, truth: GroundTruth, rotation: np.ndarray) ->
             the ellipsoid is first stretched to the points' bounding box.
 
     Returns:
-        (2466, 3), camera frame of view 0. Its first 156 and 618 vertices are the coarser levels'.
+        (V, 3) of the last level, camera frame of view 0. Its first vertices are the coarser
+        levels'.
     """
     assert truth.normals is not None
     faces = np.asarray(template.faces[2])

@@ -41,8 +41,11 @@ def sharing_of(row: TapRow, context: Context) -> int:
     """χ: with how many outputs of its channel one shares roundings, at most.
 
     A product with a support reads each row of features for every vertex linked to it, and what was
-    rounded in that row is rounded for all of them.
+    rounded in that row is rounded for all of them. In a formula of a network's own all outputs may
+    share all roundings, as where something pooled is added to every row.
     """
+    if row.formula is not None:
+        return math.prod(row.shape)
     found = 1
     for name in row.program.read_by("sparse_matmul"):
         if name in row.constants:

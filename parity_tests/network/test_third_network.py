@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from network import Network, register, registered
+from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.traces.module_port import ModulePort
 from parity.traces.record import record
 from parity.verdict.compare import compare
+from parity.verdict.mean_square import sharing_of
 from parity.verdict.pair import PairPaths, compare_pair
 from parity.verdict.result import Comparison, Status, Verdict
 from parity_tests.network import third
@@ -158,6 +160,15 @@ def test_coverage_knows_a_layer_of_its_own(compared: Callable[..., Comparison]) 
     assert None not in found.coverage["smallest_changes"].values()
 
 
+def test_outputs_of_a_formula_may_share_their_roundings() -> None:
+    """What is pooled and added to every row errs alike in all of them: that is no finding."""
+    context = Context.of(third.NAME, third.inputs().given, third.weights().arrays)
+    rows = third.NETWORK.rows
+    assert sharing_of(rows["gate"], context) == third.POINTS * third.WIDTH
+    assert sharing_of(rows["joined"], context) == 1
+    assert 1 < sharing_of(rows["lift"], context) <= third.POINTS**2
+
+
 @pytest.mark.parametrize("factory", [third.reordered, faulty(_sigmoid)], ids=["right", "faulty"])
 def test_the_report_is_written(
     compared: Callable[..., Comparison], tmp_path: Path, factory: Factory
@@ -220,8 +231,13 @@ def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:
         (lambda rows: (replace(rows[0], parents=("later",)), *rows[1:]), "reads later, which do"),
         (lambda rows: (replace(rows[0], variables={}), *rows[1:]), r"has \[\], its program reads"),
         (lambda rows: rows[:-1], "its output and meshes are to be taps"),
+        (lambda rows: (*rows, replace(rows[0], order=7)), "a tap or variable is there twice"),
+        (
+            lambda rows: (*rows[:4], replace(rows[4], rows_per_vertex=1), *rows[5:]),
+            "joined: has rows by vertex, lift, gate none",
+        ),
     ],
-    ids=["order", "parent", "variable", "output"],
+    ids=["order", "parent", "variable", "output", "twice", "vertices"],
 )
 def test_rows_that_do_not_fit_are_refused(change: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=said):

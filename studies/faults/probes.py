@@ -1,9 +1,9 @@
 """The inputs that faults are looked for with: small, seeded, made from the demo's items.
 
-The refine stage mixes nothing between vertices, so its probes have the 156 vertices of the first
-level in place of 2,466: the first 156 of a coarse mesh, which keep that level's triangles. A
-probe's template has this level at all three places, so that the losses fit. Every tap then has 156
-vertices where the official shape has 2,466 (and 156·43 rows in the projections), see
+The refine stage mixes nothing between vertices, so its probes have the vertices of the first
+level alone: the first ones of a coarse mesh, which keep that level's triangles. A
+probe's template has this level at all three places, so that the losses fit. Every tap then has
+fewer vertices than the official shape has (and as many fewer rows in the projections), see
 ``Probe.shape``.
 
 - ``plane``, ``sofa``: the items as they are.
@@ -51,7 +51,7 @@ class Probe:
 
     Attributes:
         name: of ``PROBES``.
-        stage: "coarse" or "refine".
+        stage: the network's name.
         group: what is asked: "forward", "loss", "gradient" or "step".
         inputs: the ``inputs`` argument of a backend's methods.
         weights: seeded.
@@ -107,12 +107,12 @@ def probe(name: str, stage: str, group: str = "forward") -> Probe:
 
 
 def coarse_mesh(name: str) -> Float32:
-    """The coarse stage's mesh (2466, 3) of a demo item under seeded weights, on ``COARSE_GRID``."""
+    """The coarse stage's mesh (V, 3) of a demo item under seeded weights, on ``COARSE_GRID``."""
     return _coarse_mesh(name)
 
 
 def small_template(template: Template) -> Template:
-    """A template whose third level is its first, 156 vertices, for the losses of a refine probe."""
+    """A template whose third level is its first, for the losses of a refine probe."""
     return replace(
         template,
         faces=(template.faces[0],) * 3,

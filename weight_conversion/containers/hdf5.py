@@ -1,6 +1,6 @@
 """HDF5: one dataset a variable, its path being the checkpoint key.
 
-The slashes of a key make nested groups, so that ``file["meshnet/cnn/conv2d_1/W:0"]`` is the
+The slashes of a key make nested groups, so that ``file["scope/layer/W:0"]`` is the
 kernel, just as in a trace's ``/gradients``. Stage and step are attributes of the root.
 """
 

@@ -1,7 +1,7 @@
 """NumPy archives: one ``.npy`` member a variable, named by its checkpoint key.
 
 The archive's comment holds stage and step as JSON, so that its members are the variables and
-nothing else: ``np.load(path)["meshnet/cnn/conv2d_1/W:0"]`` is the kernel. Members are stored
+nothing else: ``np.load(path)["scope/layer/W:0"]`` is the kernel. Members are stored
 uncompressed and dated 1980, so that the same weights make the same bytes.
 """
 

@@ -41,7 +41,7 @@ def demo_weights(stage: str, path: Path | None = None) -> WeightSet:
     """The demo network's weights of one stage.
 
     Args:
-        stage: "coarse" or "refine".
+        stage: the network's name.
         path: a file that ``save_graph_weights`` wrote; the one the project carries by default.
 
     Raises:
@@ -77,7 +77,7 @@ def save_graph_weights(
 
     Args:
         path: the file, replaced when the new one is whole.
-        stage: "coarse" or "refine".
+        stage: the network's name.
         weights: by checkpoint key, in the checkpoint's layout; the encoder is ``start_weights``'.
         step: training steps taken.
         training: how they were made, as JSON takes it; kept in the file for people.
