@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from network import Network, register, registered
+from parity.oracle.chunks import parts_of
 from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.traces.module_port import ModulePort
@@ -22,7 +23,7 @@ from parity.verdict.compare import compare
 from parity.verdict.mean_square import sharing_of
 from parity.verdict.pair import PairPaths, compare_pair
 from parity.verdict.result import Comparison, Status, Verdict
-from parity_tests.network import third
+from parity_tests.network import third, vertexwise
 from reports.write import write_report
 from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights, save_weights
@@ -242,3 +243,24 @@ def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit_are_refused(change: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         register(replace(third.NETWORK, name=third.NAME, taps=change(third.NETWORK.taps)))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "first"), [("factory", None), ("faulty", "summed")], ids=["right", "faulty"]
+)
+def test_a_network_without_mixing_is_judged_in_parts(
+    tmp_path: Path, candidate: str, first: str | None
+) -> None:
+    paths = PairPaths.in_folder(tmp_path)
+    assert len(parts_of(vertexwise.NETWORK.taps[0], vertexwise.VERTICES)) > 1
+    with registered(vertexwise.NETWORK):
+        for name, path in (("factory", paths.reference), (candidate, paths.candidate)):
+            choice = BackendChoice(f"parity_tests.network.vertexwise:{name}")
+            record(choice, vertexwise.inputs(), vertexwise.weights(), path)
+        found = compare(paths.reference, paths.candidate)
+    assert found.first_divergence == first
+    assert found.verdict is (Verdict.AGREE if first is None else Verdict.DIFFER)
+    assert [tap.local_roundings is not None for tap in found.taps] == [True] * 3
+    assert found.taps[-1].mismatched == (0 if first is None else vertexwise.WIDTH)
+    assert found.coverage is not None
+    assert set(found.coverage["variables"].values()) == {1.0}

@@ -46,7 +46,7 @@ def _half_statistics(features: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _coarse_loss(stage: str, given: LossWeights) -> LossWeights:
-    return replace(given, edge=359.0, move=50.0) if stage == "refine" else given
+    return replace(given, edge=359.0, move=50.0) if stage == places.LAST else given
 
 
 def _both(first: Injection, second: Injection) -> Injection:

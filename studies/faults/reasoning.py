@@ -11,7 +11,7 @@ from torch import Tensor
 from inputs.hypotheses import HYPOTHESES, Hypotheses
 from network.registry import network_of
 from studies.faults.injection import Arrays, Injection, Inputs, swapped
-from studies.faults.places import block_end
+from studies.faults.places import block_end, local
 from torch_impl import refine
 from torch_impl.graph import Support
 from torch_impl.listening import Listener, tell
@@ -47,7 +47,7 @@ class Reasoning:
         """As ``ReasoningBlock.forward``."""
 
         def convolve(index: int, x: Tensor) -> Tensor:
-            layer = f"localgconv_{block.first + index}"
+            layer = local(block.first + index).removeprefix(f"{block.name}.")
             result: Tensor = block.get_submodule(layer)(x, support)
             tell(listen, f"{block.name}.{layer}", result)
             return result
