@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from commands.loss_sources import _MESH_TAPS, labelled
+from commands.loss_sources import glob_of, labelled
 from commands.losses import command
 from inputs.demo import demo_item_path
 from inputs.files import Float64
@@ -182,9 +182,16 @@ def test_weights_are_run_on_an_item(tmp_path: Path) -> None:
 def test_glob_matches_both_meshes(stage: str) -> None:
     import fnmatch
 
-    found = fnmatch.filter([row.name for row in TAPS[stage]], _MESH_TAPS[stage])
-    assert set(BLOCK_TAPS[stage][-2:]) <= set(found)
-    assert len(found) <= 3
+    glob = glob_of(BLOCK_TAPS[stage][-2:])
+    found = fnmatch.filter([row.name for row in TAPS[stage]], glob)
+    assert found == [*BLOCK_TAPS[stage][-2:]]
+
+
+@pytest.mark.parametrize(
+    ("names", "glob"), [(("a_1_x", "a_2_x"), "a_[12]_x"), (("one", "once"), "on[ce]*")]
+)
+def test_glob_of_names(names: tuple[str, ...], glob: str) -> None:
+    assert glob_of(names) == glob
 
 
 def test_paper_port(official: Path) -> None:
