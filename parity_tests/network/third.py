@@ -4,6 +4,7 @@ Two strided convolutions look at two photos; points are lifted by a graph convol
 the photos show, joined, normalised and moved. No stage has a gate or a normalisation.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -119,7 +120,7 @@ def weights() -> WeightSet:
     """Drawn at random, so that every layer's output depends on every input."""
     random = np.random.default_rng(4)
     arrays = {
-        row.key: (random.standard_normal(row.shape) / np.sqrt(max(1, np.prod(row.shape[:-1]))))
+        row.key: (random.standard_normal(row.shape) / math.sqrt(math.prod(row.shape[:-1])))
         .astype(np.float32)
         for row in VARIABLES
     }  # fmt: skip
