@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import network
 import parity
 import weight_conversion
 
@@ -17,7 +18,7 @@ PAGE = (ROOT / "docs" / "api.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 PROMISED = re.compile(r"(.+)  # (\S.*)")
 """A line of an example whose value the page says."""
-PACKAGES = {package.__name__: package for package in (parity, weight_conversion)}
+PACKAGES = {package.__name__: package for package in (network, parity, weight_conversion)}
 NAMES = [(package, name) for package in PACKAGES for name in sorted(PACKAGES[package].__all__)]
 
 
@@ -66,7 +67,7 @@ def test_other_names_are_refused_as_usual(package: str) -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import parity, weight_conversion", ("numpy", "h5py", "torch", "tensorflow")),
+        ("import network, parity, weight_conversion", ("numpy", "h5py", "torch", "tensorflow")),
         (
             "from parity import compare, run_pair, judge_module, ModulePort, Comparison; "
             "from weight_conversion import convert",
