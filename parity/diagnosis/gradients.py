@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from network.losses import LOSSES
 from network.program import Expression, Program, formula, rewritten
 from network.registry import network_of
 from network.taps import MESH, TapRow
@@ -21,7 +20,7 @@ from parity.oracle.chunks import Part, rows_in
 from parity.oracle.confidence import backward_arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.local import share_of
-from parity.oracle.losses import CHAMFER_PATHS, chamfer, measured_of
+from parity.oracle.losses import loss_terms
 from parity.oracle.number import Arithmetic, Number
 from parity.oracle.primitives import RULES
 from parity.oracle.vjp import derived
@@ -33,6 +32,7 @@ from parity.oracle.walk import (
     backwards,
     direct_terms,
     handed_back,
+    meshes_of,
     rows_of,
 )
 from parity.verdict.gradients import Gradient
@@ -163,7 +163,7 @@ class _Question:
         yield _Alternative("detach", "nothing is handed back (stopped or detached)", rest)
         yield _Alternative("constant", "what is handed back has another factor",
                            self._fitted(rest, own))  # fmt: skip
-        for operand, words, forward, backward in _others(rows[0], self._inputs_of(rows[0])):
+        for operand, words, forward, backward in _others(rows[0].program, self._inputs_of(rows[0])):
             there = self._share(rows, forward, backward)
             yield _Alternative(operand, words, rest + there)
 
@@ -177,29 +177,27 @@ class _Question:
         return tuple(names)
 
     def _of_losses(self) -> Iterator[_Alternative]:
-        u = self.arithmetic.roundoff
-        terms = dict(direct_terms(self.context, self.run, u).get(self.name, []))
-        bounded = {term: self._piece(own) for term, own in terms.items()}
-        through = [term for term in bounded if term.endswith(THROUGH)]
+        terms = dict(direct_terms(self.context, self.run, self.arithmetic).get(self.name, []))
+        bounded = {label: self._piece(own) for label, own in terms.items()}
+        through = [label for label in bounded if label.endswith(THROUGH)]
+        groups = dict(bounded)
         if len(through) > 1:
-            both = f"both {' and '.join(through)}"
-            bounded[both] = bounded[through[0]] + bounded[through[1]]
-        for term, own in bounded.items():
+            groups[f"both {' and '.join(through)}"] = bounded[through[0]] + bounded[through[1]]
+        for label, own in groups.items():
             rest = self.expected - own
-            operand = "detach" if THROUGH in term else "missing term"
-            yield _Alternative(operand, f"that of {term} is missing", rest)
-            yield _Alternative("constant", f"{term} has another factor", self._fitted(rest, own))
-        block = next(
-            (int(term.rpartition("_")[2]) for term in terms if term.startswith("chamfer_")), None
-        )
-        if block is None:
-            return
-        mesh, to = self.run.value(self.name, None), measured_of(self.run.measured, block)
-        official = self._piece(terms[f"chamfer_{block}"])
-        for left_out, words in CHAMFER_PATHS.items():
-            other = chamfer(LOSSES[self.context.stage], mesh, to, u, left_out)
-            yield _Alternative("detach", f"no gradient passes {words}",
-                               self.expected - official + self._piece(other))  # fmt: skip
+            operand = "detach" if THROUGH in label else "missing term"
+            yield _Alternative(operand, f"that of {label} is missing", rest)
+            yield _Alternative("constant", f"{label} has another factor", self._fitted(rest, own))
+        meshes = meshes_of(self.context.stage, self.run)
+        for term in loss_terms(self.context, self.run.measured):
+            if self.name not in term.meshes.values():
+                continue
+            label = term.label + (THROUGH if term.meshes.get("before") == self.name else "")
+            rest = self.expected - bounded[label]
+            wanted = tuple(term.meshes)
+            for operand, words, forward, backward in _others(term.program, wanted):
+                found = term.gradients(meshes, self.arithmetic, forward, backward)[self.name]
+                yield _Alternative(operand, f"of {label} {words}", rest + self._piece(found))
 
     def _piece(self, number: Number) -> _Bounded:
         """A gradient at a whole mesh, where the question is."""
@@ -255,13 +253,12 @@ Other = tuple[str, str, Program | None, Program]
 """Operand, words, the layer and its vector–Jacobian product."""
 
 
-def _others(row: TapRow, wanted: Sequence[str]) -> Iterator[Other]:
-    """Backward passes of a layer that are not the official one.
+def _others(program: Program, wanted: Sequence[str]) -> Iterator[Other]:
+    """Backward passes of a layer or a loss term that are not the official one.
 
     The primitives list what is wrong in their own; any edge of the layer may let nothing through;
     a factor may have been forgotten.
     """
-    program = row.program
     for index, node in enumerate(program.nodes):
         if node.primitive in ("input", "literal"):
             continue

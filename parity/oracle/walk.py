@@ -20,8 +20,8 @@ from parity.oracle.confidence import arithmetic_of, backward_arithmetic_of
 from parity.oracle.context import PREFIX, Context
 from parity.oracle.evaluate import evaluate, run
 from parity.oracle.local import layer_inputs
-from parity.oracle.losses import measured_of, terms_by_meshes
-from parity.oracle.number import Number, exactly, nothing
+from parity.oracle.losses import loss_terms
+from parity.oracle.number import Arithmetic, Number, exactly, nothing
 from parity.oracle.primitives import RULES, State
 from parity.oracle.vjp import GRADIENT, vjp_of
 
@@ -176,8 +176,7 @@ class Walk:
     def _from_losses(self) -> dict[str, Number]:
         """What the losses give each mesh directly, by tap and ``inputs/mesh``."""
         found: dict[str, Number] = {}
-        u = self.arithmetic.roundoff
-        for name, terms in direct_terms(self._context, self._run, u).items():
+        for name, terms in direct_terms(self._context, self._run, self.arithmetic).items():
             for _, term in terms:
                 found[name] = self._sum(found[name], term) if name in found else term
         return found
@@ -226,43 +225,22 @@ def _split_block(row: TapRow) -> int | None:
     return None if row.rows_per_vertex is None else row.block
 
 
+def meshes_of(stage: str, run: BackwardRun) -> dict[str, np.ndarray]:
+    """The meshes that the losses are of, by tap and ``inputs/mesh``."""
+    return {
+        name: np.asarray(run.value(name, None), np.float64)
+        for name in (MESH, *network_of(stage).meshes)
+    }
+
+
 def direct_terms(
-    context: Context, run: BackwardRun, u: float
+    context: Context, run: BackwardRun, arithmetic: Arithmetic
 ) -> dict[str, list[tuple[str, Number]]]:
     """What each loss term gives each mesh directly, by tap, under the terms' names in traces."""
-    stage = context.stage
-    factors = network_of(stage).losses
-    assert factors is not None, "losses of a network without any"
-    names = (MESH, *network_of(stage).meshes)
-    meshes = [np.asarray(run.value(name, None), np.float64) for name in names]
-    found: dict[str, list[tuple[str, Number]]] = {name: [] for name in names}
-    unpoolings = context.unpooling
-    for block, after in enumerate(meshes[1:], start=1):
-        before, pairs = meshes[block - 1], None
-        if len(after) != len(before):
-            pairs = unpoolings[block - 2]
-            middles = 0.5 * (before[pairs[:, 0]] + before[pairs[:, 1]])
-            before = np.concatenate([before, middles])
-        to = measured_of(run.measured, block)
-        terms = terms_by_meshes(factors, before, after, to, u)
-        for term, (by_before, by_after) in terms.items():
-            found[names[block]].append((f"{term}_{block}", by_after))
-            if by_before is None:
-                continue
-            if pairs is not None:
-                by_before = _unpooled(by_before, pairs, len(meshes[block - 1]))
-            found[names[block - 1]].append((f"{term}_{block}{THROUGH}", by_before))
+    meshes = meshes_of(context.stage, run)
+    found: dict[str, list[tuple[str, Number]]] = {name: [] for name in meshes}
+    for term in loss_terms(context, run.measured):
+        for mesh, number in term.gradients(meshes, arithmetic).items():
+            before = mesh == term.meshes.get("before")
+            found[mesh].append((f"{term.label}{THROUGH}" if before else term.label, number))
     return found
-
-
-def _unpooled(gradient: Number, pairs: np.ndarray, vertices: int) -> Number:
-    """At the mesh before it was unpooled; what the losses give it there has no error of its own."""
-    most = int(np.bincount(pairs.ravel(), minlength=vertices).max()) + 1
-
-    def back(array: np.ndarray) -> np.ndarray:
-        found = array[:vertices].copy()
-        for side in pairs.T:
-            np.add.at(found, side, 0.5 * array[vertices:])
-        return found
-
-    return Number(back(gradient.value), size=back(gradient.magnitude), count=gradient.count + most)

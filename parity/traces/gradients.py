@@ -99,7 +99,7 @@ class TracedBackward:
         self.vertices = self._network.starts_with
         self.measured: Mapping[str, np.ndarray] = {}
         if not self.lacks():
-            self.measured = self._measured()
+            self.measured = measured_in(trace)
 
     def lacks(self) -> str:
         """What going back through the run would need and the trace does not have."""
@@ -113,16 +113,7 @@ class TracedBackward:
                     return f"/{group}/{row.name}"
                 if trace.dataset(group, row.name).shape != row.shape:
                     return f"/{group}/{row.name} of shape {row.shape}"
-        if not trace.has("inputs", "ground_truth/points"):
-            return "/inputs/ground_truth/points"
-        for block, level in enumerate(network_of(stage).levels, start=1):
-            for name in (f"face_{block}", f"r1_{block}", f"r2_{block}"):
-                if not trace.has("samples", name):
-                    return f"/samples/{name}"
-            for name in (f"laplace_{level + 1}", f"pairs_{level + 1}"):
-                if not trace.has("inputs", f"template/{name}"):
-                    return f"/inputs/template/{name}"
-        return ""
+        return measures(trace)
 
     def value(self, name: str, part: Part) -> np.ndarray:
         if name.startswith(_INPUTS):
@@ -145,19 +136,34 @@ class TracedBackward:
     def variable(self, key: str) -> np.ndarray:
         return self._trace.values(self._groups.whole, key, None).astype(np.float64)
 
-    def _measured(self) -> dict[str, np.ndarray]:
-        trace = self._trace
 
-        def read(group: str, name: str) -> np.ndarray:
-            return trace.values(group, name, None)
+def measures(trace: TraceReader) -> str:
+    """What of all that losses are measured with a trace lacks; empty if nothing."""
+    if not trace.has("inputs", "ground_truth/points"):
+        return "/inputs/ground_truth/points"
+    for block, level in enumerate(network_of(trace.header.stage).levels, start=1):
+        for name in (f"face_{block}", f"r1_{block}", f"r2_{block}"):
+            if not trace.has("samples", name):
+                return f"/samples/{name}"
+        for name in (f"laplace_{level + 1}", f"pairs_{level + 1}"):
+            if not trace.has("inputs", f"template/{name}"):
+                return f"/inputs/template/{name}"
+    return ""
 
-        found = {"points": read("inputs", "ground_truth/points")}
-        if trace.has("inputs", "ground_truth/normals"):
-            found["normals"] = read("inputs", "ground_truth/normals")
-        for block, level in enumerate(network_of(trace.header.stage).levels, start=1):
-            for name in (f"face_{block}", f"r1_{block}", f"r2_{block}"):
-                found[name] = read("samples", name)
-            found[f"faces_{block}"] = read("inputs", f"template/faces_{level + 1}")
-            for kind in ("laplace", "pairs"):
-                found[f"{kind}_{block}"] = read("inputs", f"template/{kind}_{level + 1}")
-        return found
+
+def measured_in(trace: TraceReader) -> dict[str, np.ndarray]:
+    """What the losses of a trace's meshes are measured with; see ``parity.oracle.losses``."""
+
+    def read(group: str, name: str) -> np.ndarray:
+        return trace.values(group, name, None)
+
+    found = {"points": read("inputs", "ground_truth/points")}
+    if trace.has("inputs", "ground_truth/normals"):
+        found["normals"] = read("inputs", "ground_truth/normals")
+    for block, level in enumerate(network_of(trace.header.stage).levels, start=1):
+        for name in (f"face_{block}", f"r1_{block}", f"r2_{block}"):
+            found[name] = read("samples", name)
+        found[f"faces_{block}"] = read("inputs", f"template/faces_{level + 1}")
+        for kind in ("laplace", "pairs"):
+            found[f"{kind}_{block}"] = read("inputs", f"template/{kind}_{level + 1}")
+    return found

@@ -7,6 +7,7 @@ from parity.oracle.primitives import (  # noqa: F401 - importing enters the rule
     interpolation,
     movement,
     narrow,
+    neighbours,
     products,
     reductions,
 )

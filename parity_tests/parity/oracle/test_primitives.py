@@ -98,6 +98,10 @@ CASES: dict[str, Case] = {
     "gather_pixels": case((3, 6, 6, 2), (4, 3, 2), view=None, integers={1: 6},
                           compute=lambda a, p: torch.stack([
                               a[v, p[:, v, 0].long(), p[:, v, 1].long()] for v in range(3)], 1)),
+    "nearest_square": case((6, 3), (9, 3), taken=2,
+                           compute=lambda p, t: (p[:, None] - t).square().sum(2).amin(1)),
+    "nearest_gather": case((6, 3), (9, 3), (9, 2), taken=0,
+                           compute=lambda p, t, r: r[(p[:, None] - t).square().sum(2).argmin(1)]),
     "detach": case(V, compute=lambda a: a.detach(), taken=0),
     "materialise": case(V, compute=lambda a: a),
     "decide": case(V, compute=lambda a: a, every=1.0, low=-9.0, high=9.0, at_border=True),
@@ -108,6 +112,7 @@ CASES: dict[str, Case] = {
 PARTS = {
     "outer_sum", "conv2d_input", "conv2d_kernel", "unbroadcast", "repeat", "share_of_max", "place",
     "part", "take", "scatter", "scatter_pixels", "bilinear", "bilinear_weight", "bilinear_slope",
+    "nearest_offset", "nearest_scatter",
 }  # fmt: skip
 """Parts of the VJPs of others, with which they are tested; bilinear reading is among the layers."""
 
