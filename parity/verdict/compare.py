@@ -13,6 +13,7 @@ from network.registry import network_of
 from network.taps import TapRow
 from parity.diagnosis.diagnosis import diagnose
 from parity.oracle.gap import before
+from parity.oracle.local import difference_of
 from parity.traces import layout
 from parity.traces.comparable import check_comparable
 from parity.traces.trace import TraceReader, open_trace
@@ -20,6 +21,7 @@ from parity.verdict import coverage_cache
 from parity.verdict.coverage import measured
 from parity.verdict.gradient_comparison import GradientComparison
 from parity.verdict.judgement import FLOAT64, TapJudge
+from parity.verdict.losses import LossJudge, LossJudged, judges_of, settled
 from parity.verdict.measure import Difference, difference
 from parity.verdict.precision import PRECISION, precision_named
 from parity.verdict.result import Comparison, Status, TapResult, Verdict
@@ -89,6 +91,9 @@ class _Comparing:
             self.context, *self.runs, own=self.own, float64=self.float64, gap=self.gap
         )
         self.yardsticks: dict[str, Yardstick | None] = {}
+        self.losses: dict[str, LossJudge] | None = None
+        self.off: list[str] = []
+        """Taps that are no rounding, in the order of computation."""
         self.diagnoses: dict[str, Any] = {}
         self.gradient_notes: tuple[str, ...] = ()
         self.back: tuple[Any, ...] = ()
@@ -209,6 +214,8 @@ class _Comparing:
         judged = self.judge.judge(row)
         # What is wrong with the first layer of some variables is likely wrong with the others too.
         kind = " ".join(row.variables) or row.layer
+        if judged.status in (Status.DIFFER, Status.FLIP):
+            self.off.append(row.name)
         if judged.status is Status.DIFFER and kind not in self.diagnoses:
             self.diagnoses[kind] = self._diagnosis(row, judged.cause)
         return replace(base, **vars(judged))
@@ -221,8 +228,32 @@ class _Comparing:
         others = _Others(read, names)
         return diagnose(row, parents, self.context, observed, dtype, others=others)
 
+    def _loss(self, base: TapResult, name: str) -> TapResult | None:
+        """A loss term, on the meshes that each run recorded; None where they are not at hand."""
+        if self.losses is None:
+            sides = self.reference, self.candidate
+            self.losses = judges_of(self.context, sides, self.float64)
+        found: dict[str, LossJudged] = {}
+        apart = None
+        for dtype, judge in self.losses.items():
+            own = dtype == self.candidate.header.dtype
+            group = layout.LOSSES if own else layout.FLOAT64_LOSSES
+            if judge.knows(name) and all(trace.has(group, name) for _, trace in self.sides):
+                values = [_read(trace, group, name) for _, trace in self.sides]
+                found[dtype] = judge.judge(name, *values)
+                if dtype == FLOAT64:
+                    apart = float(np.abs(difference_of(values[1], values[0])))
+        origin = self.off[0] if self.off else None
+        return settled(base, found, apart, origin) if found and base.shape == () else None
+
     def _whole(self, base: TapResult, group: str, name: str) -> TapResult:
-        """A loss or a gradient, held against what rounding makes of the reference's whole run."""
+        """A loss or a gradient.
+
+        A loss is judged by its term; the others, and losses of meshes that were not recorded, by
+        what rounding makes of the reference's whole run.
+        """
+        if group == layout.LOSSES and (judged := self._loss(base, name)) is not None:
+            return judged
         exact = f"{FLOAT64}_{group}"
         lacking = [side for side, trace in self.sides if not trace.has(exact, name)]
         if self.candidate.header.dtype == FLOAT64 == self.reference.header.dtype:

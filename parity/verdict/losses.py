@@ -1,7 +1,7 @@
 """Loss terms judged alone, as layers are: on the meshes that each run itself recorded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,14 @@ from network.taps import MESH
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.local import difference_of, share_of
-from parity.oracle.losses import decay_value, loss_terms, total_of
+from parity.oracle.losses import Term, decay_value, loss_terms, total_of
 from parity.oracle.number import Number
 from parity.traces import layout
 from parity.traces.gradients import measured_in, measures
 from parity.traces.trace import TraceReader
+from parity.verdict.judgement import FLOAT64, UNKNOWN
+from parity.verdict.result import Status, TapResult
 
-FLOAT64 = "float64"
 DECAY, TOTAL = "decay", "total"
 
 
@@ -48,7 +49,8 @@ class LossJudge:
 
     Args:
         context: the reference's weights.
-        sides: reference and candidate.
+        sides: reference and candidate; both are held against the reference's ground truth and
+            samples.
         dtype: the precision, the runs' own or float64.
     """
 
@@ -56,7 +58,8 @@ class LossJudge:
         self, context: Context, sides: tuple[TraceReader, TraceReader], dtype: str
     ) -> None:
         self._arithmetic = arithmetic_of(context.stage, dtype)
-        self._expected = [self._of(context, trace, dtype) for trace in sides]
+        terms = list(loss_terms(context, measured_in(sides[0])))
+        self._expected = [self._of(context, terms, trace, dtype) for trace in sides]
 
     @staticmethod
     def lacks(trace: TraceReader, dtype: str) -> str:
@@ -93,7 +96,9 @@ class LossJudge:
             beyond=not bool(np.abs(away) <= limit),
         )
 
-    def _of(self, context: Context, trace: TraceReader, dtype: str) -> dict[str, Number]:
+    def _of(
+        self, context: Context, terms: Sequence[Term], trace: TraceReader, dtype: str
+    ) -> dict[str, Number]:
         group = _group(trace, dtype)
         meshes: Mapping[str, Any] = {
             MESH: trace.values(layout.INPUTS, "mesh", None).astype(np.float64),
@@ -102,10 +107,7 @@ class LossJudge:
                 for name in network_of(context.stage).meshes
             },
         }
-        found = {
-            term.label: term.value(meshes, self._arithmetic)
-            for term in loss_terms(context, measured_in(trace))
-        }
+        found = {term.label: term.value(meshes, self._arithmetic) for term in terms}
         found[DECAY] = decay_value(context, self._arithmetic)
         found[TOTAL] = total_of(found, self._arithmetic)
         return found
@@ -114,3 +116,60 @@ class LossJudge:
 def _group(trace: TraceReader, dtype: str) -> str:
     own = dtype == trace.header.dtype
     return layout.TAPS if own else layout.FLOAT64
+
+
+def judges_of(
+    context: Context, sides: tuple[TraceReader, TraceReader], float64: bool
+) -> dict[str, LossJudge]:
+    """A judge for each precision in which both traces hold what the terms are of."""
+    own = sides[1].header.dtype
+    asked = [own] if own == FLOAT64 or not float64 else [own, FLOAT64]
+    if network_of(context.stage).losses is None:
+        return {}
+    return {
+        dtype: LossJudge(context, sides, dtype)
+        for dtype in asked
+        if not any(LossJudge.lacks(trace, dtype) for trace in sides)
+    }
+
+
+def settled(
+    base: TapResult, found: Mapping[str, LossJudged], apart: float | None, origin: str | None
+) -> TapResult:
+    """An entry with the verdict on its term.
+
+    Args:
+        base: the entry, measured.
+        found: by precision, at least one.
+        apart: how far the float64 runs are from each other; None where one is missing.
+        origin: the tap nearest to the inputs that differs, if one does.
+    """
+    exact = found.get(FLOAT64)
+    own = next((each for name, each in found.items() if name != FLOAT64), exact)
+    assert own is not None
+    status, cause = Status.ROUNDING, ""
+    if exact is not None and exact.differs:
+        status, cause = Status.DIFFER, "function"
+    elif own.differs:
+        status, cause = Status.DIFFER, UNKNOWN if exact is None else "precision"
+    elif base.max_abs == 0:
+        status = Status.AGREE
+    elif own.beyond or (exact is not None and exact.beyond):
+        status = Status.INHERITED
+    numbers: dict[str, Any] = {
+        "local_roundings": own.roundings,
+        "local_roundings_reference": own.roundings_reference,
+        "roundings_limit": own.limit,
+        "local_max_abs": own.local,
+        "inherited_max_abs": own.inherited,
+    }
+    if exact is not None:
+        numbers |= {
+            "float64_roundings": exact.roundings,
+            "float64_roundings_reference": exact.roundings_reference,
+            "float64_max_abs": apart,
+        }
+    return replace(
+        base, status=status, cause=cause, mismatched=int(status is Status.DIFFER),
+        origin=origin if status is Status.INHERITED else None, **numbers,
+    )  # fmt: skip

@@ -225,7 +225,14 @@ def test_the_vjp_is_autograds(name: str) -> None:
 
 @pytest.mark.parametrize("special", [0.0, np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize(
-    "name", [name for name in CASES if name not in ("inverse", "gather_pixels", "gather", "conv2d")]
+    "name",
+    [
+        name
+        for name in CASES
+        # A point that is nowhere has no neighbour, and then nothing is said of the others either.
+        if name not in ("inverse", "gather_pixels", "gather", "conv2d")
+        and not name.startswith("nearest")
+    ],
 )
 def test_special_values_are_the_frameworks(name: str, special: float) -> None:
     found = CASES[name]
