@@ -117,6 +117,12 @@ FAULTS = MappingProxyType(
 )
 
 
+OPERANDS = MappingProxyType(
+    {"first": "padding", "second": "constant", "joined": "residual", "norm": "epsilon"}
+)
+"""What is wrong, where a change of one operand gives the port's output."""
+
+
 def faulty(edit: Callable[[third.Gated], None]) -> Factory:
     def factory(_stage: str, dtype: str, _device: str) -> ModulePort:
         module = third.Gated()
@@ -140,6 +146,9 @@ def test_a_fault_is_named_at_its_layer(compared: Callable[..., Comparison], laye
     after = {tap.origin for tap in found.taps if tap.status is Status.INHERITED}
     assert after <= {layer}
     assert (after == {layer}) is (layer != third.NETWORK.output)
+    if layer in OPERANDS:
+        assert found.diagnosis is not None
+        assert (found.diagnosis.operand, found.diagnosis.confirmed) == (OPERANDS[layer], True)
 
 
 def test_without_float64_a_fault_is_named_too(compared: Callable[..., Comparison]) -> None:
