@@ -217,7 +217,8 @@ def _arrays(question: Question) -> Iterator[Variant]:
         if rectified:
             rest = np.where(seen > 0, rest, np.nan)
         axes = tuple(range(rest.ndim - official.ndim))
-        if len(rest) < 2 or not axes:
+        rest = np.where(np.isfinite(rest), rest, np.nan)
+        if len(rest) < 2 or not axes or np.isnan(rest).all():
             continue
         with np.errstate(invalid="ignore"):
             known = np.isfinite(rest).sum(axis=axes) >= min(8, len(rest))
