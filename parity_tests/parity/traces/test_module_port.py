@@ -2,14 +2,25 @@
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from inputs.demo import demo_item_path
+from inputs.ground_truth import load_ground_truth
+from inputs.hypotheses import build_hypotheses
+from inputs.item import load_item
+from inputs.sampling import samples_on, step_draws
+from inputs.seeded import seeded_weights
+from inputs.template import build_template
 from network.taps import TAPS
 from parity.traces.module_port import ModulePort
+from parity.traces.record import RunInputs
 from parity_tests.commands.cli import p2m
 from weight_conversion.errors import InputError
 
@@ -97,3 +108,40 @@ def test_what_is_missing_for_a_reason_is_admitted(example: ModuleType) -> None:
     taps = {name: module for name, module in port.taps.items() if "residual" not in name}
     reasons = {name: "fused" for name in port.taps if "residual" in name}
     ModulePort("coarse", port.module, taps, port.call, port.load, reasons)
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """What losses are computed from."""
+    item, template = load_item(demo_item_path("plane")), build_template()
+    truth = load_ground_truth(demo_item_path("plane") / "model_normal.xyz", item.cameras[0])
+    generator = np.random.default_rng(0)
+    meshes = [generator.random((int(faces.max()) + 1, 3)) for faces in template.faces]
+    return RunInputs(
+        "coarse", item, template.coordinates, template, build_hypotheses(), truth,
+        samples_on("coarse", template, meshes, step_draws("coarse", 0, 0)),
+    ).mapping()  # fmt: skip
+
+
+def test_losses_and_gradients_are_those_of_the_mesh_as_the_submodule_gave_it(
+    example: ModuleType, measured: dict[str, Any]
+) -> None:
+    weights = seeded_weights("coarse")
+    port = example.factory("coarse", "float32", "cpu")
+    plain = port.call
+
+    def in_place(module: torch.nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
+        return plain(module, inputs).mul_(3)
+
+    torch.set_grad_enabled(False)  # as a port that only predicts does
+    try:
+        losses, gradients = port.watched_gradients(measured, weights, None)
+    finally:
+        torch.set_grad_enabled(True)
+    port.call = in_place
+    assert port.losses(measured, weights) == pytest.approx(losses, rel=1e-6)
+    for found in port.watched_gradients(measured, weights, None)[1].items():
+        key, gradient = found
+        scale = np.abs(gradients[key]).max() + 1e-30
+        np.testing.assert_allclose(gradient / scale, gradients[key] / scale, atol=1e-5)
+    assert any(np.abs(gradient).max() > 0 for gradient in gradients.values())
