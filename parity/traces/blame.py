@@ -7,8 +7,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-LONGEST_MESSAGE = 400
-"""Characters of an exception's message that an error line repeats."""
+KEPT = (350, 150)
+"""Characters at the beginning and end of an exception's message that an error line repeats."""
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _OURS = tuple(
@@ -27,11 +27,13 @@ _QUOTED_PLACE = re.compile(r'File "([^"\n]+)", line (\d+)')
 
 
 def words_of(error: BaseException) -> str:
-    """An exception's type and message on one line, a long message cut in its middle."""
+    """An exception's type and message on one line, a long message cut in its middle.
+
+    TorchDynamo says what went wrong at the beginning of its paragraphs, TorchScript at the end.
+    """
     text = " ".join("".join(c if c.isprintable() else " " for c in _text(error)).split())
-    if len(text) > LONGEST_MESSAGE:
-        half = LONGEST_MESSAGE // 2
-        text = f"{text[:half]} … {text[-half:]}"
+    if len(text) > sum(KEPT):
+        text = f"{text[: KEPT[0]]} … {text[-KEPT[1] :]}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -92,12 +92,38 @@ def test_an_input_error_keeps_its_words_and_gets_the_place(folder: Path) -> None
     assert told(port) == f"w.npz: no bias; expected one a layer ({port.here})"
 
 
+GRAPHS = """
+import torch
+class Port:
+    def run(self, inputs, weights, listen):
+        return layer(torch.ones(2, 2))
+def factory(*_):
+    return Port()
+class Layer(torch.nn.Module):
+    def forward(self, x):
+        y = x + 1
+        return y @ torch.ones(7, 7)  # here
+layer = {}
+"""
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    "made", ["torch.jit.script(Layer())", "torch.compile(Layer(), backend='eager')"]
+)
+def test_code_without_frames_of_pythons_is_named_too(made: str, folder: Path) -> None:
+    port = write(folder, "graph_port", GRAPHS.format(made))
+    reason = told(port)
+    assert reason.startswith(f"its run() failed at {port.here} (")
+    assert "(2x2 and 7x7)" in reason or "[2, 2] X [7, 7]" in reason
+
+
 def test_long_words_are_cut_in_their_middle() -> None:
     words = words_of(ValueError("begin " + "x" * 5000 + " end"))
     assert words.startswith("ValueError: begin")
     assert words.endswith(" end")
     assert " … " in words
-    assert len(words) < 450
+    assert len(words) < 550
 
 
 def test_words_that_fail() -> None:
