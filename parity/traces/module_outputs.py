@@ -128,12 +128,17 @@ def check_replicas(module: "nn.Module") -> None:
 
 @contextmanager
 def hooked(
-    outputs: Mapping[str, Output], take: Callable[[str, "torch.Tensor"], None]
+    outputs: Mapping[str, Output],
+    take: Callable[[str, "torch.Tensor"], None],
+    *,
+    differentiated: bool = False,
 ) -> Iterator[None]:
     """Call ``take(tap, tensor)`` for every output, each time its submodule is called.
 
     The tensor is the one that the run goes on with: who keeps it must copy it. In a compiled graph
-    nothing but tensors can be handled; there ``take`` gets copies, once the block has ended.
+    nothing but tensors can be handled; there ``take`` gets copies, once the block has ended. They
+    have no gradients: for a run to be ``differentiated`` the graph is cut at every output instead,
+    which PyTorch refuses to do with ``fullgraph=True``.
     """
     import torch
 
@@ -150,12 +155,19 @@ def hooked(
                 else:
                     take(output.tap, output.pick(value))
 
-        return hook
+        return torch.compiler.disable(hook) if differentiated else hook
 
     _forget_graphs()
     hooks = [each[0].module.register_forward_hook(hook_of(each)) for each in by_module.values()]
     try:
         yield
+    except RuntimeError as error:
+        if differentiated and "torch.compiler.disable" in str(error):
+            raise InputError(
+                "--gradients", "a module compiled with fullgraph=True, which no hook may cut",
+                "the same without fullgraph",
+            ) from error  # fmt: skip
+        raise
     finally:
         for hook in hooks:
             hook.remove()

@@ -190,6 +190,8 @@ class ModulePort:
     @contextmanager
     def _watching(self, watch: Any) -> Iterator[dict[str, Any]]:
         """The blocks' meshes by tap; ``watch`` is told every tap, and its gradient later."""
+        import torch
+
         meshes: dict[str, Any] = {}
         seen: dict[str, int] = {}
         shapes = {row.name: row.shape for row in network_of(self.stage).taps}
@@ -211,7 +213,7 @@ class ModulePort:
                     lambda gradient: watch.gradient(tap, rows, _official(gradient, shapes[tap]))
                 )
 
-        with hooked(self._outputs, take):
+        with hooked(self._outputs, take, differentiated=torch.is_grad_enabled()):
             yield meshes
 
     def _check_variables(self) -> None:
