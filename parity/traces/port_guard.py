@@ -11,6 +11,7 @@ import numpy as np
 from parity.traces.aside import aside
 from parity.traces.blame import innermost_place, place_in_port, words_of
 from parity.traces.lent import Lent, WrittenError
+from parity.traces.process_settings import settings_of
 from weight_conversion.errors import InputError
 
 
@@ -38,7 +39,7 @@ class PortGuard:
     """A ``Backend`` around a port, with those optional methods that the port has.
 
     Every call gets copies of inputs and weights of its own, the inputs read-only. What the port
-    prints goes to stderr.
+    prints goes to stderr, and what it sets for the whole process holds while its own code runs.
 
     Args:
         name: ``module:factory``.
@@ -169,7 +170,7 @@ class PortGuard:
         """Call a method once more under a dispatch mode; what ended it."""
         lent = Lent(inputs)
         try:
-            with aside(), mode(lent):
+            with _outside(self._name), mode(lent):
                 getattr(self._port, method)(lent.value, _own(weights), *[hearer] * hearers)
         except (Exception, SystemExit) as error:  # a mode may be more than the port can stand
             return error
@@ -208,7 +209,7 @@ class _Call:
     def guarding(self) -> Iterator[None]:
         """Run a block of the port's code."""
         try:
-            with aside():
+            with _outside(self._name):
                 yield
         except (Exception, SystemExit) as error:
             if isinstance(error, (PortError, NarrowError)) or (
@@ -252,6 +253,13 @@ def importing(name: str) -> Iterator[None]:
 def making(name: str) -> Iterator[None]:
     """Call a port's factory; raises as ``importing`` does."""
     with _Call(name, "its factory").guarding():
+        yield
+
+
+@contextmanager
+def _outside(name: str) -> Iterator[None]:
+    """Keep what a port prints, and what it sets for the whole process, to itself."""
+    with settings_of(name.partition(":")[0]).kept(), aside():
         yield
 
 

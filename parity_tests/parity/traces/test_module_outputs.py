@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from network.taps import TAPS
+from parity.traces.module_outputs import find_output, hooked
 from parity.traces.module_port import ModulePort
 from parity.traces.port_guard import PortError, PortGuard, check_float64
 from parity_tests.parity.traces.ports import unmatched, write
@@ -273,6 +274,19 @@ def test_a_compiled_module_is_heard_every_time(how: str) -> None:
 
 
 @pytest.mark.usefixtures("fresh")
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of TorchDynamo's own
+def test_a_compiled_module_gives_gradients() -> None:
+    module = torch.compile(Net(), backend="aot_eager")
+    outputs = {FIRST: find_output(module, FIRST, "_orig_mod.first")}
+    taken: list[Tensor] = []
+    with hooked(outputs, lambda _, value: taken.append(value), differentiated=True):
+        module(torch.ones(2, 2))
+    (value,) = taken
+    (gradient,) = torch.autograd.grad(value.sum(), [module._orig_mod.first.factor])
+    assert gradient == 4
+
+
+@pytest.mark.usefixtures("fresh")
 def test_a_part_that_is_compiled_is_heard() -> None:
     net = Net()
     net.first.compile(backend="aot_eager")
@@ -404,6 +418,7 @@ def test_the_losses_of_a_port_fail_after_the_tap_that_came_last() -> None:
 NARROWING = """
 import numpy as np, torch
 from torch import nn
+from parity.traces.module_outputs import find_output, hooked
 from parity.traces.module_port import ModulePort
 from parity_tests.parity.traces.ports import unmatched
 class Layer(nn.Module):

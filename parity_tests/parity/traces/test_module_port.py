@@ -151,7 +151,9 @@ def change_to_compiled(port: ModulePort) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # of TorchDynamo's own
-@pytest.mark.parametrize("change", [change_in_place, change_to_compiled])
+@pytest.mark.parametrize(
+    "change", [change_in_place, pytest.param(change_to_compiled, marks=pytest.mark.slow)]
+)
 def test_losses_and_gradients_are_those_of_what_the_submodules_gave(
     change: Callable[[ModulePort], None],
     example: ModuleType,

@@ -1,13 +1,16 @@
 """What a port raises, prints and writes to: told in one line, and kept from everybody else."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from parity.traces.blame import words_of
 from parity.traces.port_guard import PortError, PortGuard
+from parity.traces.process_settings import settings_of
 from parity_tests.parity.traces.ports import Written, plain, write
 
 TAP = "cnn.conv2d_1"
@@ -307,6 +310,42 @@ def test_stdout_stays_clean(
     out, err = capfd.readouterr()
     assert out == "ours\n"
     assert err.count("noise") == 1
+
+
+SETS = {
+    "os.chdir('/')": "os.getcwd()",
+    "np.seterr(all='raise')": "np.geterr()",
+    "torch.set_default_dtype(torch.float64)": "torch.get_default_dtype()",
+    "torch.set_default_device('meta')": "torch.get_default_device()",
+    "torch.set_grad_enabled(False)": "torch.is_grad_enabled()",
+    "torch.use_deterministic_algorithms(True)": "torch.are_deterministic_algorithms_enabled()",
+}
+
+
+@pytest.mark.parametrize("where", ["import", "factory", "run"])
+@pytest.mark.parametrize("line", SETS)
+def test_what_a_port_sets_holds_for_itself_alone(line: str, where: str, folder: Path) -> None:
+    def now() -> Any:
+        return eval(SETS[line], {"os": os, "np": np, "torch": torch})  # noqa: S307 - a constant
+
+    settings_of.cache_clear()
+    before = now()
+    top = "import os, torch\nseen = []\n"
+    port = plain(
+        folder,
+        top=top + (line if where == "import" else ""),
+        factory=line if where == "factory" else "pass",
+        run=line if where == "run" else "pass",
+        losses=f"seen.append({SETS[line]})",
+    )
+    backend = port.make()
+    backend.run(inputs(), WEIGHTS, None)
+    assert now() == before
+    backend.losses(inputs(), WEIGHTS)
+    assert now() == before
+    (seen,) = backend._port.losses.__globals__["seen"]
+    assert seen != before
+    settings_of.cache_clear()
 
 
 def test_only_what_a_port_has_is_offered() -> None:
