@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from parity.traces.backends import BackendChoice
 from parity.traces.blame import words_of
 from parity.traces.port_guard import PortError, PortGuard
 from parity.traces.process_settings import settings_of
@@ -62,6 +63,28 @@ def test_the_innermost_place_of_the_ports_own_is_named(folder: Path) -> None:
     helper = write(folder, "helper_of_port", "def f(x):\n    return x.reshape(7, 7)  # here\n")
     port = plain(folder, top="from helper_of_port import f", run="f(inputs['mesh'])")
     assert f"failed at {helper.here} after" in told(port)
+
+
+def test_an_installed_port_is_its_own_and_what_it_uses_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages"
+    package = installed / "installed_port"
+    package.mkdir(parents=True)
+    monkeypatch.syspath_prepend(installed)
+    write(installed, "library_of_port", "def fail():\n    raise ValueError\n")
+    write(package, "__init__", "")
+    inside = write(
+        package,
+        "network",
+        "from library_of_port import fail\ndef f():\n    fail()  # here\n"
+        "class Port:\n    def run(self, *_):\n        f()\ndef factory(*_):\n    return Port()\n",
+    )
+    with pytest.raises(PortError) as caught:
+        BackendChoice("installed_port.network:factory").make("coarse", "float32", "cpu").run(
+            inputs(), WEIGHTS, None
+        )
+    assert caught.value.reason == f"its run() failed at {inside.here} (ValueError)"
 
 
 @pytest.mark.parametrize(
