@@ -23,9 +23,9 @@ TAPS = "cnn.conv2d_[12]"
 PORT = """
 import torch
 from torch import nn
-from parity.traces.module_port import ModulePort
+from parity import ModulePort
 from parity_tests.parity.traces.ports import unmatched
-from weight_conversion.convert import to_state_dict
+from weight_conversion import to_state_dict
 
 class Conv(nn.Conv2d):
     def __init__(self, channels):
