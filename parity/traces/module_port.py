@@ -236,7 +236,7 @@ class _Joined:
 
     def take(self, tap: str, part: "torch.Tensor") -> None:
         """Take the output of one call of a tap's submodule."""
-        rows = self._shapes[tap][0]
+        rows = next(iter(self._shapes[tap]), 1)
         if tap in self._done:
             raise InputError(
                 f"tap {tap}",
@@ -267,8 +267,17 @@ class _Joined:
 
         parts = self._parts.pop(tap)
         self._done.add(tap)
-        if self._listen is not None:
+        try:
             whole = torch.cat(parts) if len(parts) > 1 else parts[0]
+        except RuntimeError as error:
+            shapes = ", ".join(sorted({str(tuple(each.shape)) for each in parts}))
+            raise InputError(
+                f"tap {tap}",
+                f"submodule {self._outputs[tap].name!r} was called {len(parts)} times and gave "
+                f"{shapes}",
+                "parts that can be joined along the first axis",
+            ) from error
+        if self._listen is not None:
             self._listen(tap, _official(whole, self._shapes[tap]))
 
 
@@ -280,6 +289,7 @@ def _official(value: "torch.Tensor", shape: tuple[int, ...]) -> np.ndarray:
     from torch_impl.backend import as_array
 
     # Views may come one by one. No official map is as high as it has channels.
-    if value.ndim == 4 and tuple(value.shape[1:]) == (shape[3], shape[1], shape[2]):
+    turned = (shape[3], shape[1], shape[2]) if len(shape) == 4 else None
+    if value.ndim == 4 and tuple(value.shape[1:]) == turned:
         value = value.permute(0, 2, 3, 1)
     return as_array(value)

@@ -198,6 +198,19 @@ def test_a_submodule_shared_by_layers_is_refused(taps: dict[str, str]) -> None:
     )
 
 
+def test_parts_that_cannot_be_joined_are_told() -> None:
+    net = Net()
+
+    def call(module: nn.Module, _inputs: Any) -> Tensor:
+        module.first(torch.ones(1, 3))
+        return module.first(torch.ones(1, 2))
+
+    assert refused(net, {FIRST: "first"}, call=call) == (
+        f"backend my:port: tap {FIRST}: submodule 'first' was called 2 times and gave (1, 2), "
+        "(1, 3); expected parts that can be joined along the first axis"
+    )
+
+
 class Identities(Net):
     """As the refusal of a shared submodule says."""
 
