@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from parity.traces.port_guard import PortGuard, importing, making
 from weight_conversion.errors import InputError
 
 BUILT_IN = ("torch", "tf", "metagraph", "onnx")
@@ -34,7 +35,9 @@ class Backend(Protocol):
     ``watch`` the value and the gradient at every tap (``torch_impl.tap_gradients.Watch``).
 
     Optional attribute: ``unmatched``, a mapping of taps that the backend does not have to the
-    reason why. Where ``listen`` has the attributes ``wants(tap) -> bool`` and ``decide(tap,
+    reason why. A port may also say, for error lines, which tap it computed last where it did not
+    call ``listen`` then (``heard``), and what computes a tap (``source_of(tap)``, a few words).
+    Where ``listen`` has the attributes ``wants(tap) -> bool`` and ``decide(tap,
     decisions)``, a backend may skip unwanted taps and report its pixel decisions.
     """
 
@@ -145,13 +148,8 @@ def _imported(name: str) -> Factory:
     if "" not in sys.path:
         # A user's module usually lies in the folder the command is run from.
         sys.path.insert(0, "")
-    try:
+    with importing(name):
         found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"backend {name}", f"cannot be imported ({reason})", "a factory"
-        ) from error
     if not callable(found):
         raise InputError(f"backend {name}", f"a {type(found).__name__}", "a callable factory")
     return cast(Factory, found)
@@ -161,15 +159,10 @@ def _guarded(name: str, found: Factory) -> Factory:
     """The factory, whose failures are about the port and not about this program."""
 
     def factory(stage: str, dtype: str, device: str) -> Backend:
-        try:
-            backend = found(stage, dtype, device)
-        except InputError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"backend {name}", f"its factory failed ({reason})", "") from error
-        if not callable(getattr(backend, "run", None)):
+        with making(name):
+            port = found(stage, dtype, device)
+        if not callable(getattr(port, "run", None)):
             raise InputError(f"backend {name}", "its factory's object has no run()", "a Backend")
-        return backend
+        return PortGuard(name, port)
 
     return factory

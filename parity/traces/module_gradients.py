@@ -80,12 +80,14 @@ def gradients_of(
     """
     import torch
 
+    from torch_impl.backend import as_array
+
     leaves = dict(variables)
     if mesh is not None:
         leaves["mesh"] = mesh
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     arrays = {
-        name: (torch.zeros_like(leaf) if gradient is None else gradient).detach().cpu().numpy()
+        name: as_array(torch.zeros_like(leaf) if gradient is None else gradient)
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
     }
     rows = network_of(stage).variables

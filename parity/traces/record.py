@@ -15,9 +15,9 @@ from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
 from network.registry import network_of
 from parity.traces import layout
-from parity.traces.backends import Backend, BackendChoice, Listen
-from parity.traces.blame import place_in_port
+from parity.traces.backends import Backend, BackendChoice
 from parity.traces.gradients import DOUBLE, OWN, Groups, WritingWatch
+from parity.traces.port_guard import PortError, check_float64
 from parity.traces.trace import TraceHeader, inputs_sha256, open_trace
 from parity.traces.writer import Recorder, TraceWriter
 from weight_conversion.errors import InputError
@@ -190,7 +190,7 @@ def record(
             writer.add(layout.WEIGHTS, key, np.asarray(array, np.float32))
         meshes = network_of(inputs.stage).meshes if inputs.ground_truth is not None else ()
         recorder = Recorder(writer, wanted, on_tap, keep=meshes)
-        run_backend(choice.name, backend, inputs, weights, recorder)
+        backend.run(inputs.mapping(), weights.arrays, recorder)
         if not writer.count:
             raise InputError(
                 "--taps", f"{taps!r} matched no tap of the run", "a tap's name or glob"
@@ -230,14 +230,9 @@ class _Float64Listener:
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
         array = np.asarray(value)
-        if array.dtype.kind == "f" and array.dtype != np.float64:
-            raise _NarrowError(f"tap {tap} is {array.dtype} in the run in float64")
+        check_float64(tap, array)
         if self.wants(tap):
             self._writer.add(layout.FLOAT64, tap, array)
-
-
-class _NarrowError(Exception):
-    """A backend that was to run in float64 gave a narrower type."""
 
 
 def _record_float64(
@@ -255,23 +250,14 @@ def _record_float64(
         listener = _Float64Listener(writer, recorder.requests)
         backend.run(inputs.mapping(), weights.arrays, listener)
         if not writer.has_group(layout.FLOAT64):
-            raise _NarrowError("the run in float64 gave no tap")
+            raise PortError(choice.name, "the run in float64 gave no tap")
         if inputs.ground_truth is not None:
             _losses_and_gradients(
                 backend, inputs, weights, recorder, writer, gradients, DOUBLE,
                 (layout.FLOAT64_LOSSES, layout.FLOAT64_GRADIENTS),
             )  # fmt: skip
-    except Exception as error:
-        # The built-in backends run in float64: what they raise is an error of this program.
-        if ":" not in choice.name:
-            raise
-        reason = (
-            str(error)
-            if isinstance(error, _NarrowError)
-            else (f"{type(error).__name__}: {' '.join(str(error).split())}")
-        )
-        place = place_in_port(error, choice.name)
-        writer.float64_missing(f"{reason} ({place})" if place else reason)
+    except PortError as error:
+        writer.float64_missing(error.reason)
 
 
 def _losses_and_gradients(
@@ -355,7 +341,7 @@ def predict(
     """
     _check_stage(weights, inputs)
     backend = choice.make(inputs.stage, dtype, device)
-    mesh = run_backend(choice.name, backend, inputs, weights, None)
+    mesh = backend.run(inputs.mapping(), weights.arrays, None)
     expected = network_of(inputs.stage).row(network_of(inputs.stage).output).shape
     if mesh is None or np.shape(mesh) != expected:
         found = "no mesh" if mesh is None else f"a mesh of shape {np.shape(mesh)}"
@@ -374,28 +360,6 @@ def _check_stage(weights: WeightSet, inputs: RunInputs | ArrayInputs) -> None:
             f"weights of the {weights.stage} stage",
             f"weights of the {inputs.stage} stage",
         )
-
-
-def run_backend(
-    name: str,
-    backend: Backend,
-    inputs: RunInputs | ArrayInputs,
-    weights: WeightSet,
-    recorder: Listen | None,
-) -> np.ndarray | None:
-    """Run a backend; whatever a user's own port raises becomes an ``InputError``."""
-    if ":" not in name:
-        return backend.run(inputs.mapping(), weights.arrays, recorder)
-    try:
-        return backend.run(inputs.mapping(), weights.arrays, recorder)
-    except InputError:
-        raise
-    except Exception as error:
-        # A user's own port: whatever it raises is about the port, not about this program.
-        reason = f"{type(error).__name__}: {error}"
-        place = place_in_port(error, name)
-        where = f", {place}" if place else ""
-        raise InputError(f"backend {name}", f"its run failed ({reason}{where})", "") from error
 
 
 def read_samples(path: Path) -> dict[str, np.ndarray]:

@@ -250,7 +250,7 @@ class TensorFlowLearner:
 
 
 class OwnStepper:
-    """Trains with a user's port: ``steps(inputs, weights, samples, learning_rate)``.
+    """Trains with a user's port behind its guard: ``steps(inputs, weights, samples, rate)``.
 
     It is a generator that, a step, takes the next of the iterator ``samples`` and yields the loss
     terms before the step and the state after it: a mapping with ``weights``, ``first_moments`` and
@@ -270,30 +270,11 @@ class OwnStepper:
         self.samples: Samples = {}
         self._state: Mapping[str, Mapping[str, Any]] = {"weights": weights}
         steps: Callable[..., Any] = getattr(backend, "steps")  # noqa: B009 - the protocol has none
-        mapping, rate = inputs.mapping(), settings.learning_rate
-        self._steps = self._guarded(lambda: iter(steps(mapping, weights, self._next(), rate)))
+        self._steps = steps(inputs.mapping(), weights, self._next(), settings.learning_rate)
 
     def _next(self) -> Iterator[Samples]:
         while True:
             yield self.samples
-
-    def _guarded(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except InputError:
-            raise
-        except StopIteration:
-            raise InputError(
-                f"backend {self._name}",
-                f"its steps() ended after {self._taken}",
-                "as many as asked",
-            ) from None
-        except Exception as error:
-            # A user's own port: whatever it raises is about the port, not about this program.
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(
-                f"backend {self._name}", f"its steps() failed ({reason})", ""
-            ) from error
 
     def step(self, samples: Samples | None = None) -> dict[str, float]:
         drawn = self._inputs.samples if samples is None else samples
@@ -301,15 +282,24 @@ class OwnStepper:
             weights = self._state["weights"]
             drawn = _drawn(self._backend, self._inputs, weights, self._seed, self._taken + 1)
         self.samples = drawn
-        losses, self._state = self._guarded(lambda: self._unpacked(next(self._steps)))
+        losses, self._state = self._unpacked()
         self._taken += 1
         return {name: float(value) for name, value in losses.items()}
 
-    def _unpacked(self, yielded: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _unpacked(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        where = f"backend {self._name}"
+        try:
+            yielded = next(self._steps)
+        except StopIteration:
+            ended = f"its steps() ended after {self._taken}"
+            raise InputError(where, ended, "as many as asked") from None
+        if not isinstance(yielded, tuple) or len(yielded) != 2:
+            kind = type(yielded).__name__
+            raise InputError(where, f"its steps() give a {kind}", "(losses, state)")
         losses, state = yielded
         for part in ("weights", "first_moments", "second_moments"):
             if part not in state:
-                raise InputError(f"backend {self._name}", f"its steps() give no {part}", "a state")
+                raise InputError(where, f"its steps() give no {part}", "a state")
         return losses, state
 
     def variable(self, key: str) -> Variable:
@@ -326,7 +316,7 @@ class OwnStepper:
         if compute is None:
             return None
         mapping = {**self._inputs.mapping(), "samples": samples}
-        return dict(self._guarded(lambda: compute(mapping, weights)))
+        return dict(compute(mapping, weights))
 
 
 def _drawn(
@@ -336,6 +326,9 @@ def _drawn(
     blocks = _BlockMeshes(inputs.stage)
     backend.run(inputs.mapping(), weights, blocks)
     draws = step_draws(inputs.stage, seed, number)
+    for tap in network_of(inputs.stage).meshes:
+        if tap not in blocks.found:
+            raise InputError(f"tap {tap}", "not given", "every block's mesh, to draw samples on")
     meshes = [blocks.found[tap] for tap in network_of(inputs.stage).meshes]
     return samples_on(inputs.stage, inputs.template, meshes, draws)
 

@@ -2,14 +2,25 @@
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from inputs.demo import demo_item_path
+from inputs.ground_truth import load_ground_truth
+from inputs.hypotheses import build_hypotheses
+from inputs.item import load_item
+from inputs.sampling import samples_on, step_draws
+from inputs.seeded import seeded_weights
+from inputs.template import build_template
 from network.taps import TAPS
 from parity.traces.module_port import ModulePort
+from parity.traces.record import RunInputs
 from parity_tests.commands.cli import p2m
 from weight_conversion.errors import InputError
 
@@ -97,3 +108,71 @@ def test_what_is_missing_for_a_reason_is_admitted(example: ModuleType) -> None:
     taps = {name: module for name, module in port.taps.items() if "residual" not in name}
     reasons = {name: "fused" for name in port.taps if "residual" in name}
     ModulePort("coarse", port.module, taps, port.call, port.load, reasons)
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """What losses are computed from."""
+    item, template = load_item(demo_item_path("plane")), build_template()
+    truth = load_ground_truth(demo_item_path("plane") / "model_normal.xyz", item.cameras[0])
+    generator = np.random.default_rng(0)
+    meshes = [generator.random((int(faces.max()) + 1, 3)) for faces in template.faces]
+    return RunInputs(
+        "coarse", item, template.coordinates, template, build_hypotheses(), truth,
+        samples_on("coarse", template, meshes, step_draws("coarse", 0, 0)),
+    ).mapping()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plain(measured: dict[str, Any]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Losses and gradients of the example, in a process where a port has switched them off."""
+    spec = importlib.util.spec_from_file_location("plain_example", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    port = module.factory("coarse", "float32", "cpu")
+    torch.set_grad_enabled(False)
+    try:
+        found = port.watched_gradients(measured, seeded_weights("coarse"), None)
+    finally:
+        torch.set_grad_enabled(True)
+    assert any(np.abs(gradient).max() > 0 for gradient in found[1].values())
+    return found
+
+
+def change_in_place(port: ModulePort) -> None:
+    before = port.call
+    port.call = lambda module, inputs: before(module, inputs).mul_(3)
+
+
+def change_to_compiled(port: ModulePort) -> None:
+    torch._dynamo.reset()
+    port.module.compile(backend="aot_eager")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of TorchDynamo's own
+@pytest.mark.parametrize(
+    "change", [change_in_place, pytest.param(change_to_compiled, marks=pytest.mark.slow)]
+)
+def test_losses_and_gradients_are_those_of_what_the_submodules_gave(
+    change: Callable[[ModulePort], None],
+    example: ModuleType,
+    measured: dict[str, Any],
+    plain: tuple[dict[str, float], dict[str, np.ndarray]],
+) -> None:
+    weights = seeded_weights("coarse")
+    port = example.factory("coarse", "float32", "cpu")
+    change(port)
+    losses, gradients = plain
+    assert port.losses(measured, weights) == pytest.approx(losses, rel=1e-5)
+    for key, gradient in port.watched_gradients(measured, weights, None)[1].items():
+        scale = np.abs(gradients[key]).max() + 1e-30
+        np.testing.assert_allclose(gradient / scale, gradients[key] / scale, atol=1e-4)
+
+
+def test_no_gradients_of_a_full_graph(example: ModuleType, measured: dict[str, Any]) -> None:
+    port = example.factory("coarse", "float32", "cpu")
+    torch._dynamo.reset()
+    port.module.compile(backend="aot_eager", fullgraph=True)
+    with pytest.raises(InputError, match=r"^--gradients: a module compiled with fullgraph=True"):
+        port.watched_gradients(measured, seeded_weights("coarse"), None)

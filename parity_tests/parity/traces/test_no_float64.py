@@ -125,7 +125,7 @@ def test_it_is_judged_and_the_line_is_named(
     assert reason in note
     lines = port.read_text("utf-8").splitlines()
     number = 1 + next(index for index, text in enumerate(lines) if line in text)
-    assert note.endswith(f"({port}:{number})")
+    assert f"its run() failed at {port}:{number} after tap " in note
     assert any(note.startswith("judged in float32 alone") for note in found.notes)
 
 

@@ -15,6 +15,7 @@ from inputs.sampling import step_draws
 from inputs.template import build_template
 from network.taps import BLOCK_TAPS
 from parity.traces.backends import BackendChoice
+from parity.traces.port_guard import PortGuard
 from parity.traces.record import RunInputs
 from parity.training.trainers import LearningSettings, OwnStepper, learner, stepper
 from weight_conversion.errors import InputError
@@ -64,7 +65,7 @@ def inputs() -> RunInputs:
 
 
 def own(inputs: RunInputs, port: Port) -> OwnStepper:
-    return OwnStepper("my:port", port, inputs, dict(WEIGHTS), SETTINGS)
+    return OwnStepper("my:port", PortGuard("my:port", port), inputs, dict(WEIGHTS), SETTINGS)
 
 
 def test_a_port_is_drawn_on_at_its_own_variables(inputs: RunInputs) -> None:
@@ -75,7 +76,9 @@ def test_a_port_is_drawn_on_at_its_own_variables(inputs: RunInputs) -> None:
     assert [array.tolist() for array in port.drawn_at] == [[0, 1, 2], [-0.5, 0.5, 1.5]]
     for number, drawn in enumerate(port.seen, start=1):
         np.testing.assert_array_equal(drawn["r1_2"], step_draws("coarse", 3, number)[1].r1)
-    assert found.samples is port.seen[1]
+    for name, array in found.samples.items():
+        np.testing.assert_array_equal(port.seen[1][name], array)
+        assert not port.seen[1][name].flags.writeable
     assert found.variable("a")[0].tolist() == [-1, 0, 1]
     assert found.gradients(WEIGHTS, {}) is None
 
@@ -83,7 +86,8 @@ def test_a_port_is_drawn_on_at_its_own_variables(inputs: RunInputs) -> None:
 def test_a_port_takes_given_draws(inputs: RunInputs) -> None:
     port, given = Port(), {"face_1": np.zeros(4)}
     own(inputs, port).step(given)
-    assert port.seen == [given]
+    assert [set(each) for each in port.seen] == [set(given)]
+    np.testing.assert_array_equal(port.seen[0]["face_1"], given["face_1"])
     assert port.drawn_at == []
 
 
@@ -91,7 +95,10 @@ def test_a_port_takes_given_draws(inputs: RunInputs) -> None:
     ("wrong", "message"),
     [
         ("ends", r"backend my:port: its steps\(\) ended after 1"),
-        ("fails", r"backend my:port: its steps\(\) failed \(ZeroDivisionError: by zero\)"),
+        (
+            "fails",
+            r".*its steps\(\) failed at \S*test_learners.py:\d+ \(ZeroDivisionError: by zero",
+        ),
         ("second_moments", r"backend my:port: its steps\(\) give no second_moments"),
     ],
 )
