@@ -190,7 +190,7 @@ def timings(
 
     def forward() -> None:
         with torch.no_grad():
-            network(*feeds, None, {}, None)
+            network(*feeds)
 
     def products() -> None:
         for x, weight, out in bare:
@@ -223,7 +223,7 @@ def synchronises(
     torch.cuda.set_sync_debug_mode("error")
     try:
         with torch.no_grad():
-            network(*feeds, None, {}, None)
+            network(*feeds)
     except RuntimeError as error:
         return str(error).splitlines()[0]
     finally:

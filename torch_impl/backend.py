@@ -23,7 +23,6 @@ from torch_impl.evaluation import (
 )
 from torch_impl.graph import Support
 from torch_impl.losses import LossWeights, stage_losses
-from torch_impl.pinning import rectifying
 from torch_impl.refine import Refine
 from torch_impl.tap_gradients import TapGradients, Watch, watching
 from weight_conversion.conversion import to_state_dict
@@ -74,10 +73,10 @@ class TorchBackend:
 
         Args:
             inputs: ``images``, ``cameras``, ``mesh``, ``template`` (coarse) or ``hypotheses``
-                (refine), and optionally ``pinned``: pixel decisions by tap.
+                (refine).
             weights: checkpoint variables by key, in the checkpoint's layout.
-            listen: called once a tap with its name and value; its attributes ``wants(tap)`` and
-                ``decide(tap, decisions)``, where it has them, select taps and take decisions.
+            listen: called once a tap with its name and value; its attribute ``wants(tap)``, where
+                it has one, selects taps.
 
         Returns:
             The output mesh (2466, 3), camera frame of view 0.
@@ -117,8 +116,6 @@ class TorchBackend:
         *,
         term: str | None = None,
         loss_weights: LossWeights | None = None,
-        pins: Mapping[str, np.ndarray] | None = None,
-        record: bool = False,
         watch: Watch | None = None,
     ) -> Evaluation:
         """Losses, and the gradient of one of them.
@@ -129,9 +126,6 @@ class TorchBackend:
             weights: as ``run``.
             term: the loss term to differentiate; None for no gradients.
             loss_weights: factors of the terms, the official ones of the stage by default.
-            pins: decisions of ReLUs and of nearest neighbours to use in place of the run's own,
-                as ``Evaluation.rectified`` and ``Evaluation.nearest`` name them.
-            record: whether to return the ReLUs' masks.
             watch: told the value and the gradient at every tap.
 
         Raises:
@@ -139,13 +133,11 @@ class TorchBackend:
         """
         network = self.load(weights)
         factors = LossWeights.of(self.stage) if loss_weights is None else loss_weights
-        fixed = {name: self.tensor(decisions) for name, decisions in (pins or {}).items()}
         mesh = self.tensor(inputs["mesh"]).requires_grad_(term is not None)
         with (
             full_precision(),
             reproducible(self.device),
             torch.set_grad_enabled(term is not None),
-            rectifying(network, fixed, record) as rectifiers,
             watching(network, watch) as taps,
         ):
             blocks = self.forward(network, inputs, taps, mesh)
@@ -153,29 +145,24 @@ class TorchBackend:
             if samples is None:
                 draws = step_draws(self.stage, inputs.get("sampling_seed", 0), 0)
                 samples = draw_blocks(self.stage, inputs["template"], blocks, draws)
-            found = stage_losses(
+            terms = stage_losses(
                 network,
                 blocks,
                 block_surfaces(self.stage, inputs["template"], self.tensor),
                 block_samples(samples, self.tensor),
                 truth_of(inputs["ground_truth"], self.tensor),
                 factors,
-                fixed,
             )
             gradients: dict[str, np.ndarray] = {}
             if term is not None:
-                if term not in found.terms:
-                    raise InputError("loss term", repr(term), ", ".join(found.terms))
-                gradients = gradient_of(self.stage, found.terms[term], network, mesh)
+                if term not in terms:
+                    raise InputError("loss term", repr(term), ", ".join(terms))
+                gradients = gradient_of(self.stage, terms[term], network, mesh)
         return Evaluation(
-            losses={name: value.item() for name, value in found.terms.items()},
+            losses={name: value.item() for name, value in terms.items()},
             gradients=gradients,
             samples=samples,
             meshes=tuple(as_array(block.after) for block in blocks),
-            nearest={name: as_array(index) for name, index in found.nearest.items()},
-            ties=found.ties,
-            rectified={tap: as_array(mask) for tap, mask in rectifiers.recorded.items()},
-            flips={**rectifiers.flips, **found.flips},
         )
 
     def steps(
@@ -205,10 +192,9 @@ class TorchBackend:
         maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
         """The forward pass on ``inputs``, or on ``mesh`` and ``maps`` in place of theirs."""
-        pinned = {tap: self.tensor(cells) for tap, cells in inputs.get("pinned", {}).items()}
         images, cameras, given, *graph = self.feeds(inputs)
         mesh = given if mesh is None else mesh
-        blocks: list[BlockMeshes] = network(images, cameras, mesh, *graph, listen, pinned, maps)
+        blocks: list[BlockMeshes] = network(images, cameras, mesh, *graph, listen, maps)
         return blocks
 
     def feeds(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -307,15 +293,10 @@ class _ToNumPy:
     def __init__(self, listen: Listen) -> None:
         self._listen = listen
         self._wants: Callable[[str], bool] = getattr(listen, "wants", lambda _: True)
-        self._decide: Listen | None = getattr(listen, "decide", None)
 
     def tap(self, name: str, value: Tensor) -> None:
         if self._wants(name):
             self._listen(name, as_array(value))
-
-    def decide(self, name: str, decisions: Tensor) -> None:
-        if self._decide is not None:
-            self._decide(name, as_array(decisions))
 
 
 def _device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 from torch_impl.cnn import PerceptualCNN
 from torch_impl.coarse import BlockMeshes
 from torch_impl.graph import LocalGraphConvolution, Support, by_vertices, vertex_slices
-from torch_impl.listening import Listener, Pinned, tell
+from torch_impl.listening import Listener, tell
 from torch_impl.projection import (
     bilinear_corners,
     bilinear_features,
@@ -82,7 +82,6 @@ class Refine(nn.Module):
         offsets: Tensor,
         support: Support,
         listen: Listener | None = None,
-        pinned: Pinned | None = None,
         maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
         """Refine a coarse mesh.
@@ -94,7 +93,6 @@ class Refine(nn.Module):
             offsets: (43, 3), hypotheses relative to their vertex, the vertex itself first.
             support: the two (43, 43) matrices of the hypotheses' local graph.
             listen: takes every tap.
-            pinned: pixel decisions to use instead of the run's own.
             maps: what ``encode`` returned for these images, to save computing it again.
 
         Returns:
@@ -105,7 +103,7 @@ class Refine(nn.Module):
         bordered = [with_border(feature_map) for feature_map in maps]
         meshes = []
         for block in range(2):
-            moved = self._move(block, bordered, cameras, mesh, offsets, support, listen, pinned)
+            moved = self._move(block, bordered, cameras, mesh, offsets, support, listen)
             meshes.append(BlockMeshes(mesh, moved))
             mesh = moved
         return meshes
@@ -124,7 +122,6 @@ class Refine(nn.Module):
         offsets: Tensor,
         support: Support,
         listen: Listener | None,
-        pinned: Pinned | None,
     ) -> Tensor:
         """One block: the mesh (V, 3) after it, some vertices computed at a time."""
         projection = f"graph_localproj_{block + 1}_layer_{3 * block + 1}"
@@ -134,10 +131,6 @@ class Refine(nn.Module):
         tell(listen, f"graph_sample_hypothesis_{block + 1}_layer_{3 * block}", hypotheses)
         at = pixels(hypotheses.flatten(0, 1), cameras)
         corners = bilinear_corners(at)
-        if listen is not None:
-            listen.decide(projection, corners)
-        if pinned is not None and projection in pinned:
-            corners = pinned[projection]
         by_vertex = (len(mesh), OFFSETS)
         at = at.unflatten(1, by_vertex).transpose(0, 1)
         corners = corners.unflatten(1, by_vertex).transpose(0, 1)

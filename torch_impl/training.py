@@ -188,7 +188,7 @@ class Trainer:
             drawn = block_samples(samples, self._backend.tensor)
             found = stage_losses(
                 self._network, blocks, self._surfaces, drawn, self._truth, self._factors
-            ).terms
+            )
             losses = {name: value.item() for name, value in found.items()}
             if not math.isfinite(losses["total"]):
                 total = losses["total"]

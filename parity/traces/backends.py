@@ -34,8 +34,8 @@ class Backend(Protocol):
     ``watch`` the value and the gradient at every tap (``torch_impl.tap_gradients.Watch``).
 
     Optional attribute: ``unmatched``, a mapping of taps that the backend does not have to the
-    reason why. Where ``listen`` has the attributes ``wants(tap) -> bool`` and ``decide(tap,
-    decisions)``, a backend may skip unwanted taps and report its pixel decisions.
+    reason why. Where ``listen`` has the attribute ``wants(tap) -> bool``, a backend may skip
+    unwanted taps.
     """
 
     def run(
@@ -46,8 +46,7 @@ class Backend(Protocol):
         Args:
             inputs: ``images`` (3, 224, 224, 3) float32 NHWC, BGR in [0, 1]; ``cameras`` (3, 5);
                 ``mesh`` (V, 3), camera frame of view 0; ``template`` (``inputs.template.Template``)
-                and ``hypotheses`` (``inputs.hypotheses.Hypotheses``); where asked for, ``pinned``:
-                pixel decisions to use, by tap.
+                and ``hypotheses`` (``inputs.hypotheses.Hypotheses``).
             weights: variables by checkpoint key, in the checkpoint's layout.
             listen: called once a tap; None when nobody listens.
 

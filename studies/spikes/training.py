@@ -236,9 +236,7 @@ class StudyTrainer:
             samples[f"r2_{block}"] = numbers.r2
         drawn = block_samples(samples, self._backend.tensor)
         surfaces: list[Surface] = list(self._surfaces[: len(blocks)])
-        terms = stage_losses(
-            self.network, blocks, surfaces, drawn, self._truth, self._factors
-        ).terms
+        terms = stage_losses(self.network, blocks, surfaces, drawn, self._truth, self._factors)
         if "irregular_mean" in self._on:
             terms |= irregular_terms(blocks, surfaces, self._factors)
         return terms
