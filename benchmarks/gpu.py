@@ -137,11 +137,12 @@ def _part(
 @contextmanager
 def narrow_products() -> Iterator[None]:
     """TF32 where the device has it, whatever the project asks for."""
-    import torch_impl.backend as backend
+    import torch_impl.backend
 
+    backend: Any = torch_impl.backend
     asked = backend.full_precision
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    backend.full_precision = nullcontext  # type: ignore[assignment]
+    backend.full_precision = nullcontext
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     try:
         yield

@@ -10,7 +10,7 @@ from network.taps import TAPS, TapRow
 from parity_tests.torch_impl.onnx.evaluated import GraphWriter, evaluated
 from parity_tests.torch_impl.onnx.heard import Kept, close
 from torch_impl import onnx_network, onnx_projection
-from torch_impl.backend import load_network
+from torch_impl.loading import load_network
 from torch_impl.onnx_backend import stage_inputs
 from weight_conversion.conversion import to_state_dict
 from weight_conversion.formats import WeightSet
