@@ -149,7 +149,7 @@ class TorchBackend(StageLoader):
                     raise InputError("loss term", repr(term), ", ".join(terms))
                 gradients = gradient_of(self.stage, terms[term], network, mesh)
         return Evaluation(
-            losses={name: value.item() for name, value in terms.items()},
+            losses=dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True)),
             gradients=gradients,
             samples=samples,
             meshes=tuple(as_array(block.after) for block in blocks),

@@ -56,7 +56,9 @@ def pixels(points: Tensor, cameras: Tensor) -> Tensor:
         (views, N, 2): row h and column w in pixels of the 224×224 image, clamped to [0, 223].
     """
     position, rotation = camera_frames(cameras)
-    world = points @ torch.linalg.inv(rotation[0].T) + position[0]
+    # Not ``inv``, which asks whether the matrix was singular: a GPU would have to be waited for.
+    to_world = torch.linalg.inv_ex(rotation[0].T).inverse
+    world = points @ to_world + position[0]
     seen = (world - position[:, None]) @ rotation.transpose(1, 2)
     x, y, z = seen.unbind(dim=2)
     h = FOCAL * (-y / -z) + CENTRE

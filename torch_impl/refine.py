@@ -1,5 +1,7 @@
 """The refine stage, P2MPP: every vertex moves to the softmax mean of 43 hypotheses, twice."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -168,4 +170,6 @@ def _read(maps: list[Tensor], at: Tensor, corners: Tensor) -> Tensor:
         return by_vertices(read, at, corners)
     # Kept for the way back, what is read between the corners would take half the memory.
     parts = zip(at.split(VERTICES_FORGOTTEN), corners.split(VERTICES_FORGOTTEN), strict=True)
-    return torch.cat([checkpoint(read, *part, use_reentrant=False) for part in parts])
+    # Nothing is drawn here, and a GPU's random state would be read back from it each time.
+    again = partial(checkpoint, read, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([again(*part) for part in parts])

@@ -190,7 +190,8 @@ class Trainer:
             found = stage_losses(
                 self._network, blocks, self._surfaces, drawn, self._truth, self._factors
             )
-            losses = {name: value.item() for name, value in found.items()}
+            # Together, so that a GPU is waited for once.
+            losses = dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
             if not math.isfinite(losses["total"]):
                 total = losses["total"]
                 raise InputError(f"step {number}", f"the total loss is {total}", "a finite one")

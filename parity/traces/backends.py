@@ -86,8 +86,13 @@ class BackendChoice:
         """
         return self._factory()(stage, dtype, device)
 
-    def versions(self) -> dict[str, str]:
-        """Versions that the backend's numbers depend on."""
+    def versions(self, device: str = "cpu") -> dict[str, str]:
+        """Versions that the backend's numbers depend on.
+
+        Where a port of one's own runs on a GPU with PyTorch's products in TF32, ``TF32`` says which
+        are: PyTorch's default, or what the port had set when this is asked. The project's own
+        backends turn it off.
+        """
         import h5py
 
         found = {
@@ -101,6 +106,11 @@ class BackendChoice:
             found |= backend.versions()
         elif self.name == "onnx":
             found |= importlib.import_module("torch_impl.onnx_backend").versions()
+        elif device != "cpu" and "torch" in sys.modules:
+            from torch_impl.precision import tf32_places
+
+            if places := tf32_places():
+                found["TF32"] = ", ".join(places)
         return found
 
     def _factory(self) -> Factory:
