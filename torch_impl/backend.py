@@ -18,11 +18,12 @@ from torch_impl.evaluation import (
     reproducible,
     truth_of,
 )
+from torch_impl.listening import Listener
 from torch_impl.loading import StageLoader, as_array, load_network
 from torch_impl.losses import LossWeights, stage_losses
 from torch_impl.precision import full_precision
 from torch_impl.refine import Refine
-from torch_impl.tap_gradients import TapGradients, Watch, watching
+from torch_impl.tap_gradients import Watch, watching
 from torch_impl.training import Step, Trainer, TrainingState
 from weight_conversion.errors import InputError
 
@@ -175,7 +176,7 @@ class TorchBackend(StageLoader):
         self,
         network: Coarse | Refine,
         inputs: Mapping[str, Any],
-        listen: "_ToNumPy | TapGradients | None" = None,
+        listen: Listener | None = None,
         mesh: Tensor | None = None,
         maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
