@@ -1,11 +1,12 @@
-"""Both stages on a GPU, judged layer by layer: ``python -m benchmarks.gpu --out DIR``.
+"""Both stages on a GPU, judged layer by layer, and timed: ``python -m benchmarks.gpu --out DIR``.
 
-It needs PyTorch and the project's core alone. Each stage runs on the device with seeded weights,
-and every layer is held against its own evaluation in float64 on the processor, with the bounds of
-``docs/verdict.md``: once as the project runs it, and once each with TF32 products, bfloat16 and
-float16 autocast, which must be named. Then forward pass, losses with all gradients, and a training
-step are timed beside the device's own matrix products. Nothing here was recorded by TensorFlow: the
-page says what the run computes, not how another run differs from it.
+It needs NumPy, SciPy and PyTorch alone, and ends within 8 minutes. Each stage runs on the device
+with seeded weights and images, and every layer is held against its own evaluation in float64 on the
+processor, with the bounds of ``docs/verdict.md``: as the project runs it, with cuDNN's
+convolutions, and with TF32 products, bfloat16 and float16 autocast, which must be named. Then
+forward pass, loss with all gradients and a training step are timed beside the device's own
+products. Nothing here was recorded by TensorFlow: the page says what the run computes, not how
+another run differs from it.
 """
 
 import argparse
@@ -13,20 +14,21 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from inputs.demo import demo_item_path
 from inputs.ground_truth import load_ground_truth
 from inputs.hypotheses import build_hypotheses
-from inputs.item import load_item
 from inputs.sampling import samples_on, step_draws
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
@@ -38,11 +40,39 @@ from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.local import local_error
 from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
-from torch_impl.backend import factory
+from torch_impl.backend import TorchBackend
+from torch_impl.coarse import CNN_MAPS as COARSE_MAPS
+from torch_impl.loading import as_array
+from torch_impl.precision import full_precision, tf32_products
+from torch_impl.refine import CNN_MAPS as REFINE_MAPS
+from torch_impl.training import Trainer
 
 VERTICES = 137
 """Vertices of the refine stage whose layers are judged: nothing mixes between vertices there."""
 ROUNDS = 7
+MINUTES = 8.0
+ITEM = "sofa"
+VIEWS = (0, 6, 7)
+
+Way = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done: vertices judged, rounds timed, every how many-eth layer, until when.
+
+    ``deadline`` is a time of ``time.monotonic``; what would start later is left out, and named.
+    """
+
+    vertices: int = VERTICES
+    rounds: int = ROUNDS
+    every: int = 1
+    deadline: float = float("inf")
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is used up."""
+        return time.monotonic() > self.deadline
 
 
 @dataclass(frozen=True)
@@ -56,16 +86,35 @@ class LayerResult:
     within: bool
 
 
-def stage_inputs(mesh: np.ndarray | None, item: Path) -> dict[str, Any]:
-    """What a backend is given: the demo's item, the project's template and hypotheses."""
-    loaded, template = load_item(item), build_template()
+def seeded_images(seed: int = 0) -> np.ndarray:
+    """Images (3, 224, 224, 3) in [0, 1]: a disc with smooth waves of colour on white, in each view.
+
+    Drawn and not read, because a machine with a GPU may have nothing that decodes a PNG.
+    """
+    random = np.random.default_rng(seed)
+    h, w = np.meshgrid(np.linspace(-1, 1, 224), np.linspace(-1, 1, 224), indexing="ij")
+    images = np.ones((3, 224, 224, 3))
+    for view in range(3):
+        waves = random.uniform(2, 9, (3, 4, 2)), random.uniform(0, 2 * np.pi, (3, 4))
+        phases = waves[0] @ np.stack([h, w]).reshape(2, -1) + waves[1][..., None]
+        colours = (0.5 + 0.12 * np.sin(phases).sum(axis=1)).reshape(3, 224, 224)
+        disc = (h - random.uniform(-0.2, 0.2)) ** 2 + (w - random.uniform(-0.2, 0.2)) ** 2 < 0.5
+        images[view][disc] = colours[:, disc].T
+    return images.astype(np.float32)
+
+
+def stage_inputs(mesh: np.ndarray | None) -> dict[str, Any]:
+    """What a backend is given: seeded images, the demo's cameras and ground truth, our template."""
+    item, template = demo_item_path(ITEM), build_template()
+    table = np.loadtxt(item / "rendering" / "rendering_metadata.txt", dtype=np.float32)
+    cameras = table[list(VIEWS)]
     return {
-        "images": loaded.images,
-        "cameras": loaded.cameras,
+        "images": seeded_images(),
+        "cameras": cameras,
         "mesh": template.coordinates if mesh is None else mesh,
         "template": template,
         "hypotheses": build_hypotheses(),
-        "ground_truth": load_ground_truth(item / "model_normal.xyz", loaded.cameras[0]),
+        "ground_truth": load_ground_truth(item / "model_normal.xyz", cameras[0]),
     }
 
 
@@ -83,32 +132,52 @@ def context_of(stage: str, inputs: Mapping[str, Any], weights: Mapping[str, np.n
     return Context.of(stage, arrays, weights)
 
 
-def taps_of(
-    stage: str, device: str, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray],
-    vertices: int,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """All activations of a run; of the refine stage's blocks those at the first vertices."""
-    rows = {row.name: row for row in network_of(stage).taps}
-    found: dict[str, np.ndarray] = {}
+class Kept:
+    """Keeps what a run computes: whole where the block's mesh, else at the first vertices.
 
-    def take(name: str, value: np.ndarray) -> None:
-        each = rows[name].rows_per_vertex
-        found[name] = np.array(value if each is None else value[: vertices * each])
+    Attributes:
+        taps: activations by name, of as many vertices as are judged.
+        meshes: the blocks' output meshes.
+        shapes: of the whole activations.
+    """
 
-    factory(stage, "float32", device).run(inputs, weights, take)
-    return found
+    def __init__(self, stage: str, vertices: int) -> None:
+        self.taps: dict[str, np.ndarray] = {}
+        self.meshes: list[np.ndarray] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._rows = network_of(stage).rows_per_vertex
+        self._blocks, self._vertices = network_of(stage).meshes, vertices
+
+    def tap(self, name: str, value: Tensor) -> None:
+        """Take an activation; see ``torch_impl.listening.Listener``."""
+        self.shapes[name] = tuple(value.shape)
+        if name in self._blocks:
+            self.meshes.append(as_array(value).astype(np.float32))
+        each = self._rows(name)
+        self.taps[name] = as_array(value if each is None else value[: self._vertices * each]).copy()
+
+
+def run(
+    backend: TorchBackend, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray],
+    way: Way, vertices: int,
+) -> Kept:  # fmt: skip
+    """All activations of a forward pass; of the refine stage's blocks those at some vertices."""
+    network, kept = backend.load(weights), Kept(backend.stage, vertices)
+    with torch.no_grad(), way():
+        backend.forward(network, inputs, kept)
+    return kept
 
 
 def judged(
-    stage: str, context: Context, taps: Mapping[str, np.ndarray], vertices: int
+    stage: str, context: Context, taps: Mapping[str, np.ndarray], effort: Effort
 ) -> Iterator[LayerResult]:
     """Every layer alone on the run's own inputs, in the run's own precision."""
-    for row in network_of(stage).taps:
+    for row in network_of(stage).taps[:: effort.every]:
         squares = MeanSquare(tests_of(stage), sharing_of(row, context))
         worst = 0.0
         for part_worst, part_squares in in_parallel(
             lambda part, row=row: _part(row, part, context, taps),  # type: ignore[misc]
-            parts_of(row, vertices),
+            parts_of(row, effort.vertices),
         ):
             worst = max(worst, part_worst)
             squares.join(part_squares)
@@ -130,100 +199,139 @@ def _part(
         seen = cut(taps[row.name], row.rows_per_vertex, part)
         local = local_error(row, parents, context, seen, "float32")
         squares = MeanSquare(tests_of(row.stage), sharing_of(row, context))
-        squares.add(local.error, local.alone, local.alone)
+        # One run alone: its errors have its own roundings, and nothing of a second run's.
+        squares.add(local.error, local.alone)
     return local.roundings(confidence(row.stage)), squares
 
 
 @contextmanager
-def narrow_products() -> Iterator[None]:
-    """TF32 where the device has it, whatever the project asks for."""
-    import torch_impl.backend as backend
-
-    asked = backend.full_precision
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    backend.full_precision = nullcontext  # type: ignore[assignment]
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    try:
+def by_cudnn(products: Way) -> Iterator[None]:
+    """The convolutions by cuDNN, which chooses the algorithm; it has to be deterministic."""
+    with products():
+        torch.backends.cudnn.enabled = True  # ``products`` puts it back
         yield
-    finally:
-        backend.full_precision = asked
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-def variants(device: str) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
-    """Ways to run: as the project does, and three that are less precise."""
-    kind = torch.device(device).type
-    return {
-        "float32": nullcontext,
-        "TF32": narrow_products,
-        "bfloat16 autocast": lambda: torch.autocast(kind, torch.bfloat16),
-        "float16 autocast": lambda: torch.autocast(kind, torch.float16),
+@contextmanager
+def autocast(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Products in a narrow type, as PyTorch chooses them."""
+    with full_precision(), torch.autocast(torch.device(device).type, dtype):
+        yield
+
+
+def ways(device: str) -> dict[str, Way]:
+    """Ways to run: as the project does, with cuDNN, and three that are less precise."""
+    found: dict[str, Way] = {
+        "float32": full_precision,
+        "float32, cuDNN": lambda: by_cudnn(full_precision),
+        "TF32": lambda: by_cudnn(tf32_products),
+        "bfloat16 autocast": lambda: autocast(device, torch.bfloat16),
     }
+    if torch.device(device).type != "cpu":  # which takes forty times as long for a convolution
+        found["float16 autocast"] = lambda: autocast(device, torch.float16)
+    return found
 
 
 def seconds(work: Callable[[], Any], device: str, rounds: int) -> float:
-    """The median time of some work, the device waited for."""
+    """The median time of some work, the device waited for; a first round is not counted."""
     cuda = torch.device(device).type == "cuda"
     found = []
-    for number in range(rounds + 2):
+    for number in range(rounds + 1):
         if cuda:
             torch.cuda.synchronize()
         start = time.perf_counter()
         work()
         if cuda:
             torch.cuda.synchronize()
-        if number >= 2:
+        if number or rounds == 1:
             found.append(time.perf_counter() - start)
     return statistics.median(found)
 
 
+def floor(backend: TorchBackend, shapes: Mapping[str, tuple[int, ...]]) -> Callable[[], None]:
+    """The products of a forward pass alone, on random data.
+
+    They are each convolution that it needs, view by view, and one [rows, C_in] × [C_in, 2·C_out]
+    product for each graph convolution.
+    """
+    stage, device = backend.stage, backend.device
+    maps, views = (COARSE_MAPS, 1) if stage == "coarse" else (REFINE_MAPS, 3)
+    variables = network_of(stage).variables_by_key
+    convolutions: list[tuple[Tensor, Tensor, int]] = []
+    products: list[tuple[Tensor, Tensor, Tensor]] = []
+    size = 224
+    for row in network_of(stage).taps:
+        if row.layer == "image_convolution":
+            kernel = torch.rand(variables[row.variables["weight"]].torch_shape, device=device)
+            stride = int(row.settings["stride"])
+            if len(convolutions) < maps[-1] * views:
+                image = torch.rand(1, kernel.shape[1], size, size, device=device)
+                convolutions += [(image, kernel, stride)] * views
+            size //= stride
+        elif "weights_0" in row.variables:
+            channels_in, channels_out = variables[row.variables["weights_0"]].shape
+            rows = int(np.prod(shapes[row.name][:-1]))
+            x, weight = torch.rand(rows, channels_in), torch.rand(channels_in, 2 * channels_out)
+            out = torch.empty(rows, 2 * channels_out, device=device)
+            products.append((x.to(device), weight.to(device), out))
+
+    def work() -> None:
+        with torch.no_grad():
+            for image, kernel, stride in convolutions:
+                F.conv2d(image, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+            for x, weight, out in products:
+                torch.mm(x, weight, out=out)
+
+    return work
+
+
 def timings(
-    stage: str, device: str, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray],
-    blocks: list[np.ndarray], rounds: int,
+    backend: TorchBackend, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray],
+    kept: Kept, effort: Effort,
 ) -> dict[str, float]:  # fmt: skip
-    """Seconds of a forward pass, of loss and all gradients, of the bare products of its graph."""
-    backend = factory(stage, "float32", device)
-    network = backend.load(weights)
-    feeds = backend.feeds(inputs)
-    samples = samples_on(stage, inputs["template"], blocks, step_draws(stage, 0, 0))
+    """Seconds of a forward pass, of its products alone, of loss and all gradients, of a step.
+
+    All in float32. ``forward`` and ``floor`` by cuDNN where there is one, ``forward_plain``,
+    ``gradients`` and ``step`` as the project runs, without it.
+    """
+    network, feeds = backend.load(weights), backend.feeds(inputs)
+    template = inputs["template"]
+    samples = samples_on(backend.stage, template, kept.meshes, step_draws(backend.stage, 0, 0))
     given = {**inputs, "samples": samples}
+    bare = floor(backend, kept.shapes)
 
     def forward() -> None:
         with torch.no_grad():
-            network(*feeds, None, {}, None)
+            network(*feeds)
 
-    def products() -> None:
-        for x, weight, out in bare:
-            torch.matmul(x, weight, out=out)
-
-    bare = []
-    for row in network_of(stage).taps:
-        if "weights_0" in row.variables:
-            channels = network_of(stage).variables_by_key[row.variables["weights_0"]].shape
-            rows = int(np.prod(row.shape[:-1]))
-            shapes = (rows, channels[0]), (channels[0], 2 * channels[1]), (rows, 2 * channels[1])
-            bare.append([torch.randn(shape, device=device) for shape in shapes])
-    return {
-        "forward": seconds(forward, device, rounds),
-        "gradients": seconds(
-            lambda: backend.gradients(given, weights), device, max(rounds // 2, 1)
-        ),
-        "graph_products": seconds(products, device, rounds),
-    }
+    few = max(effort.rounds // 2, 1)
+    trainer = Trainer(backend, given, weights)
+    works: tuple[tuple[str, Callable[[], Any], Way, int], ...] = (
+        ("forward", forward, lambda: by_cudnn(full_precision), effort.rounds),
+        ("floor", bare, lambda: by_cudnn(full_precision), effort.rounds),
+        ("forward_plain", forward, full_precision, effort.rounds),
+        ("gradients", lambda: backend.gradients(given, weights), full_precision, few),
+        ("step", trainer.step, full_precision, few),
+    )
+    found = {}
+    for name, work, way, rounds in works:
+        if not effort.over:
+            with way():
+                found[name] = seconds(work, str(backend.device), rounds)
+    return found
 
 
 def synchronises(
-    stage: str, device: str, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray]
+    backend: TorchBackend, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray]
 ) -> str:
     """Whether the forward pass waits for the device: "no", or what PyTorch says."""
-    if torch.device(device).type != "cuda":
+    if backend.device.type != "cuda":
         return "not asked"
-    backend = factory(stage, "float32", device)
     network, feeds = backend.load(weights), backend.feeds(inputs)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        with torch.no_grad():
-            network(*feeds, None, {}, None)
+        with torch.no_grad(), full_precision():
+            network(*feeds)
     except RuntimeError as error:
         return str(error).splitlines()[0]
     finally:
@@ -231,63 +339,73 @@ def synchronises(
     return "no"
 
 
-def measure(device: str, vertices: int, rounds: int, quick: bool) -> dict[str, Any]:
+def _judged_way(
+    backend: TorchBackend, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray],
+    way: Way, context: Context, effort: Effort,
+) -> dict[str, Any]:  # fmt: skip
+    """One way to run, as JSON's own types."""
+    if effort.over:
+        return {"cannot_run": "left out, for the time was up"}
+    try:
+        kept = run(backend, inputs, weights, way, effort.vertices)
+    except RuntimeError as error:  # what the device has no kernel for
+        return {"cannot_run": str(error).splitlines()[0]}
+    layers = list(judged(backend.stage, context, kept.taps, effort))
+    beyond = [layer for layer in layers if not layer.within]
+    return {
+        "layers": len(layers),
+        "beyond_rounding": len(beyond),
+        "first_beyond": beyond[0].tap if beyond else None,
+        "greatest_roundings": max(layer.roundings for layer in layers),
+        "greatest_rms": max(layer.rms or 0.0 for layer in layers),
+        "taps": [asdict(layer) for layer in layers],
+    }
+
+
+def measure(device: str, effort: Effort) -> dict[str, Any]:
     """Everything, as JSON's own types."""
+    start = time.monotonic()
     cuda = torch.device(device).type == "cuda"
     found: dict[str, Any] = {
         "date": date.today().isoformat(),
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or "CPU",
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
         "stages": {},
     }
     mesh = None
     for stage in STAGES:
-        inputs = stage_inputs(mesh, demo_item_path("sofa"))
-        weights = seeded_weights(stage)
+        inputs, weights = stage_inputs(mesh), seeded_weights(stage)
+        backend = TorchBackend(stage, "float32", device)
         context = context_of(stage, inputs, weights)
-        ways: dict[str, Any] = {}
-        taps: dict[str, np.ndarray] = {}
-        for name, way in variants(device).items():
-            try:
-                with way():
-                    run = taps_of(stage, device, inputs, weights, vertices)
-            except RuntimeError as error:  # what the device has no kernel for
-                ways[name] = {"cannot_run": str(error).splitlines()[0]}
-                continue
-            taps = taps or run
-            layers = list(judged(stage, context, run, vertices))
-            beyond = [layer for layer in layers if not layer.within]
-            ways[name] = {
-                "layers": len(layers),
-                "beyond_rounding": len(beyond),
-                "first_beyond": beyond[0].tap if beyond else None,
-                "greatest_roundings": max(layer.roundings for layer in layers),
-                "greatest_rms": max(layer.rms or 0.0 for layer in layers),
-                "taps": [vars(layer) for layer in layers],
-            }
-            if quick:
-                break
-        again = taps_of(stage, device, inputs, weights, vertices)
-        whole: dict[str, np.ndarray] = {}
-        factory(stage, "float32", device).run(
-            inputs,
-            weights,
-            lambda tap, value, whole=whole, stage=stage: (  # type: ignore[misc]
-                whole.update({tap: np.array(value)}) if tap in network_of(stage).meshes else None
-            ),
+        kept, again = (
+            run(backend, inputs, weights, full_precision, effort.vertices) for _ in range(2)
         )
-        blocks = [whole[tap] for tap in network_of(stage).meshes]
-        mesh = blocks[-1].astype(np.float32)
         found["stages"][stage] = {
-            "ways": ways,
+            "ways": {
+                name: _judged_way(backend, inputs, weights, way, context, effort)
+                for name, way in ways(device).items()
+            },
             "same_bits_twice": all(
-                np.array_equal(again[name], value, equal_nan=True) for name, value in taps.items()
+                np.array_equal(again.taps[name], value, equal_nan=True)
+                for name, value in kept.taps.items()
             ),
-            "waits_for_the_device": synchronises(stage, device, inputs, weights),
-            "seconds": timings(stage, device, inputs, weights, blocks, rounds),
+            "waits_for_the_device": synchronises(backend, inputs, weights),
+            "seconds": timings(backend, inputs, weights, kept, effort),
         }
+        mesh = kept.meshes[-1]
+    found["minutes"] = (time.monotonic() - start) / 60
     return found
+
+
+TIMED = {
+    "forward": "forward pass",
+    "floor": "its products alone",
+    "forward_plain": "forward pass without cuDNN",
+    "gradients": "loss and all gradients, without cuDNN",
+    "step": "training step, without cuDNN",
+}
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -295,9 +413,11 @@ def page(found: Mapping[str, Any]) -> str:
     lines = [
         f"# Both stages on {found['device']}",
         "",
-        f"{found['date']}, PyTorch {found['torch']}, CUDA {found['cuda']}. Seeded weights, the",
-        "demo's sofa. Each layer is held against its own evaluation in float64 on the processor,",
-        "in the run's own precision; of the refine stage at its first vertices.",
+        f"{found['date']}, PyTorch {found['torch']}, CUDA {found['cuda']}, cuDNN {found['cudnn']},",
+        f"in {found['minutes']:.1f} minutes. Seeded weights and images, the cameras and ground",
+        f"truth of the demo's {ITEM}. Each layer is held against its own evaluation in float64 on",
+        "the processor, in the run's own precision; of the refine stage at its first vertices.",
+        "Errors are in roundings.",
         "",
     ]
     for stage, result in found["stages"].items():
@@ -316,32 +436,56 @@ def page(found: Mapping[str, Any]) -> str:
                 f"{way['first_beyond'] or 'none'} | {way['greatest_roundings']:.3g} | "
                 f"{way['greatest_rms']:.3g} |"
             )
-        times = result["seconds"]
         lines += [
             "",
             f"The same bits twice: {'yes' if result['same_bits_twice'] else 'no'}. The forward",
             f"pass waits for the device: {result['waits_for_the_device']}.",
             "",
-            f"Forward {times['forward'] * 1e3:.1f} ms, loss and all gradients "
-            f"{times['gradients'] * 1e3:.1f} ms; the bare products of the graph convolutions "
-            f"{times['graph_products'] * 1e3:.1f} ms.",
-            "",
+            "| float32 | ms |",
+            "| --- | --- |",
         ]
+        times = result["seconds"]
+        lines += [
+            f"| {said} | {f'{1e3 * times[name]:.1f}' if name in times else 'left out'} |"
+            for name, said in TIMED.items()
+        ]
+        if "forward" in times and "floor" in times:
+            over = times["forward"] / times["floor"]
+            lines += ["", f"The forward pass takes {over:.2f} times its products."]
+        lines.append("")
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write ``gpu.json`` and ``gpu.md``."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="Few vertices, one way, one round.")
-    arguments = parser.parse_args()
-    vertices, rounds = (4, 1) if arguments.quick else (VERTICES, ROUNDS)
-    found = measure(arguments.device, vertices, rounds, arguments.quick)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "gpu.json").write_text(json.dumps(found, indent=1, default=float) + "\n")
-    (arguments.out / "gpu.md").write_text(page(found) + "\n", encoding="utf-8")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="a device of PyTorch's; a GPU where there is one",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="gpu.json and gpu.md go there")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=MINUTES - 1.0,
+        help="nothing is begun after so many minutes, and what is left out is named; the default, "
+        f"%(default)g, ends within {MINUTES:g}",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few vertices, every twentieth layer, one round"
+    )
+    given = parser.parse_args(arguments)
+    deadline = time.monotonic() + 60 * given.minutes
+    effort = Effort(4, 1, 20, deadline) if given.quick else Effort(deadline=deadline)
+    found = measure(given.device, effort)
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "gpu.json").write_text(json.dumps(found, indent=1, default=float) + "\n")
+    (given.out / "gpu.md").write_text(page(found) + "\n", encoding="utf-8")
     print(page(found))  # noqa: T201 - what the command is for
 
 

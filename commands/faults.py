@@ -18,9 +18,9 @@ from studies.faults.fault import Fault
 from studies.faults.faults import FAULTS
 from studies.faults.harmless import HARMLESS, Harmless
 from studies.faults.harness import Job, jobs, run
-from studies.faults.judge import default_judge
 from studies.faults.outcome import Judged, gather
 from studies.faults.table import csv_text, markdown, summary
+from studies.faults.truth_judge import VerdictJudge
 from studies.faults.workers import run_in_processes, usual_workers
 from weight_conversion.errors import InputError
 
@@ -78,7 +78,7 @@ def command(
         if workers > 1 and len(left) > FEW:
             judged = run_in_processes(left, workers)
         else:
-            judged = run(left, default_judge(), BackendChoice("torch").make, on_start)
+            judged = run(left, VerdictJudge(), BackendChoice("torch").make, on_start)
         for found in judged:
             done += 1
             journal.add(found)
@@ -132,7 +132,7 @@ class _Journal:
         """
         self.judged: dict[Key, Judged] = {}
         self._path = out / JOURNAL
-        head = json.dumps({"judge": default_judge().name})
+        head = json.dumps({"judge": VerdictJudge().name})
         if out.exists() and not out.is_dir():
             raise InputError(out, "a file", "a folder to write to")
         if resume:

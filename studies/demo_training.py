@@ -27,10 +27,12 @@ from torch import Tensor
 from inputs.graphs import edges_of
 from network.registry import network_of
 from parity.traces.record import RunInputs
-from torch_impl.backend import as_array, factory, full_precision, load_network
+from torch_impl.backend import factory
 from torch_impl.coarse import HIDDEN, LAYERS, Coarse, CoarseGraph, layer_name
 from torch_impl.evaluation import checkpoint_arrays, reproducible
 from torch_impl.graph import GraphConvolution, Support, mix, unpool
+from torch_impl.loading import as_array, load_network
+from torch_impl.precision import full_precision
 from torch_impl.projection import nearest_cells, nearest_features, pixels, view_statistics
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from network.weights import STAGES, WEIGHTS
 from tf_reference.coarse import coarse
-from tf_reference.decisions import checked_pinned
 from tf_reference.gradients import MESH, stage_gradients, stage_losses
 from tf_reference.listening import SILENCE, Listener, Listening
 from tf_reference.measured import checked_measured
@@ -51,14 +50,14 @@ class TensorFlowBackend:
         """The stage's output mesh (V, 3), metres, camera frame of view 0.
 
         Args:
-            inputs: as the trace file names them, and ``template``, ``hypotheses``, ``pinned``.
+            inputs: as the trace file names them, and ``template``, ``hypotheses``.
             weights: by checkpoint key, in the checkpoint's layout.
             listen: told each tap as soon as it is computed; see ``listening.Listener``.
 
         Raises:
             InputError: inputs or weights are missing or of another shape.
         """
-        taps = Listening(listen, checked_pinned(self.stage, inputs.get("pinned")))
+        taps = Listening(listen)
         with tf.device(self._device):
             prepared = network_inputs(self.stage, inputs, self._dtype)
             tensors = network_weights(self.stage, weights, self._dtype)
@@ -76,11 +75,10 @@ class TensorFlowBackend:
             InputError: inputs or weights are missing or of another shape.
         """
         measured = checked_measured(self.stage, inputs)
-        pinned = checked_pinned(self.stage, inputs.get("pinned"))
         with tf.device(self._device):
             prepared = network_inputs(self.stage, inputs, self._dtype)
             tensors = network_weights(self.stage, weights, self._dtype)
-            terms = stage_losses(self.stage, prepared, tensors, measured, pinned)
+            terms = stage_losses(self.stage, prepared, tensors, measured)
         return {name: float(term) for name, term in terms.items()}
 
     def gradients(
@@ -113,11 +111,10 @@ class TensorFlowBackend:
             InputError: see there.
         """
         measured = checked_measured(self.stage, inputs)
-        pinned = checked_pinned(self.stage, inputs.get("pinned"))
         with tf.device(self._device):
             prepared = network_inputs(self.stage, inputs, self._dtype)
             tensors = network_weights(self.stage, weights, self._dtype)
-            found = stage_gradients(self.stage, prepared, tensors, measured, pinned, term, watch)
+            found = stage_gradients(self.stage, prepared, tensors, measured, term, watch)
         gradients = {row.key: found.gradients[row.torch_key].numpy() for row in WEIGHTS[self.stage]}
         gradients[MESH] = found.gradients[MESH].numpy()
         return {name: float(value) for name, value in found.terms.items()}, gradients

@@ -78,7 +78,7 @@ def coarse(inputs: NetworkInputs, weights: Weights, tap: Taps) -> list["tf.Tenso
     mesh, hidden = inputs.mesh, None
     meshes = []
     for block, level, above in zip(BLOCKS, inputs.levels, (None, *inputs.levels), strict=False):
-        x = coarse_projection(mesh, inputs.cameras, maps, block.projection, tap)
+        x = coarse_projection(mesh, inputs.cameras, maps)
         tap(block.projection, x)
         if block.pooling is not None and above is not None:
             x = tf.concat([x, hidden], axis=1)

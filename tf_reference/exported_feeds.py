@@ -1,6 +1,5 @@
 """What the exported graph's placeholders and inner tensors are fed, and what they are called."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from inputs.template import Template
 from tf_reference.measured import Measured
 from tf_reference.parameters import Arrays
 
-_VIEWS = 3
 MESH_TENSOR = "features:0"
 """The placeholder of the input mesh."""
 
@@ -54,64 +52,6 @@ def item_feeds(arrays: Arrays, real: type[np.floating[Any]]) -> Fed:
 def numbered(kind: str, number: int) -> str:
     """TensorFlow's name of the ``number``-th operation of a kind."""
     return f"{kind}_{number}" if number else kind
-
-
-def _in_scope(scope: str, kind: str, number: int) -> str:
-    """The tensor of the ``number``-th operation of a kind in a scope."""
-    return f"{scope}/{numbered(kind, number)}:0"
-
-
-def decision_tensors(stage: str, projection: str) -> list[str]:
-    """The graph's tensors that hold a projection's decisions in the finest map.
-
-    Coarse: per view (V, 3), the view and the cell. Refine: per view floor and ceil of h, then
-    floor and ceil of w.
-    """
-    if stage == "coarse":
-        # Five casts a view: the view number, then the cells in the four maps.
-        return [_in_scope(projection, "Cast", 5 * view + 1) for view in range(_VIEWS)]
-    return [
-        # Two a map, six a view.
-        _in_scope(projection, kind, 6 * view + axis)
-        for view in range(_VIEWS)
-        for axis in range(2)
-        for kind in ("Floor", "Ceil")
-    ]
-
-
-def decisions_from(stage: str, tensors: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The decisions' array from the values of ``decision_tensors``."""
-    if stage == "coarse":
-        return np.stack([cells[:, 1:] for cells in tensors])
-    rows = np.stack(tensors, axis=-1)
-    return np.moveaxis(rows.reshape(-1, _VIEWS, 2, 2), 1, 0)
-
-
-def pinned_feeds(
-    stage: str, pinned: Mapping[str, NDArray[Any]], real: type[np.floating[Any]]
-) -> Fed:
-    """Feeds that put given decisions in place of the graph's own, in every map.
-
-    The graph computes a map's integers from the continuous coordinate divided by a power of two;
-    from the finest map's integers they follow exactly.
-    """
-    fed: Fed = {}
-    for projection, decisions in pinned.items():
-        for view in range(_VIEWS):
-            if stage == "coarse":
-                for level in range(4):
-                    cells = decisions[view].astype(np.int32) // 2**level
-                    # The view number divided by 4 or more: 0 in every view.
-                    index = np.concatenate([np.zeros((len(cells), 1), np.int32), cells], axis=1)
-                    fed[_in_scope(projection, "Cast", 5 * view + 1 + level)] = index
-            else:
-                for level in range(3):
-                    for axis in range(2):
-                        sides = decisions[view, :, axis].astype(real) / 2**level
-                        number = 6 * view + 2 * level + axis
-                        fed[_in_scope(projection, "Floor", number)] = np.floor(sides[:, 0])
-                        fed[_in_scope(projection, "Ceil", number)] = np.ceil(sides[:, 1])
-    return fed
 
 
 def drawn_tensors(block: int) -> dict[str, str]:

@@ -5,20 +5,14 @@ nothing between vertices, so the graph is run backwards a block and a chunk of v
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from network.taps import TAPS
-from tf_reference.decisions import decision_shapes
-from tf_reference.exported_feeds import (
-    MESH_TENSOR,
-    Fed,
-    decision_tensors,
-    decisions_from,
-    pinned_feeds,
-)
+from tf_reference.exported_feeds import MESH_TENSOR, Fed
 from tf_reference.exported_graph import ExportedGraph, tensor
 from tf_reference.gradients import MESH
 from tf_reference.graph import chunks
@@ -28,7 +22,6 @@ from tf_reference.tap_gradients import Watch, tell_arrays
 Run = Callable[[Any, Mapping[Any, NDArray[Any]]], Any]
 """Runs the graph: what is fetched, what is fed."""
 
-_HYPOTHESES = 43
 _VERTICES_AT_ONCE = 256
 _MAPS = (2, 5, 8)
 _SCOPES = ("graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5")
@@ -85,7 +78,6 @@ class CoarseGradients:
         self,
         run: Run,
         fed: Fed,
-        pinned: Mapping[str, NDArray[np.int16]],
         watch: Watch | None = None,
     ) -> dict[str, NDArray[Any]]:
         """The gradients by checkpoint key, and ``mesh``.
@@ -93,15 +85,12 @@ class CoarseGradients:
         Args:
             run: runs the graph.
             fed: the item, the ground truth and the samples.
-            pinned: decisions to take in place of the graph's own.
             watch: told every tap and its gradient.
         """
-        real = fed[MESH_TENSOR].dtype.type
-        feeds = fed | pinned_feeds("coarse", pinned, real)
         if watch is None:
-            alone: dict[str, NDArray[Any]] = run(self._gradients, feeds)
+            alone: dict[str, NDArray[Any]] = run(self._gradients, fed)
             return alone
-        found, values, at_taps = run((self._gradients, self._taps, self._at_taps), feeds)
+        found, values, at_taps = run((self._gradients, self._taps, self._at_taps), fed)
         tell_arrays(watch, values, at_taps)
         gradients: dict[str, NDArray[Any]] = found
         return gradients
@@ -153,7 +142,6 @@ class RefineGradients:
         self,
         run: Run,
         fed: Fed,
-        pinned: Mapping[str, NDArray[np.int16]],
         watch: Watch | None = None,
     ) -> dict[str, NDArray[Any]]:
         """The gradients by checkpoint key, and ``mesh``.
@@ -161,37 +149,31 @@ class RefineGradients:
         Args:
             run: runs the graph.
             fed: the item, the ground truth and the samples.
-            pinned: decisions to take in place of the graph's own.
             watch: told every tap and its gradient.
         """
-        real = fed[MESH_TENSOR].dtype.type
-        projections = list(decision_shapes("refine"))
-        meshes, maps, taken = run(
-            (
-                self._mesh_names,
-                self._map_names,
-                [decision_tensors("refine", p) for p in projections],
-            ),
-            fed | pinned_feeds("refine", pinned, real),
-        )
+        maps = run(self._map_names, fed)
+        known = fed | dict(zip(self._map_names, maps, strict=True))
+        meshes = [fed[MESH_TENSOR]]
+        for name, moved in pairwise(self._mesh_names):
+            # In the chunks in which it is differentiated, so that both passes read the same pixels.
+            parts = chunks(len(meshes[-1]), _VERTICES_AT_ONCE)
+            meshes.append(
+                np.concatenate([run(moved, known | {name: meshes[-1][part]}) for part in parts])
+            )
         direct = run(self._direct, fed | dict(zip(self._mesh_names, meshes, strict=True)))
         gradients = dict(zip(self._keys, direct, strict=False))
         by_mesh = direct[len(self._keys) :]
         by_map = [np.zeros_like(each) for each in maps]
-        known = fed | dict(zip(self._map_names, maps, strict=True))
         # Backwards: the second block first.
-        for number in reversed(range(len(projections))):
-            # A chunk must take the decisions that the whole takes.
-            decisions = decisions_from("refine", taken[number])
-            fixed = pinned_feeds("refine", {projections[number]: decisions}, real)
+        for number in reversed(range(len(_SCOPES))):
             if watch is not None:
-                moved = {_SCOPES[number]: meshes[number + 1]}
-                tell_arrays(watch, moved, [by_mesh[number + 1]])
+                values = {_SCOPES[number]: meshes[number + 1]}
+                tell_arrays(watch, values, [by_mesh[number + 1]])
             for part in chunks(len(meshes[number]), _VERTICES_AT_ONCE):
-                rows = slice(part.start * _HYPOTHESES, part.stop * _HYPOTHESES)
-                here = {name: values[rows] for name, values in fixed.items()}
-                here[self._mesh_names[number]] = meshes[number][part]
-                here[self._upstream.name] = by_mesh[number + 1][part]
+                here = {
+                    self._mesh_names[number]: meshes[number][part],
+                    self._upstream.name: by_mesh[number + 1][part],
+                }
                 wanted = self._block_taps[number]
                 through, values = run((self._blocks[number], wanted), known | here)
                 by_mesh[number][part] += through[0]

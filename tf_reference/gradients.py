@@ -6,14 +6,11 @@ would hold some gigabytes of activations, twice that in float64.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
 from tf_reference.coarse import coarse
-from tf_reference.decisions import as_int16
 from tf_reference.graph import chunks, unpool
+from tf_reference.listening import SILENCE, Taps
 from tf_reference.losses import Terms, loss_terms, term_names
 from tf_reference.measured import Measured
 from tf_reference.parameters import NetworkInputs, Weights
@@ -21,9 +18,6 @@ from tf_reference.refine import BLOCKS, Block, moved_mesh, projected_maps, refin
 from tf_reference.runtime import tf
 from tf_reference.tap_gradients import Watch, tell
 from weight_conversion.errors import InputError
-
-Pinned = Mapping[str, NDArray[np.int16]]
-"""Pixel decisions by projection tap."""
 
 MESH = "mesh"
 """The input mesh's name among the gradients."""
@@ -45,28 +39,10 @@ class LossAndGradients:
     gradients: Mapping[str, "tf.Tensor"]
 
 
-@dataclass(frozen=True)
-class _Remembering:
-    """Taps that keep the pixel decisions, so that a second pass takes the same ones.
-
-    Where ``watched``, ``tensors`` has the taps too, to be differentiated by.
-    """
-
-    given: Pinned
-    taken: dict[str, NDArray[np.int16]] = field(default_factory=dict)
-    decides: bool = True
-    watched: bool = False
-    tensors: dict[str, "tf.Tensor"] = field(default_factory=dict)
-
-    def __call__(self, name: str, value: "tf.Tensor") -> None:
-        if self.watched:
-            self.tensors[name] = value
-
-    def decided(self, name: str, decisions: "tf.Tensor") -> None:
-        self.taken[name] = as_int16(decisions.numpy())
-
-    def pinned(self, name: str) -> NDArray[np.int16] | None:
-        return self.given.get(name)
+def _kept(watch: Watch | None) -> tuple[dict[str, "tf.Tensor"], Taps]:
+    """What a pass is to be differentiated by, its taps where somebody watches, and who keeps it."""
+    tensors: dict[str, tf.Tensor] = {}
+    return tensors, SILENCE if watch is None else tensors.__setitem__
 
 
 def meshes_before(
@@ -86,12 +62,10 @@ def meshes_before(
     return [inputs.mesh, *unpooled]
 
 
-def stage_losses(
-    stage: str, inputs: NetworkInputs, weights: Weights, measured: Measured, pinned: Pinned
-) -> Terms:
+def stage_losses(stage: str, inputs: NetworkInputs, weights: Weights, measured: Measured) -> Terms:
     """All loss terms of one forward pass."""
     network = {"coarse": coarse, "refine": refine}[stage]
-    meshes = network(inputs, weights, _Remembering(pinned))
+    meshes = network(inputs, weights, SILENCE)
     return loss_terms(stage, meshes_before(stage, inputs, meshes), meshes, measured, weights)
 
 
@@ -100,7 +74,6 @@ def stage_gradients(
     inputs: NetworkInputs,
     weights: Weights,
     measured: Measured,
-    pinned: Pinned,
     term: str,
     watch: Watch | None = None,
 ) -> LossAndGradients:
@@ -113,7 +86,7 @@ def stage_gradients(
     if term not in names:
         raise InputError("term", repr(term), f"one of {', '.join(names)}")
     derive = {"coarse": _coarse_gradients, "refine": _refine_gradients}[stage]
-    return derive(inputs, weights, measured, pinned, term, watch)
+    return derive(inputs, weights, measured, term, watch)
 
 
 def _differentiated(
@@ -130,20 +103,19 @@ def _coarse_gradients(
     inputs: NetworkInputs,
     weights: Weights,
     measured: Measured,
-    pinned: Pinned,
     term: str,
     watch: Watch | None,
 ) -> LossAndGradients:
     sources = [*weights.values(), inputs.mesh]
-    taps = _Remembering(pinned, watched=watch is not None)
+    tensors, taps = _kept(watch)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         meshes = coarse(inputs, weights, taps)
         befores = meshes_before("coarse", inputs, meshes)
         terms = loss_terms("coarse", befores, meshes, measured, weights)
-    gradients = _differentiated(tape, terms[term], [*sources, *taps.tensors.values()])
+    gradients = _differentiated(tape, terms[term], [*sources, *tensors.values()])
     if watch is not None:
-        tell(watch, taps.tensors, gradients[len(sources) :])
+        tell(watch, tensors, gradients[len(sources) :])
     return LossAndGradients(terms, dict(zip((*weights, MESH), gradients, strict=False)))
 
 
@@ -151,18 +123,22 @@ def _refine_gradients(
     inputs: NetworkInputs,
     weights: Weights,
     measured: Measured,
-    pinned: Pinned,
     term: str,
     watch: Watch | None,
 ) -> LossAndGradients:
-    taps = _Remembering(pinned, watched=watch is not None)
+    tensors, taps = _kept(watch)
     kernels = {name: value for name, value in weights.items() if name.startswith("cnn.")}
     with tf.GradientTape(watch_accessed_variables=False) as image_tape:
         image_tape.watch(list(kernels.values()))
         maps = projected_maps(inputs, weights, taps)
-    meshes, forward = [inputs.mesh], _Remembering(pinned, taps.taken)
+    meshes = [inputs.mesh]
     for block in BLOCKS:
-        meshes.append(moved_mesh(meshes[-1], maps, block, inputs, weights, forward))
+        # In the chunks in which it is differentiated, so that both passes read the same pixels.
+        moved = [
+            moved_mesh(meshes[-1][part], maps, block, inputs, weights, SILENCE)
+            for part in chunks(inputs.mesh.shape[0], _VERTICES_AT_ONCE)
+        ]
+        meshes.append(tf.concat(moved, axis=0))
 
     with tf.GradientTape(watch_accessed_variables=False) as loss_tape:
         loss_tape.watch([*weights.values(), *meshes])
@@ -173,50 +149,24 @@ def _refine_gradients(
 
     by_map = [tf.zeros_like(each) for each in maps]
     for number in reversed(range(len(BLOCKS))):
+        block = BLOCKS[number]
         if watch is not None:
-            moved = {BLOCKS[number].reasoning: meshes[number + 1]}
-            tell(watch, moved, [by_mesh[number + 1]])
+            tell(watch, {block.reasoning: meshes[number + 1]}, [by_mesh[number + 1]])
         back = _block_backward(
-            meshes[number],
-            maps,
-            by_mesh[number + 1],
-            _Chunked(BLOCKS[number], inputs, weights, taps.taken, watch),
+            meshes[number], maps, block, inputs, weights, by_mesh[number + 1], watch
         )
         by_mesh[number] += back.mesh
         by_map = [sum_ + part for sum_, part in zip(by_map, back.maps, strict=True)]
         for name, gradient in back.weights.items():
             gradients[name] += gradient
 
-    sources = [*kernels.values(), *taps.tensors.values()]
+    sources = [*kernels.values(), *tensors.values()]
     through_maps = _differentiated(image_tape, maps, sources, by_map)
     for name, gradient in zip(kernels, through_maps, strict=False):
         gradients[name] += gradient
     if watch is not None:
-        tell(watch, taps.tensors, through_maps[len(kernels) :])
+        tell(watch, tensors, through_maps[len(kernels) :])
     return LossAndGradients(terms, {**gradients, MESH: by_mesh[0]})
-
-
-@dataclass(frozen=True)
-class _Chunked:
-    """A refine block, the decisions that it took, and who watches its gradients."""
-
-    block: Block
-    inputs: NetworkInputs
-    weights: Weights
-    decisions: Pinned
-    watch: Watch | None = None
-
-    def taps(self, part: slice) -> _Remembering:
-        """The decisions of a chunk of vertices, for its hypotheses."""
-        hypotheses = self.inputs.offsets.shape[0]
-        rows = slice(part.start * hypotheses, part.stop * hypotheses)
-        name = self.block.projection
-        decisions = {name: self.decisions[name][:, rows]}
-        return _Remembering(decisions, decides=False, watched=self.watch is not None)
-
-    def own_weights(self) -> dict[str, "tf.Tensor"]:
-        scope = f"{self.block.reasoning}."
-        return {name: value for name, value in self.weights.items() if name.startswith(scope)}
 
 
 @dataclass(frozen=True)
@@ -229,10 +179,17 @@ class _Backward:
 
 
 def _block_backward(
-    mesh: "tf.Tensor", maps: list["tf.Tensor"], upstream: "tf.Tensor", chunked: _Chunked
+    mesh: "tf.Tensor",
+    maps: list["tf.Tensor"],
+    block: Block,
+    inputs: NetworkInputs,
+    weights: Weights,
+    upstream: "tf.Tensor",
+    watch: Watch | None,
 ) -> _Backward:
     """Through one block, from ``upstream`` (V, 3), the gradient for the mesh it gave."""
-    own = chunked.own_weights()
+    scope = f"{block.reasoning}."
+    own = {name: value for name, value in weights.items() if name.startswith(scope)}
     by_mesh = []
     sums = [tf.zeros_like(each) for each in (*maps, *own.values())]
     for part in chunks(mesh.shape[0], _VERTICES_AT_ONCE):
@@ -240,14 +197,14 @@ def _block_backward(
         sources = [*maps, *own.values(), vertices]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            block, taps = chunked.block, chunked.taps(part)
-            moved = moved_mesh(vertices, maps, block, chunked.inputs, chunked.weights, taps)
-        wanted = [*sources, *taps.tensors.values()]
+            tensors, taps = _kept(watch)
+            moved = moved_mesh(vertices, maps, block, inputs, weights, taps)
+        wanted = [*sources, *tensors.values()]
         found = _differentiated(tape, moved, wanted, upstream[part])
         by_mesh.append(found[len(sources) - 1])
         sums = [total + gradient for total, gradient in zip(sums, found, strict=False)]
-        if chunked.watch is not None:
+        if watch is not None:
             rows = slice(part.start, part.start + vertices.shape[0])
-            tell(chunked.watch, taps.tensors, found[len(sources) :], rows)
-    weights = dict(zip(own, sums[len(maps) :], strict=True))
-    return _Backward(tf.concat(by_mesh, axis=0), sums[: len(maps)], weights)
+            tell(watch, tensors, found[len(sources) :], rows)
+    by_weight = dict(zip(own, sums[len(maps) :], strict=True))
+    return _Backward(tf.concat(by_mesh, axis=0), sums[: len(maps)], by_weight)

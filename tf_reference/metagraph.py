@@ -9,15 +9,7 @@ from numpy.typing import NDArray
 
 from network.taps import IMAGES, MESH, TAPS, TapRow
 from network.weights import WEIGHTS
-from tf_reference.decisions import checked_pinned, decision_shapes
-from tf_reference.exported_feeds import (
-    Fed,
-    decision_tensors,
-    decisions_from,
-    item_feeds,
-    measured_feeds,
-    pinned_feeds,
-)
+from tf_reference.exported_feeds import Fed, item_feeds, measured_feeds
 from tf_reference.exported_gradients import CoarseGradients, RefineGradients
 from tf_reference.exported_graph import ExportedGraph, extend, node_of, read_metagraph
 from tf_reference.exported_losses import loss_tensors
@@ -130,9 +122,6 @@ class Metagraph:
             )
         return fed
 
-    def _pinned(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[np.int16]]:
-        return checked_pinned(self.stage, inputs.get("pinned"))
-
     def _placeholders(self) -> set[str]:
         """The tensors that have to be fed for the taps."""
         nodes = self._graph.nodes
@@ -147,8 +136,7 @@ class Metagraph:
         if self._loaded is None:
             raise InputError(self._graph.path, "no weights are loaded", "load() before forward()")
         last = self._tensors[self._rows[-1].name]
-        pinned = pinned_feeds(self.stage, self._pinned(inputs), self._real)
-        mesh: NDArray[Any] = self._session.run(last, self._feeds(inputs) | pinned)
+        mesh: NDArray[Any] = self._session.run(last, self._feeds(inputs))
         return mesh
 
     def run(
@@ -160,7 +148,7 @@ class Metagraph:
         operations see the same numbers as in one run of the whole graph.
 
         Args:
-            inputs: as the trace file names them, and ``template``, ``hypotheses``, ``pinned``.
+            inputs: as the trace file names them, and ``template``, ``hypotheses``.
             weights: by checkpoint key, in the checkpoint's layout.
             listen: told each tap as soon as its group is computed.
 
@@ -169,10 +157,9 @@ class Metagraph:
         """
         self.load(weights)
         listening = Listening(listen)
-        if not any(listening.wanted(row.name) for row in self._rows) and not listening.decides:
+        if not any(listening.wanted(row.name) for row in self._rows):
             return self.forward(inputs)
-        pinned = pinned_feeds(self.stage, self._pinned(inputs), self._real)
-        fed = self._feeds(inputs) | pinned
+        fed = self._feeds(inputs)
         groups = _groups(self.stage, np.dtype(self._real).itemsize)
         known: Fed = {}
         for number, group in enumerate(groups):
@@ -197,23 +184,10 @@ class Metagraph:
             The taps known after this group that are read later, by name.
         """
         names = [row.name for row in group if row.name in later or listening.wanted(row.name)]
-        deciding = decision_shapes(self.stage) if listening.decides else {}
-        fetches = {
-            "taps": {name: self._tensors[name] for name in names},
-            "decisions": {
-                row.name: decision_tensors(self.stage, row.name)
-                for row in group
-                if row.name in deciding
-            },
-        }
         boundary = {self._tensors[name]: array for name, array in known.items()}
-        fetched = self._session.run(fetches, fed | boundary)
-        taps, decisions = fetched["taps"], fetched["decisions"]
+        taps = self._session.run({name: self._tensors[name] for name in names}, fed | boundary)
         kept = {name: array for name, array in known.items() if name in later}
         for row in group:
-            if row.name in decisions:
-                tensors = decisions.pop(row.name)
-                listening.decided_array(row.name, decisions_from(self.stage, tensors))
             if row.name in taps:
                 array = taps.pop(row.name)
                 # The next group is fed with it: nobody may change it.
@@ -234,9 +208,8 @@ class Metagraph:
             InputError: inputs or weights are missing or of another shape.
         """
         fed = self._loss_feeds(inputs, weights)
-        pinned = pinned_feeds(self.stage, self._pinned(inputs), self._real)
         wanted = {name: self._terms[name] for name in self._names(inputs)}
-        found = self._session.run(wanted, fed | pinned)
+        found = self._session.run(wanted, fed)
         return {name: float(value) for name, value in found.items()}
 
     def gradients(
@@ -276,7 +249,7 @@ class Metagraph:
             taps = {row.name: self._tensors[row.name] for row in self._rows} if watch else None
             with self._tf_graph.as_default(), tf.device(self._device):
                 self._gradients[key] = kind(self._graph, self._terms[term], self._held, taps)
-        return self._gradients[key].run(self._session.run, fed, self._pinned(inputs), watch)
+        return self._gradients[key].run(self._session.run, fed, watch)
 
     def _names(self, inputs: Mapping[str, Any]) -> list[str]:
         """The terms that the ground truth lets be computed."""

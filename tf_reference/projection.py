@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tf_reference.graph import chunks
-from tf_reference.listening import Taps
 from tf_reference.runtime import tf
 
 # Float32 values, widened in float64 as well.
@@ -132,11 +130,7 @@ def _statistics(features: "tf.Tensor") -> list["tf.Tensor"]:
 
 
 def coarse_projection(
-    mesh: "tf.Tensor",
-    cameras: "tf.Tensor",
-    maps: Sequence["tf.Tensor"],
-    name: str,
-    tap: Taps,
+    mesh: "tf.Tensor", cameras: "tf.Tensor", maps: Sequence["tf.Tensor"]
 ) -> "tf.Tensor":
     """Coordinates and statistics over the views of the features at each vertex's cells.
 
@@ -147,24 +141,17 @@ def coarse_projection(
         mesh: (V, 3), metres, camera frame of view 0.
         cameras: (3, 5).
         maps: (3, H, W, C) each, of sides 56, 28, 14, 7.
-        name: the tap's name.
-        tap: told the decisions, (3, V, 2): the cells (h, w) of the 56 map.
 
     Returns:
         (V, 3 + 3 * 960).
     """
-    pinned = tap.pinned(name)
-    if pinned is None:
-        cells = tf.stack(
-            [
-                tf.cast(tf.stack(pixels(mesh, cameras, view), axis=1) / 4.0, tf.int32)
-                for view in range(_VIEWS)
-            ]
-        )
-    else:
-        cells = tf.constant(pinned, tf.int32)
-    if tap.decides:
-        tap.decided(name, cells)
+    # The cells (3, V, 2 = h, w) of the 56 map.
+    cells = tf.stack(
+        [
+            tf.cast(tf.stack(pixels(mesh, cameras, view), axis=1) / 4.0, tf.int32)
+            for view in range(_VIEWS)
+        ]
+    )
     levels = []
     for divisor, level in zip(_COARSE_DIVISORS, maps, strict=True):
         # int(h / 8) is int(h / 4) // 2, and so on down: h is not negative.
@@ -176,10 +163,7 @@ def coarse_projection(
 
 @dataclass(frozen=True)
 class _Coordinates:
-    """Continuous pixel coordinates and the integers on both sides of them, (3 views, N) each.
-
-    The integers are floor and ceil unless pinned to another run's.
-    """
+    """Continuous pixel coordinates, and their floors and ceils, (3 views, N) each."""
 
     value: "tf.Tensor"
     below: "tf.Tensor"
@@ -216,29 +200,18 @@ def _bilinear(features: _Pixels, h: _Coordinates, w: _Coordinates) -> "tf.Tensor
     )
 
 
-def _coordinates(
-    points: "tf.Tensor", cameras: "tf.Tensor", pinned: NDArray[np.int16] | None
-) -> tuple[_Coordinates, _Coordinates]:
+def _coordinates(points: "tf.Tensor", cameras: "tf.Tensor") -> tuple[_Coordinates, _Coordinates]:
     """The pixel coordinates h and w of every point in every view."""
     views = [pixels(points, cameras, view) for view in range(_VIEWS)]
     found = []
     for axis in range(2):
         value = tf.stack([view[axis] for view in views])
-        if pinned is None:
-            below, above = tf.floor(value), tf.math.ceil(value)
-        else:
-            sides = pinned[:, :, axis].astype(value.dtype.as_numpy_dtype)
-            below, above = tf.constant(sides[..., 0]), tf.constant(sides[..., 1])
-        found.append(_Coordinates(value, below, above))
+        found.append(_Coordinates(value, tf.floor(value), tf.math.ceil(value)))
     return found[0], found[1]
 
 
 def local_projection(
-    hypotheses: "tf.Tensor",
-    cameras: "tf.Tensor",
-    maps: Sequence["tf.Tensor"],
-    name: str,
-    tap: Taps,
+    hypotheses: "tf.Tensor", cameras: "tf.Tensor", maps: Sequence["tf.Tensor"]
 ) -> "tf.Tensor":
     """Coordinates and statistics over the views of the features around each hypothesis.
 
@@ -246,17 +219,12 @@ def local_projection(
         hypotheses: (V, 43, 3), metres, camera frame of view 0.
         cameras: (3, 5).
         maps: (3, H, W, C) each, of sides 224, 112, 56; each view reads its own.
-        name: the tap's name.
-        tap: told the decisions, (3, V * 43, 2 = h and w, 2 = floor and ceil) in the 224 map.
 
     Returns:
         (V * 43, 3 + 3 * 112).
     """
     points = tf.reshape(hypotheses, (-1, 3))
-    h, w = _coordinates(points, cameras, tap.pinned(name))
-    if tap.decides:
-        axes = [tf.stack([axis.below, axis.above], axis=2) for axis in (h, w)]
-        tap.decided(name, tf.stack(axes, axis=2))
+    h, w = _coordinates(points, cameras)
     levels = [
         (divisor, _Pixels.of(level)) for divisor, level in zip(_REFINE_DIVISORS, maps, strict=True)
     ]

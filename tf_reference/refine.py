@@ -100,7 +100,7 @@ def moved_mesh(
     def features() -> "tf.Tensor":
         hypotheses = tf.expand_dims(mesh, 1) + tf.expand_dims(inputs.offsets, 0)
         tap(block.hypotheses, hypotheses)
-        x = local_projection(hypotheses, inputs.cameras, maps, block.projection, tap)
+        x = local_projection(hypotheses, inputs.cameras, maps)
         tap(block.projection, x)
         return tf.reshape(x, (*hypotheses.shape[:2], -1))
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.weights import WEIGHTS
-from tf_reference.decisions import checked_pinned
 from tf_reference.gradients import stage_gradients
 from tf_reference.measured import checked_measured
 from tf_reference.parameters import as_real, checked_weights, network_inputs
@@ -136,7 +135,6 @@ class Training:
         self._first = _held(stage, state.first, "state", real)
         self._second = _held(stage, state.second, "state", real)
         self._prepared = network_inputs(stage, inputs, dtype)
-        self._pinned = checked_pinned(stage, inputs.get("pinned"))
 
     def step(self, samples: Mapping[str, Any] | None = None) -> dict[str, float]:
         """Take a step and give the loss terms before it.
@@ -152,9 +150,7 @@ class Training:
         rows = WEIGHTS[self._stage]
         tensors = {row.torch_key: self._variables[row.key].value() for row in rows}
         with tf.device(next(iter(self._variables.values())).device):
-            found = stage_gradients(
-                self._stage, self._prepared, tensors, measured, self._pinned, "total"
-            )
+            found = stage_gradients(self._stage, self._prepared, tensors, measured, "total")
         self.taken += 1
         powers = _power(self._beta1, self.taken), _power(self._beta2, self.taken)
         for row in rows:

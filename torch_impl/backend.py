@@ -1,17 +1,14 @@
 """The torch implementation as a backend: NumPy in the checkpoint's layout in and out."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from inputs.hypotheses import Hypotheses
 from inputs.sampling import step_draws
-from inputs.template import SparseMatrix, Template
-from torch_impl.coarse import BlockMeshes, Coarse, CoarseGraph
+from torch_impl.coarse import BlockMeshes, Coarse
 from torch_impl.evaluation import (
     Evaluation,
     block_samples,
@@ -21,19 +18,16 @@ from torch_impl.evaluation import (
     reproducible,
     truth_of,
 )
-from torch_impl.graph import Support
+from torch_impl.listening import Listener
+from torch_impl.loading import StageLoader, as_array, load_network
 from torch_impl.losses import LossWeights, stage_losses
-from torch_impl.pinning import rectifying
+from torch_impl.precision import full_precision
 from torch_impl.refine import Refine
-from torch_impl.tap_gradients import TapGradients, Watch, watching
-from weight_conversion.conversion import to_state_dict
+from torch_impl.tap_gradients import Watch, watching
+from torch_impl.training import Step, Trainer, TrainingState
 from weight_conversion.errors import InputError
 
-if TYPE_CHECKING:
-    from torch_impl.training import Step, TrainingState
-
 Listen = Callable[[str, np.ndarray], None]
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def factory(stage: str, dtype: str = "float32", device: str = "cpu") -> "TorchBackend":
@@ -50,15 +44,11 @@ def factory(stage: str, dtype: str = "float32", device: str = "cpu") -> "TorchBa
     return TorchBackend(stage, dtype, device)
 
 
-class TorchBackend:
+class TorchBackend(StageLoader):
     """Runs ``Coarse`` or ``Refine`` on one device in one precision."""
 
     def __init__(self, stage: str, dtype: str, device: str) -> None:
-        if dtype not in DTYPES:
-            raise InputError("--dtype", repr(dtype), "float32 or float64")
-        self.stage = stage
-        self.dtype = DTYPES[dtype]
-        self.device = _device(device)
+        super().__init__(stage, dtype, device)
         self._loaded: tuple[Mapping[str, np.ndarray], Coarse | Refine] | None = None
 
     def load(self, weights: Mapping[str, np.ndarray]) -> Coarse | Refine:
@@ -74,10 +64,10 @@ class TorchBackend:
 
         Args:
             inputs: ``images``, ``cameras``, ``mesh``, ``template`` (coarse) or ``hypotheses``
-                (refine), and optionally ``pinned``: pixel decisions by tap.
+                (refine).
             weights: checkpoint variables by key, in the checkpoint's layout.
-            listen: called once a tap with its name and value; its attributes ``wants(tap)`` and
-                ``decide(tap, decisions)``, where it has them, select taps and take decisions.
+            listen: called once a tap with its name and value; its attribute ``wants(tap)``, where
+                it has one, selects taps.
 
         Returns:
             The output mesh (2466, 3), camera frame of view 0.
@@ -117,8 +107,6 @@ class TorchBackend:
         *,
         term: str | None = None,
         loss_weights: LossWeights | None = None,
-        pins: Mapping[str, np.ndarray] | None = None,
-        record: bool = False,
         watch: Watch | None = None,
     ) -> Evaluation:
         """Losses, and the gradient of one of them.
@@ -129,9 +117,6 @@ class TorchBackend:
             weights: as ``run``.
             term: the loss term to differentiate; None for no gradients.
             loss_weights: factors of the terms, the official ones of the stage by default.
-            pins: decisions of ReLUs and of nearest neighbours to use in place of the run's own,
-                as ``Evaluation.rectified`` and ``Evaluation.nearest`` name them.
-            record: whether to return the ReLUs' masks.
             watch: told the value and the gradient at every tap.
 
         Raises:
@@ -139,13 +124,11 @@ class TorchBackend:
         """
         network = self.load(weights)
         factors = LossWeights.of(self.stage) if loss_weights is None else loss_weights
-        fixed = {name: self.tensor(decisions) for name, decisions in (pins or {}).items()}
         mesh = self.tensor(inputs["mesh"]).requires_grad_(term is not None)
         with (
             full_precision(),
             reproducible(self.device),
             torch.set_grad_enabled(term is not None),
-            rectifying(network, fixed, record) as rectifiers,
             watching(network, watch) as taps,
         ):
             blocks = self.forward(network, inputs, taps, mesh)
@@ -153,29 +136,24 @@ class TorchBackend:
             if samples is None:
                 draws = step_draws(self.stage, inputs.get("sampling_seed", 0), 0)
                 samples = draw_blocks(self.stage, inputs["template"], blocks, draws)
-            found = stage_losses(
+            terms = stage_losses(
                 network,
                 blocks,
                 block_surfaces(self.stage, inputs["template"], self.tensor),
                 block_samples(samples, self.tensor),
                 truth_of(inputs["ground_truth"], self.tensor),
                 factors,
-                fixed,
             )
             gradients: dict[str, np.ndarray] = {}
             if term is not None:
-                if term not in found.terms:
-                    raise InputError("loss term", repr(term), ", ".join(found.terms))
-                gradients = gradient_of(self.stage, found.terms[term], network, mesh)
+                if term not in terms:
+                    raise InputError("loss term", repr(term), ", ".join(terms))
+                gradients = gradient_of(self.stage, terms[term], network, mesh)
         return Evaluation(
-            losses={name: value.item() for name, value in found.terms.items()},
+            losses=dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True)),
             gradients=gradients,
             samples=samples,
             meshes=tuple(as_array(block.after) for block in blocks),
-            nearest={name: as_array(index) for name, index in found.nearest.items()},
-            ties=found.ties,
-            rectified={tap: as_array(mask) for tap, mask in rectifiers.recorded.items()},
-            flips={**rectifiers.flips, **found.flips},
         )
 
     def steps(
@@ -184,14 +162,12 @@ class TorchBackend:
         weights: Mapping[str, np.ndarray],
         count: int,
         **options: Any,
-    ) -> Iterator[tuple["Step", "TrainingState"]]:
+    ) -> Iterator[tuple[Step, TrainingState]]:
         """``count`` optimiser steps from ``weights``: each with the state that it leaves.
 
         Arguments and errors as ``training.Trainer``; its ``settings`` are the official ones by
         default.
         """
-        from torch_impl.training import Trainer  # which imports this module
-
         trainer = Trainer(self, inputs, weights, **options)
         for _ in range(count):
             yield trainer.step(), trainer.state()
@@ -200,86 +176,15 @@ class TorchBackend:
         self,
         network: Coarse | Refine,
         inputs: Mapping[str, Any],
-        listen: "_ToNumPy | TapGradients | None" = None,
+        listen: Listener | None = None,
         mesh: Tensor | None = None,
         maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
         """The forward pass on ``inputs``, or on ``mesh`` and ``maps`` in place of theirs."""
-        pinned = {tap: self.tensor(cells) for tap, cells in inputs.get("pinned", {}).items()}
         images, cameras, given, *graph = self.feeds(inputs)
         mesh = given if mesh is None else mesh
-        blocks: list[BlockMeshes] = network(images, cameras, mesh, *graph, listen, pinned, maps)
+        blocks: list[BlockMeshes] = network(images, cameras, mesh, *graph, listen, maps)
         return blocks
-
-    def feeds(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What the stage's network is called with: images, cameras, mesh and graphs."""
-        feeds = tuple(self.tensor(inputs[name]) for name in ("images", "cameras", "mesh"))
-        if self.stage == "coarse":
-            return (*feeds, self.coarse_graph(inputs["template"]))
-        return (*feeds, *self.local_graph(inputs["hypotheses"]))
-
-    def tensor(self, array: np.ndarray) -> Tensor:
-        """``array`` on the device; floats are rounded to float32 first, then widened."""
-        if array.dtype.kind == "f":
-            rounded = np.ascontiguousarray(array, dtype=np.float32)
-            return torch.tensor(rounded, dtype=self.dtype, device=self.device)
-        return torch.tensor(np.ascontiguousarray(array), device=self.device)
-
-    def coarse_graph(self, template: Template) -> CoarseGraph:
-        """The template's supports and unpooling pairs on the device."""
-        level_1, level_2, level_3 = (
-            (self._sparse(first), self._sparse(second)) for first, second in template.supports
-        )
-        pairs_1, pairs_2 = (self.tensor(pairs).long() for pairs in template.unpooling)
-        return CoarseGraph((level_1, level_2, level_3), (pairs_1, pairs_2))
-
-    def local_graph(self, hypotheses: Hypotheses) -> tuple[Tensor, Support]:
-        """The offsets (43, 3) and their two supports (43, 43) on the device."""
-        first, second = (self._dense(matrix) for matrix in hypotheses.supports)
-        return self.tensor(hypotheses.offsets), (first, second)
-
-    def _sparse(self, matrix: SparseMatrix) -> Tensor | None:
-        rows, columns = matrix.indices.T
-        diagonal = rows.size == matrix.shape[0] and np.array_equal(rows, columns)
-        if diagonal and np.unique(rows).size == rows.size and (matrix.values == 1).all():
-            return None
-        indices = torch.tensor(np.ascontiguousarray(matrix.indices.T), device=self.device)
-        values = self.tensor(matrix.values)
-        sparse = torch.sparse_coo_tensor(indices, values, matrix.shape, check_invariants=True)
-        return sparse.coalesce()
-
-    def _dense(self, matrix: np.ndarray) -> Tensor | None:
-        if np.array_equal(matrix, np.eye(len(matrix))):
-            return None
-        return self.tensor(matrix)
-
-
-def load_network(
-    stage: str,
-    weights: Mapping[str, np.ndarray],
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> Coarse | Refine:
-    """The stage's network holding ``weights``, given by checkpoint key.
-
-    Raises:
-        InputError: variables are missing, unknown or of another shape.
-    """
-    with torch.device("meta"):
-        network = Coarse() if stage == "coarse" else Refine()
-    state = {
-        key: torch.from_numpy(array).to(device=device, dtype=dtype)
-        for key, array in to_state_dict(stage, weights).items()
-    }
-    network.load_state_dict(state, strict=True, assign=True)
-    return network.eval()
-
-
-def as_array(tensor: Tensor) -> np.ndarray:
-    """``tensor`` as a contiguous NumPy array on the host."""
-    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
-        tensor = tensor.float()
-    return tensor.detach().contiguous().cpu().numpy()
 
 
 def versions() -> dict[str, str]:
@@ -290,39 +195,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Float32 arithmetic in float32: torch would run a GPU's convolutions in TF32 by default."""
-    cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
-
-
 class _ToNumPy:
     """Passes the network's tensors on to a backend's listener as NumPy arrays."""
 
     def __init__(self, listen: Listen) -> None:
         self._listen = listen
         self._wants: Callable[[str], bool] = getattr(listen, "wants", lambda _: True)
-        self._decide: Listen | None = getattr(listen, "decide", None)
 
     def tap(self, name: str, value: Tensor) -> None:
         if self._wants(name):
             self._listen(name, as_array(value))
-
-    def decide(self, name: str, decisions: Tensor) -> None:
-        if self._decide is not None:
-            self._decide(name, as_array(decisions))
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError("--device", f"{name!r} ({reason})", "a device torch sees") from error
-    return device

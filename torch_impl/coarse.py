@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from torch_impl.cnn import PerceptualCNN
 from torch_impl.graph import GraphConvolution, Support, unpool
-from torch_impl.listening import Listener, Pinned, tell
+from torch_impl.listening import Listener, tell
 from torch_impl.projection import nearest_cells, nearest_features, pixels, view_statistics
 
 CNN_MAPS = (8, 11, 14, 18)
@@ -60,7 +60,6 @@ class Coarse(nn.Module):
         mesh: Tensor,
         graph: CoarseGraph,
         listen: Listener | None = None,
-        pinned: Pinned | None = None,
         maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
         """Deform the initial mesh.
@@ -71,7 +70,6 @@ class Coarse(nn.Module):
             mesh: (156, 3), camera frame of view 0.
             graph: the template's graphs.
             listen: takes every tap.
-            pinned: pixel decisions to use instead of the run's own.
             maps: what ``encode`` returned for these images, to save computing it again.
 
         Returns:
@@ -82,7 +80,7 @@ class Coarse(nn.Module):
         meshes = []
         hidden: Tensor | None = None
         for block in range(3):
-            features = self._project(block, maps, cameras, mesh, listen, pinned)
+            features = self._project(block, maps, cameras, mesh, listen)
             before = mesh
             if hidden is not None:
                 projection = projection_name(block)
@@ -109,15 +107,10 @@ class Coarse(nn.Module):
         cameras: Tensor,
         mesh: Tensor,
         listen: Listener | None,
-        pinned: Pinned | None,
     ) -> Tensor:
         """Coordinates, then view statistics of the maps under them: (V, 2883)."""
         name = projection_name(block)
         cells = nearest_cells(pixels(mesh, cameras))
-        if listen is not None:
-            listen.decide(name, cells)
-        if pinned is not None and name in pinned:
-            cells = pinned[name]
         features = torch.cat([mesh, view_statistics(nearest_features(maps, cells))], dim=1)
         tell(listen, name, features)
         return features

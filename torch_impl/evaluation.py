@@ -17,7 +17,6 @@ from network.weights import WEIGHTS
 from torch_impl.coarse import BlockMeshes
 from torch_impl.losses import BlockSamples, Surface, Truth
 from torch_impl.nearest import Targets
-from torch_impl.pinning import Flips
 
 ToTensor = Callable[[np.ndarray], Tensor]
 """Puts an array on the run's device, floats in its precision."""
@@ -25,7 +24,7 @@ ToTensor = Callable[[np.ndarray], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Losses of one run, and what was decided on the way.
+    """Losses of one run, and the gradient of one of them.
 
     Attributes:
         losses: every term by its trace name, ``total`` last.
@@ -33,20 +32,12 @@ class Evaluation:
             zeros where it does not reach; empty unless asked for.
         samples: the points that were drawn, as given or as drawn.
         meshes: every block's output (V, 3), camera frame of view 0.
-        nearest: nearest neighbours, named as in ``losses.Losses``.
-        ties: by the same names, how many points had several nearest ones.
-        rectified: masks of the ReLUs by tap; empty unless asked for.
-        flips: by decision, where the run would have decided otherwise than it was pinned to.
     """
 
     losses: dict[str, float]
     gradients: dict[str, np.ndarray]
     samples: Samples
     meshes: tuple[np.ndarray, ...]
-    nearest: dict[str, np.ndarray]
-    ties: dict[str, int]
-    rectified: dict[str, np.ndarray]
-    flips: dict[str, Flips]
 
 
 def block_surfaces(stage: str, template: Template, tensor: ToTensor) -> list[Surface]:

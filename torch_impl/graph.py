@@ -47,8 +47,10 @@ class LocalGraphConvolution(GraphConvolution):
                 (x.flatten(0, 1) @ weights).unflatten(0, x.shape[:2])
                 for weights in (self.weights_0, self.weights_1)
             )
-            # Sum and product in one pass and in place: what goes to memory costs as much.
-            mixed = mix(support[0], first).baddbmm_(matrix.expand(len(x), -1, -1), second)
+            # Sum and product in one pass and in place: what goes to memory costs as much. Autocast
+            # passes by what is in place, so that the support takes the products' type here.
+            again = matrix.to(second.dtype).expand(len(x), -1, -1)
+            mixed = mix(support[0], first).baddbmm_(again, second)
             result = mixed.add_(self.bias)
             return result.relu_() if relu else result
 
@@ -57,7 +59,14 @@ class LocalGraphConvolution(GraphConvolution):
 
 def mix(matrix: Tensor | None, x: Tensor) -> Tensor:
     """``matrix`` times features (…, V, C); the identity costs nothing."""
-    return x if matrix is None else matrix @ x
+    if matrix is None:
+        return x
+    if matrix.is_sparse and torch.is_autocast_enabled(x.device.type):
+        # CUDA has no kernel for a sparse product in bfloat16: under autocast it stays in the
+        # supports' own type, and what it gives has that type.
+        with torch.autocast(x.device.type, enabled=False):
+            return matrix @ x.to(matrix.dtype)
+    return matrix @ x
 
 
 def vertex_slices(vertices: int) -> list[slice]:

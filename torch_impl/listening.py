@@ -5,7 +5,6 @@ costs one comparison with None a tap. The tensor is passed as it is, without a c
 be changed or kept: the network may reuse its memory.
 """
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -16,13 +15,6 @@ class Listener(Protocol):
 
     def tap(self, name: str, value: Tensor) -> None:
         """Take the named activation, in the official layout (NHWC for the CNN)."""
-
-    def decide(self, name: str, decisions: Tensor) -> None:
-        """Take the discrete pixel decisions of a projection (see ``projection``)."""
-
-
-Pinned = Mapping[str, Tensor]
-"""Pixel decisions to use in place of the network's own, by the projection's tap."""
 
 
 def tell(listen: Listener | None, name: str, value: Tensor) -> None:

@@ -7,7 +7,7 @@ values, in any precision, and every term is weighted as it enters the total.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch_impl.cnn import float32_constant
 from torch_impl.coarse import BlockMeshes
 from torch_impl.nearest import Targets, squared_distance
-from torch_impl.pinning import Flips, neighbour_flips
 from weight_conversion.errors import InputError
 
 BLOCK_TERMS = ("chamfer", "edge", "normal", "laplace", "move")
@@ -114,25 +113,6 @@ class Truth:
     normals: Tensor | None
 
 
-@dataclass(frozen=True)
-class Losses:
-    """One evaluation.
-
-    Attributes:
-        terms: scalars: those of ``BLOCK_TERMS`` for each block, ``decay`` and ``total``. Without
-            normals there is no ``normal_b``: a 0 would look like a perfect one.
-        nearest: ``nearest_point_b`` (N,), the nearest of block b's points (vertices, then samples)
-            for every ground-truth point, and ``nearest_truth_b`` (V + samples,) the other way.
-        ties: by the same names, how many points had several nearest ones.
-        flips: by the names of ``pins``, where the run would have chosen otherwise.
-    """
-
-    terms: dict[str, Tensor] = field(default_factory=dict)
-    nearest: dict[str, Tensor] = field(default_factory=dict)
-    ties: dict[str, int] = field(default_factory=dict)
-    flips: dict[str, Flips] = field(default_factory=dict)
-
-
 def stage_losses(
     network: nn.Module,
     blocks: Sequence[BlockMeshes],
@@ -140,8 +120,7 @@ def stage_losses(
     samples: Sequence[BlockSamples],
     truth: Truth,
     weights: LossWeights,
-    pins: Mapping[str, Tensor] | None = None,
-) -> Losses:
+) -> dict[str, Tensor]:
     """All loss terms of a stage.
 
     Args:
@@ -151,32 +130,33 @@ def stage_losses(
         samples: the points drawn on each block's mesh.
         truth: ground truth; without normals there are no normal terms, and none in the total.
         weights: factors of the terms.
-        pins: nearest neighbours to use in place of the run's own, named as ``Losses.nearest``.
+
+    Returns:
+        Scalars: those of ``BLOCK_TERMS`` for each block, ``decay`` and ``total``. Without normals
+        there is no ``normal_b``: a 0 would look like a perfect one.
     """
-    found = Losses()
+    found: dict[str, Tensor] = {}
     for number, parts in enumerate(zip(blocks, surfaces, samples, strict=True), start=1):
-        _add_block(found, number, *parts, truth, weights, pins or {})
+        terms = _block_terms(*parts, truth, weights)
+        found |= {f"{kind}_{number}": terms[kind] for kind in BLOCK_TERMS if kind in terms}
     cnn, graph = decay_terms(network, weights)
-    found.terms["decay"] = cnn + sum(graph)
-    found.terms["total"] = _total(found.terms, len(blocks), cnn, graph)
+    found["decay"] = cnn + sum(graph)
+    found["total"] = _total(found, len(blocks), cnn, graph)
     return found
 
 
-def _add_block(
-    found: Losses,
-    number: int,
+def _block_terms(
     block: BlockMeshes,
     surface: Surface,
     samples: BlockSamples,
     truth: Truth,
     weights: LossWeights,
-    pins: Mapping[str, Tensor],
-) -> None:
+) -> dict[str, Tensor]:
+    """The terms of one block by the names of ``BLOCK_TERMS``."""
     after = block.after
     points = torch.cat([after, surface_points(after, surface.faces, samples)])
-    to_point, to_truth = f"nearest_point_{number}", f"nearest_truth_{number}"
-    nearest_point = _search(found, to_point, Targets(points), truth.targets.points, pins)
-    nearest_truth = _search(found, to_truth, truth.targets, points, pins)
+    nearest_point = Targets(points).nearest(truth.targets.points)
+    nearest_truth = truth.targets.nearest(points)
     pair = chamfer_means(points, truth.targets.points, nearest_point, nearest_truth)
     terms = {
         "chamfer": (pair[0] + weights.chamfer_points * pair[1]) * weights.chamfer,
@@ -187,26 +167,7 @@ def _add_block(
     if truth.normals is not None:
         normals = truth.normals[nearest_truth[: len(after)]]
         terms["normal"] = normal_slope(after, surface.pairs, normals) * weights.normal
-    for kind in BLOCK_TERMS:
-        if kind in terms:
-            found.terms[f"{kind}_{number}"] = terms[kind]
-
-
-def _search(
-    found: Losses, name: str, targets: Targets, queries: Tensor, pins: Mapping[str, Tensor]
-) -> Tensor:
-    """The nearest of ``targets`` for each query, or the pinned ones, noted under ``name``."""
-    searched = targets.nearest(queries)
-    index, found.ties[name] = searched.index, searched.ties
-    if name in pins:
-        pinned = pins[name]
-        queries = queries.detach()
-        own, other = (squared_distance(queries, targets.points[each]) for each in (index, pinned))
-        scale = float(torch.maximum(queries.abs().max(), targets.points.abs().max()))
-        found.flips[name] = neighbour_flips(index, pinned, own, other, scale)
-        index = pinned
-    found.nearest[name] = index
-    return index
+    return terms
 
 
 def surface_points(vertices: Tensor, faces: Tensor, samples: BlockSamples) -> Tensor:

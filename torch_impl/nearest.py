@@ -11,8 +11,6 @@ is that of comparing all with all, at a fraction of the time (20 ms instead of 0
 against 7,587 points).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from scipy.spatial import KDTree
@@ -30,19 +28,6 @@ FLOAT64_TREE = 1e-12
 """The same for the tree's own arithmetic, as a number."""
 
 
-@dataclass(frozen=True)
-class Nearest:
-    """For every point, its nearest target.
-
-    Attributes:
-        index: (N,) int64.
-        ties: how many points have several targets at exactly the smallest distance.
-    """
-
-    index: Tensor
-    ties: int
-
-
 class Targets:
     """Points to be found, searched several times."""
 
@@ -55,8 +40,8 @@ class Targets:
             if np.isfinite(array).all():
                 self._tree = KDTree(array)
 
-    def nearest(self, queries: Tensor) -> Nearest:
-        """The nearest target of each of ``queries`` (N, 3)."""
+    def nearest(self, queries: Tensor) -> Tensor:
+        """The index (N,) int64 of the nearest target of each of ``queries`` (N, 3)."""
         queries = queries.detach()
         if self._tree is None:
             return self._compare_all(queries)
@@ -72,17 +57,15 @@ class Targets:
         decided = finite & (second - first > margin) & (second < precision.max / 16)
         index = torch.from_numpy(candidates[:, 0].astype(np.int64))
         rest = torch.from_numpy(np.flatnonzero(~decided))
-        if not len(rest):
-            return Nearest(index, 0)
-        compared = self._compare_all(queries[rest])
-        index[rest] = compared.index
-        return Nearest(index, compared.ties)
+        if len(rest):
+            index[rest] = self._compare_all(queries[rest])
+        return index
 
-    def _compare_all(self, queries: Tensor) -> Nearest:
+    def _compare_all(self, queries: Tensor) -> Tensor:
         """Every query with every target, some queries at a time."""
         pairs = PAIRS_AT_ONCE.get(queries.device.type, PAIRS_AT_ONCE["cuda"])
         rows = max(1, pairs // len(self.points))
-        index, ties = [], 0
+        index = []
         for part in queries.split(rows):
             x, y, z = (part[:, axis, None] - self.points[:, axis] for axis in range(3))
             distance = x.square_().add_(y.square_()).add_(z.square_())
@@ -93,8 +76,7 @@ class Targets:
             # The first of several maxima is not promised, so the lowest index is found by itself.
             places = torch.arange(len(self.points), device=equal.device)
             index.append(torch.where(equal, places, len(self.points)).amin(dim=1))
-            ties += int(((equal.sum(dim=1) > 1) & smallest[:, 0].isfinite()).sum())
-        return Nearest(torch.cat(index), ties)
+        return torch.cat(index)
 
 
 def squared_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -12,14 +12,13 @@ import numpy as np
 from inputs.hypotheses import Hypotheses
 from inputs.template import Template
 from network.taps import TAPS
-from torch_impl.onnx_export import DECISIONS, OUTPUT, PINNED, build_model, decision_shape, require
+from torch_impl.onnx_export import OUTPUT, build_model, require
 from weight_conversion.errors import InputError
 
 Listen = Callable[[str, np.ndarray], None]
 PACKAGES = ("onnx", "onnxruntime")
 TYPES = {
     "tensor(float)": np.float32,
-    "tensor(int16)": np.int16,
     "tensor(int32)": np.int32,
     "tensor(int64)": np.int64,
 }
@@ -57,7 +56,6 @@ class _Loaded:
 
     weights: Mapping[str, np.ndarray]
     values: tuple[str, ...]
-    pinned: frozenset[str]
     session: Any
 
 
@@ -78,10 +76,10 @@ class OnnxBackend:
 
         Args:
             inputs: ``images``, ``cameras``, ``mesh``, ``template`` (coarse) or ``hypotheses``
-                (refine), and optionally ``pinned``: pixel decisions by tap.
+                (refine).
             weights: checkpoint variables by key, in the checkpoint's layout.
-            listen: called once a tap with its name and value; its attributes ``wants(tap)`` and
-                ``decide(tap, decisions)``, where it has them, select taps and take decisions.
+            listen: called once a tap with its name and value; its attribute ``wants(tap)``, where
+                it has one, selects taps.
 
         Returns:
             The output mesh (2466, 3), camera frame of view 0.
@@ -91,62 +89,39 @@ class OnnxBackend:
         """
         values = self._values(listen)
         arrays = stage_inputs(self.stage, inputs)
-        session = self._session(weights, values, inputs.get("pinned", {}))
+        session = self._session(weights, values)
         feeds = {value.name: _fed(value, arrays[value.name]) for value in session.get_inputs()}
         mesh, *rest = session.run_with_ort_values([OUTPUT, *values], feeds)
         if listen is not None:
-            decide: Listen = getattr(listen, "decide", listen)
             pending = deque(rest)
             del rest
             for name in values:
-                array = pending.popleft().numpy()
-                if name.startswith(DECISIONS):
-                    decide(name.removeprefix(DECISIONS), array)
-                else:
-                    listen(name, array)
+                listen(name, pending.popleft().numpy())
         return np.asarray(mesh.numpy())
 
     def _values(self, listen: Listen | None) -> tuple[str, ...]:
-        """The graph's values that ``listen`` takes, in the order in which they are passed on."""
+        """The taps that ``listen`` takes, in the order in which they are passed on."""
         if listen is None:
             return ()
         wants: Callable[[str], bool] = getattr(listen, "wants", lambda _: True)
-        decides = hasattr(listen, "decide")
-        found = []
-        for row in TAPS[self.stage]:
-            if decides and decision_shape(row.name, row.shape) is not None:
-                found.append(f"{DECISIONS}{row.name}")
-            if wants(row.name):
-                found.append(row.name)
-        return tuple(found)
+        return tuple(row.name for row in TAPS[self.stage] if wants(row.name))
 
-    def _session(
-        self,
-        weights: Mapping[str, np.ndarray],
-        values: tuple[str, ...],
-        pinned: Mapping[str, np.ndarray],
-    ) -> Any:
-        names = frozenset(pinned)
+    def _session(self, weights: Mapping[str, np.ndarray], values: tuple[str, ...]) -> Any:
         kept = self._loaded
         # Weights are the same if they are the same mapping: comparing takes as long as loading.
-        if (
-            kept is None
-            or kept.weights is not weights
-            or (kept.values, kept.pinned) != (values, names)
-        ):
+        if kept is None or kept.weights is not weights or kept.values != values:
             self._loaded = None
-            model = build_model(self.stage, weights, values=values, pinned=names)
+            model = build_model(self.stage, weights, values=values)
             # An arena saves a fifth of the time, but grows with each run that hands out taps: the
             # refine stage's third would take 3.6 GB in place of 2.9.
             session = _open_session(model.SerializeToString(), arena=not values)
-            kept = self._loaded = _Loaded(weights, values, names, session)
+            kept = self._loaded = _Loaded(weights, values, session)
         return kept.session
 
 
 def stage_inputs(stage: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The arrays that the graph of a stage reads, by the names of its inputs."""
     found: dict[str, np.ndarray] = {name: inputs[name] for name in ("images", "cameras", "mesh")}
-    found |= {f"{PINNED}{tap}": cells for tap, cells in inputs.get("pinned", {}).items()}
     if stage == "refine":
         hypotheses: Hypotheses = inputs["hypotheses"]
         found["hypotheses/offsets"] = hypotheses.offsets

@@ -27,10 +27,6 @@ from weight_conversion.files import is_folder
 from weight_conversion.formats import WeightSet
 
 OUTPUT = "vertices"
-DECISIONS = "decisions/"
-"""Before a projection's tap: the value, int16, that holds its pixel decisions."""
-PINNED = "pinned/"
-"""Before a projection's tap: the input whose decisions are used in place of the run's own."""
 
 
 def export(weights: WeightSet, destination: Path) -> None:
@@ -56,7 +52,6 @@ def build_model(
     arrays: Mapping[str, NDArray[Any]],
     *,
     values: Collection[str] | None = None,
-    pinned: Collection[str] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> Any:
     """One stage as an ``onnx.ModelProto``.
@@ -64,9 +59,8 @@ def build_model(
     Args:
         stage: "coarse" or "refine".
         arrays: the weights by checkpoint key, float32 in checkpoint layout.
-        values: taps and decisions to be outputs after ``vertices``, everything else left out that
+        values: taps to be outputs after ``vertices``, everything else left out that
             none of them needs; None for the whole network with ``vertices`` as its only output.
-        pinned: projections whose decisions are read from inputs ``pinned/<tap>``.
         metadata: what the model says of itself.
 
     Raises:
@@ -76,31 +70,17 @@ def build_model(
     from torch_impl.onnx_writer import GraphWriter
 
     graph = GraphWriter(to_state_dict(stage, arrays))
-    mesh = write_stage(graph, stage, pinned)
+    mesh = write_stage(graph, stage)
     rows = TAPS[stage]
     graph.describe(graph.add("Identity", mesh, name=OUTPUT), np.float32, rows[-1].shape)
     for row in rows:
         graph.describe(row.name, np.float32, row.shape)
-        shape = decision_shape(row.name, row.shape)
-        if shape is not None:
-            graph.describe(f"{DECISIONS}{row.name}", np.int16, shape)
     return graph.model(
         [OUTPUT, *(values or ())],
         pruned=values is not None,
         metadata=metadata or {},
         text=f"The {stage} stage of Pixel2Mesh++ with TensorFlow's semantics, one item a run.",
     )
-
-
-def decision_shape(tap: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of a projection's pixel decisions; None for any other tap."""
-    if tap.endswith(".concat"):
-        return None
-    if tap.startswith("graph_proj_"):
-        return (3, shape[0], 2)
-    if tap.startswith("graph_localproj_"):
-        return (3, shape[0], 2, 2)
-    return None
 
 
 def require(package: str, where: object) -> None:

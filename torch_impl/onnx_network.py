@@ -1,11 +1,9 @@
 """Both stages as ONNX graphs, to be read beside ``cnn``, ``graph``, ``coarse`` and ``refine``.
 
-Every tap is a value of its own name, every projection's decisions are ``decisions/<tap>``, and the
-inputs are named as the arrays under ``/inputs`` of a trace. Arguments and results are names of
-values in a ``GraphWriter``'s graph.
+Every tap is a value of its own name, and the inputs are named as the arrays under ``/inputs`` of a
+trace. Arguments and results are names of values in a ``GraphWriter``'s graph.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,15 +43,12 @@ class Sparse:
     vertices: int
 
 
-def stage(graph: GraphWriter, name: str, pinned: Collection[str]) -> str:
-    """Write one stage, "coarse" or "refine": its output mesh (2466, 3).
-
-    ``pinned`` names the projections whose decisions are read from inputs ``pinned/<tap>``.
-    """
+def stage(graph: GraphWriter, name: str) -> str:
+    """Write one stage, "coarse" or "refine": its output mesh (2466, 3)."""
     images = graph.input("images", np.float32, (VIEWS, IMAGE_SIZE, IMAGE_SIZE, 3))
     cameras = camera_frames(graph, graph.input("cameras", np.float32, (VIEWS, 5)))
     write = coarse if name == "coarse" else refine
-    return write(graph, images, cameras, pinned)
+    return write(graph, images, cameras)
 
 
 def cnn(graph: GraphWriter, images: str, wanted: tuple[int, ...], views: int) -> list[Maps]:
@@ -100,7 +95,7 @@ def _convolution(graph: GraphWriter, layer: str, spec: ConvSpec, x: str) -> str:
     return graph.add("Relu", result)
 
 
-def coarse(graph: GraphWriter, images: str, cameras: Cameras, pinned: Collection[str]) -> str:
+def coarse(graph: GraphWriter, images: str, cameras: Cameras) -> str:
     """MVP2M, see ``coarse.Coarse``."""
     mesh = graph.input("mesh", np.float32, (VERTICES[0], 3))
     maps = cnn(graph, images, COARSE_MAPS, views=1)
@@ -108,8 +103,7 @@ def coarse(graph: GraphWriter, images: str, cameras: Cameras, pinned: Collection
     for block, vertices in enumerate(VERTICES):
         name = projection_name(block)
         with graph.scope(name):
-            cells = nearest_cells(graph, pixels(graph, mesh, cameras), f"decisions/{name}")
-            cells = _pinned(graph, name, cells, (VIEWS, VERTICES[max(block - 1, 0)], 2), pinned)
+            cells = nearest_cells(graph, pixels(graph, mesh, cameras))
             read = view_statistics(graph, nearest_features(graph, maps, cells))
         features = graph.add("Concat", mesh, *read, axis=1, name=name)
         if hidden is not None:
@@ -193,7 +187,6 @@ def refine(
     graph: GraphWriter,
     images: str,
     cameras: Cameras,
-    pinned: Collection[str],
     vertices: int = VERTICES[-1],
 ) -> str:
     """P2MPP, see ``refine.Refine``; any number of vertices will do."""
@@ -205,7 +198,7 @@ def refine(
     for block in range(2):
         name = f"graph_sample_hypothesis_{block + 1}_layer_{3 * block}"
         hypotheses = graph.add("Add", graph.unsqueeze(mesh, 1), offsets, name=name)
-        features = _project(graph, block, maps, cameras, hypotheses, vertices, pinned)
+        features = _project(graph, block, maps, cameras, hypotheses, vertices)
         name = f"graph_drb_blk{block + 1}_layer_{3 * block + 2}"
         score = _reason(graph, name, LOCAL_CONVOLUTIONS * block + 1, features, supports)
         with graph.scope(name):
@@ -222,7 +215,6 @@ def _project(
     cameras: Cameras,
     hypotheses: str,
     vertices: int,
-    pinned: Collection[str],
 ) -> str:
     """Coordinates and view statistics between four pixels: (V, 43, 339)."""
     name = f"graph_localproj_{block + 1}_layer_{3 * block + 1}"
@@ -230,8 +222,7 @@ def _project(
     with graph.scope(name):
         points = graph.reshape(hypotheses, [count, 3])
         at = pixels(graph, points, cameras)
-        corners = bilinear_corners(graph, at, f"decisions/{name}")
-        corners = _pinned(graph, name, corners, (VIEWS, count, 2, 2), pinned)
+        corners = bilinear_corners(graph, at)
         read = view_statistics(graph, bilinear_features(graph, maps, at, corners))
     rows = graph.add("Concat", points, *read, axis=1, name=name)
     with graph.scope(name):
@@ -257,12 +248,3 @@ def _reason(graph: GraphWriter, block: str, first: int, features: str, supports:
     x5 = convolve(4, convolve(3, x3))
     x5 = graph.add("Add", x5, x3, name=f"{block}.residual_2")
     return graph.add("Softmax", convolve(5, x5), axis=1, name=f"{block}.score")
-
-
-def _pinned(
-    graph: GraphWriter, tap: str, own: str, shape: tuple[int, ...], pinned: Collection[str]
-) -> str:
-    """The decisions to use: the run's own, or an input's."""
-    if tap not in pinned:
-        return own
-    return graph.input(f"pinned/{tap}", np.int16, shape)

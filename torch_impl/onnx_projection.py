@@ -105,9 +105,9 @@ def pixels(graph: GraphWriter, points: str, cameras: Cameras) -> str:
     return add("Clip", add("Concat", h, w, axis=2), *bounds)
 
 
-def nearest_cells(graph: GraphWriter, pixel: str, name: str) -> str:
-    """The coarse stage's decisions, the value ``name``: see ``projection.nearest_cells``."""
-    return _decided(graph, graph.add("Div", pixel, graph.constant(4.0)), name)
+def nearest_cells(graph: GraphWriter, pixel: str) -> str:
+    """The coarse stage's cells, see ``projection.nearest_cells``."""
+    return _integers(graph, graph.add("Div", pixel, graph.constant(4.0)))
 
 
 def nearest_features(graph: GraphWriter, maps: list[Maps], cells: str) -> list[str]:
@@ -129,10 +129,10 @@ def nearest_features(graph: GraphWriter, maps: list[Maps], cells: str) -> list[s
     return [add("Concat", *levels, axis=1) for levels in gathered]
 
 
-def bilinear_corners(graph: GraphWriter, pixel: str, name: str) -> str:
-    """The refine stage's decisions, the value ``name``: see ``projection.bilinear_corners``."""
+def bilinear_corners(graph: GraphWriter, pixel: str) -> str:
+    """Floor and ceil of the refine stage's pixels, see ``projection.bilinear_corners``."""
     corners = [graph.unsqueeze(graph.add(side, pixel), 3) for side in ("Floor", "Ceil")]
-    return _decided(graph, graph.add("Concat", *corners, axis=3), name)
+    return _integers(graph, graph.add("Concat", *corners, axis=3))
 
 
 def bilinear_features(graph: GraphWriter, maps: list[Maps], pixel: str, corners: str) -> list[str]:
@@ -210,11 +210,11 @@ def view_statistics(graph: GraphWriter, views: list[str]) -> list[str]:
     return [add("Max", *views), mean, deviation]
 
 
-def _decided(graph: GraphWriter, value: str, name: str) -> str:
+def _integers(graph: GraphWriter, value: str) -> str:
     # What a NaN becomes as an integer is undefined in ONNX.
     outside = graph.constant(float(OUTSIDE))
     number = graph.add("Where", graph.add("IsNaN", value), outside, value)
-    return graph.cast(number, np.int16, name=name)
+    return graph.cast(number, np.int16)
 
 
 def _inside(graph: GraphWriter, cell: str, size: int) -> str:

@@ -98,10 +98,10 @@ class GraphWriter:
         """``value`` in another shape."""
         return self.add("Reshape", value, self.constant(shape), name=name)
 
-    def cast(self, value: str, dtype: type[np.generic], name: str | None = None) -> str:
+    def cast(self, value: str, dtype: type[np.generic]) -> str:
         """``value`` in another type."""
         to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return self.add("Cast", value, name=name, to=to)
+        return self.add("Cast", value, to=to)
 
     def describe(self, name: str, dtype: type[np.generic], shape: Extents) -> None:
         """State the type and shape of a value that is there by now, so that it can be an output."""

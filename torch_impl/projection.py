@@ -3,10 +3,9 @@
 The two stages read the feature maps differently, and both have quirks that are part of the
 official function. They are kept here and named where they are.
 
-Pixel decisions are the integers a projection takes: for the coarse stage the cell of the 56-map,
-(views, V, 2 = h, w), from which the cells of the coarser maps follow by integer division; for the
-refine stage floor and ceil of the coordinate in the 224-map, (views, N, 2 = h, w, 2 = floor,
-ceil), from which the coarser levels follow likewise. They are int16.
+The coarse stage reads the cell of the 56-map that a pixel falls into, and from it the cells of the
+coarser maps by integer division; the refine stage reads between floor and ceil of a pixel in the
+224-map, from which those in the coarser maps follow likewise. Both are int16.
 """
 
 import torch
@@ -19,7 +18,7 @@ PI = float32_constant(torch.pi)
 FOCAL, CENTRE, LAST_PIXEL = 248.0, 112.0, 223.0
 VARIANCE_FLOOR = float32_constant(1e-6)
 OUTSIDE = -32768
-"""The decision for a coordinate that is no number: a pixel outside every map."""
+"""The cell of a coordinate that is no number: outside every map."""
 
 
 def camera_frames(cameras: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +56,9 @@ def pixels(points: Tensor, cameras: Tensor) -> Tensor:
         (views, N, 2): row h and column w in pixels of the 224×224 image, clamped to [0, 223].
     """
     position, rotation = camera_frames(cameras)
-    world = points @ torch.linalg.inv(rotation[0].T) + position[0]
+    # Not ``inv``, which asks whether the matrix was singular: a GPU would have to be waited for.
+    to_world = torch.linalg.inv_ex(rotation[0].T).inverse
+    world = points @ to_world + position[0]
     seen = (world - position[:, None]) @ rotation.transpose(1, 2)
     x, y, z = seen.unbind(dim=2)
     h = FOCAL * (-y / -z) + CENTRE
@@ -76,7 +77,7 @@ def view_statistics(features: Tensor) -> Tensor:
 
 
 def nearest_cells(pixel: Tensor) -> Tensor:
-    """The coarse stage's decisions: cells of the 56-map, from pixels (views, V, 2)."""
+    """The coarse stage's cells (views, V, 2 = h, w) of the 56-map, from pixels (views, V, 2)."""
     return _integers(pixel / 4.0)
 
 
@@ -107,7 +108,7 @@ def nearest_features(maps: list[Tensor], cells: Tensor) -> Tensor:
 
 
 def bilinear_corners(pixel: Tensor) -> Tensor:
-    """The refine stage's decisions: floor and ceil of pixels (views, N, 2) in the 224-map."""
+    """Floor and ceil (views, N, 2 = h, w, 2 = floor, ceil) of the refine stage's pixels."""
     return _integers(torch.stack([pixel.floor(), pixel.ceil()], dim=3))
 
 

@@ -1,5 +1,7 @@
 """The refine stage, P2MPP: every vertex moves to the softmax mean of 43 hypotheses, twice."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -7,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from torch_impl.cnn import PerceptualCNN
 from torch_impl.coarse import BlockMeshes
 from torch_impl.graph import LocalGraphConvolution, Support, by_vertices, vertex_slices
-from torch_impl.listening import Listener, Pinned, tell
+from torch_impl.listening import Listener, tell
 from torch_impl.projection import (
     bilinear_corners,
     bilinear_features,
@@ -82,7 +84,6 @@ class Refine(nn.Module):
         offsets: Tensor,
         support: Support,
         listen: Listener | None = None,
-        pinned: Pinned | None = None,
         maps: list[Tensor] | None = None,
     ) -> list[BlockMeshes]:
         """Refine a coarse mesh.
@@ -94,7 +95,6 @@ class Refine(nn.Module):
             offsets: (43, 3), hypotheses relative to their vertex, the vertex itself first.
             support: the two (43, 43) matrices of the hypotheses' local graph.
             listen: takes every tap.
-            pinned: pixel decisions to use instead of the run's own.
             maps: what ``encode`` returned for these images, to save computing it again.
 
         Returns:
@@ -105,7 +105,7 @@ class Refine(nn.Module):
         bordered = [with_border(feature_map) for feature_map in maps]
         meshes = []
         for block in range(2):
-            moved = self._move(block, bordered, cameras, mesh, offsets, support, listen, pinned)
+            moved = self._move(block, bordered, cameras, mesh, offsets, support, listen)
             meshes.append(BlockMeshes(mesh, moved))
             mesh = moved
         return meshes
@@ -124,7 +124,6 @@ class Refine(nn.Module):
         offsets: Tensor,
         support: Support,
         listen: Listener | None,
-        pinned: Pinned | None,
     ) -> Tensor:
         """One block: the mesh (V, 3) after it, some vertices computed at a time."""
         projection = f"graph_localproj_{block + 1}_layer_{3 * block + 1}"
@@ -134,10 +133,6 @@ class Refine(nn.Module):
         tell(listen, f"graph_sample_hypothesis_{block + 1}_layer_{3 * block}", hypotheses)
         at = pixels(hypotheses.flatten(0, 1), cameras)
         corners = bilinear_corners(at)
-        if listen is not None:
-            listen.decide(projection, corners)
-        if pinned is not None and projection in pinned:
-            corners = pinned[projection]
         by_vertex = (len(mesh), OFFSETS)
         at = at.unflatten(1, by_vertex).transpose(0, 1)
         corners = corners.unflatten(1, by_vertex).transpose(0, 1)
@@ -175,4 +170,6 @@ def _read(maps: list[Tensor], at: Tensor, corners: Tensor) -> Tensor:
         return by_vertices(read, at, corners)
     # Kept for the way back, what is read between the corners would take half the memory.
     parts = zip(at.split(VERTICES_FORGOTTEN), corners.split(VERTICES_FORGOTTEN), strict=True)
-    return torch.cat([checkpoint(read, *part, use_reentrant=False) for part in parts])
+    # Nothing is drawn here, and a GPU's random state would be read back from it each time.
+    again = partial(checkpoint, read, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([again(*part) for part in parts])

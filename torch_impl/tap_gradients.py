@@ -39,9 +39,6 @@ class TapGradients:
             return
         self._take(name, None, value, lambda tensor: tensor)
 
-    def decide(self, name: str, decisions: Tensor) -> None:
-        """Decisions are known from the forward run."""
-
     def view(self, name: str, number: int, value: Tensor) -> None:
         """Take one view's feature map (1, C, H, W)."""
         rows = slice(number, number + len(value))

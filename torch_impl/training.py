@@ -16,7 +16,6 @@ from torch import Tensor
 
 from inputs.sampling import Samples, step_draws
 from network.weights import WEIGHTS
-from torch_impl.backend import TorchBackend, as_array, full_precision, load_network
 from torch_impl.cnn import float32_constant
 from torch_impl.evaluation import (
     block_samples,
@@ -26,7 +25,9 @@ from torch_impl.evaluation import (
     reproducible,
     truth_of,
 )
+from torch_impl.loading import StageLoader, as_array, load_network
 from torch_impl.losses import LossWeights, stage_losses
+from torch_impl.precision import full_precision
 from weight_conversion.errors import InputError
 
 BETA_1, BETA_2, EPSILON = (float32_constant(value) for value in (0.9, 0.999, 1e-8))
@@ -137,7 +138,7 @@ class Trainer:
 
     def __init__(
         self,
-        backend: TorchBackend,
+        loader: StageLoader,
         inputs: Mapping[str, Any],
         weights: Mapping[str, np.ndarray],
         settings: TrainingSettings | None = None,
@@ -145,7 +146,7 @@ class Trainer:
         """Start from ``weights``, which are copied.
 
         Args:
-            backend: the stage, precision and device.
+            loader: the stage, precision and device.
             inputs: as ``TorchBackend.evaluate``; where ``samples`` are given, every step takes
                 them instead of drawing.
             weights: by checkpoint key, in the checkpoint's layout.
@@ -156,8 +157,8 @@ class Trainer:
         """
         self.settings = settings or TrainingSettings()
         self.taken = 0
-        self._backend, self._inputs = backend, inputs
-        self._network = load_network(backend.stage, weights, backend.dtype, backend.device)
+        self._loader, self._inputs = loader, inputs
+        self._network = load_network(loader.stage, weights, loader.dtype, loader.device)
         named = dict(self._network.named_parameters())
         if self.settings.frozen_cnn:
             self._network.cnn.requires_grad_(False)
@@ -165,11 +166,11 @@ class Trainer:
         self._variables = named
         trained = [named[name] for name in self._trained]
         self._adam = Adam(trained, self.settings.learning_rate)
-        self._feeds = backend.feeds(inputs)
+        self._feeds = loader.feeds(inputs)
         self._maps: list[Tensor] | None = None
-        self._surfaces = block_surfaces(backend.stage, inputs["template"], backend.tensor)
-        self._truth = truth_of(inputs["ground_truth"], backend.tensor)
-        self._factors = self.settings.loss_weights or LossWeights.of(backend.stage)
+        self._surfaces = block_surfaces(loader.stage, inputs["template"], loader.tensor)
+        self._truth = truth_of(inputs["ground_truth"], loader.tensor)
+        self._factors = self.settings.loss_weights or LossWeights.of(loader.stage)
 
     def step(self, samples: Samples | None = None) -> Step:
         """Take one step, on ``samples`` where they are given.
@@ -178,18 +179,19 @@ class Trainer:
             InputError: the loss is not finite; a mesh without area.
         """
         number = self.taken + 1
-        with full_precision(), reproducible(self._backend.device):
+        with full_precision(), reproducible(self._loader.device):
             blocks = self._network(*self._feeds, maps=self._encoded())
             samples = samples or self._inputs.get("samples")
             if samples is None:
-                draws = step_draws(self._backend.stage, self.settings.seed, number)
+                draws = step_draws(self._loader.stage, self.settings.seed, number)
                 template = self._inputs["template"]
-                samples = draw_blocks(self._backend.stage, template, blocks, draws)
-            drawn = block_samples(samples, self._backend.tensor)
+                samples = draw_blocks(self._loader.stage, template, blocks, draws)
+            drawn = block_samples(samples, self._loader.tensor)
             found = stage_losses(
                 self._network, blocks, self._surfaces, drawn, self._truth, self._factors
-            ).terms
-            losses = {name: value.item() for name, value in found.items()}
+            )
+            # Together, so that a GPU is waited for once.
+            losses = dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))
             if not math.isfinite(losses["total"]):
                 total = losses["total"]
                 raise InputError(f"step {number}", f"the total loss is {total}", "a finite one")
@@ -200,12 +202,12 @@ class Trainer:
 
     def predict(self) -> np.ndarray:
         """The output mesh (2466, 3) with the weights as they are, camera frame of view 0."""
-        with torch.no_grad(), full_precision(), reproducible(self._backend.device):
+        with torch.no_grad(), full_precision(), reproducible(self._loader.device):
             return as_array(self._network(*self._feeds, maps=self._encoded())[-1].after)
 
     def variable(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Copies of a variable, by checkpoint key, and of its two moments, in its layout."""
-        row = next(row for row in WEIGHTS[self._backend.stage] if row.key == key)
+        row = next(row for row in WEIGHTS[self._loader.stage] if row.key == key)
         tensors: list[Tensor] = [self._variables[row.torch_key]]
         if row.torch_key in self._trained:
             place = self._trained.index(row.torch_key)
@@ -244,7 +246,7 @@ class Trainer:
             self._check(word, arrays)
         with torch.no_grad():
             for _, arrays, tensors in parts:
-                for row in WEIGHTS[self._backend.stage]:
+                for row in WEIGHTS[self._loader.stage]:
                     values = row.layout.to_torch(arrays[row.key])
                     tensors[row.torch_key].copy_(torch.from_numpy(values))
         like = self._adam.beta_powers[0]
@@ -268,12 +270,12 @@ class Trainer:
         }
 
     def _by_key(self, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-        return checkpoint_arrays(self._backend.stage, tensors)
+        return checkpoint_arrays(self._loader.stage, tensors)
 
     def _check(self, word: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Compare names, shapes and types before anything is copied, because copies broadcast."""
-        dtype = str(self._backend.dtype).removeprefix("torch.")
-        for row in WEIGHTS[self._backend.stage]:
+        dtype = str(self._loader.dtype).removeprefix("torch.")
+        for row in WEIGHTS[self._loader.stage]:
             if row.key not in arrays:
                 raise InputError("training state", f"no {word} of {row.key}", "one a variable")
             found = arrays[row.key]

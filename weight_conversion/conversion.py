@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.registry import network_of
-from weight_conversion.formats import load_weights, save_weights, step_kept
 from weight_conversion.recognise import listing
 from weight_conversion.weight_set import (
     check_arrays,
@@ -66,6 +65,9 @@ def convert(source: Path | str, destination: Path | str) -> Summary:
     Raises:
         InputError: the source is not a stage's weights, or the destination cannot be written.
     """
+    # The libraries of all formats, which a network that only loads arrays does without.
+    from weight_conversion.formats import load_weights, save_weights, step_kept
+
     weights = load_weights(source)
     save_weights(destination, weights)
     written = step_kept(destination, weights.step)

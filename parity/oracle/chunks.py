@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from network.taps import TapRow
 
@@ -59,6 +58,8 @@ def in_parallel(work: Callable[[Part], Result], parts: list[Part]) -> Iterator[R
     if len(parts) == 1:
         yield work(parts[0])
         return
+    from threadpoolctl import threadpool_limits  # which one part does without
+
     workers = min(len(parts), os.cpu_count() or 1, MOST_WORKERS)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         yield from pool.map(work, parts)

@@ -37,8 +37,7 @@ class Backend(Protocol):
     Optional attribute: ``unmatched``, a mapping of taps that the backend does not have to the
     reason why. A port may also say, for error lines, which tap it computed last where it did not
     call ``listen`` then (``heard``), and what computes a tap (``source_of(tap)``, a few words).
-    Where ``listen`` has the attributes ``wants(tap) -> bool`` and ``decide(tap,
-    decisions)``, a backend may skip unwanted taps and report its pixel decisions.
+    Where ``listen`` has the attribute ``wants(tap) -> bool``, a backend may skip unwanted taps.
     """
 
     def run(
@@ -49,8 +48,7 @@ class Backend(Protocol):
         Args:
             inputs: ``images`` (3, 224, 224, 3) float32 NHWC, BGR in [0, 1]; ``cameras`` (3, 5);
                 ``mesh`` (V, 3), camera frame of view 0; ``template`` (``inputs.template.Template``)
-                and ``hypotheses`` (``inputs.hypotheses.Hypotheses``); where asked for, ``pinned``:
-                pixel decisions to use, by tap.
+                and ``hypotheses`` (``inputs.hypotheses.Hypotheses``).
             weights: variables by checkpoint key, in the checkpoint's layout.
             listen: called once a tap; None when nobody listens.
 
@@ -90,8 +88,13 @@ class BackendChoice:
         """
         return self._factory()(stage, dtype, device)
 
-    def versions(self) -> dict[str, str]:
-        """Versions that the backend's numbers depend on."""
+    def versions(self, device: str = "cpu") -> dict[str, str]:
+        """Versions that the backend's numbers depend on.
+
+        Where a port of one's own runs on a GPU with PyTorch's products in TF32, ``TF32`` says which
+        are: PyTorch's default, or what the port had set when this is asked. The project's own
+        backends turn it off.
+        """
         import h5py
 
         found = {
@@ -105,6 +108,11 @@ class BackendChoice:
             found |= backend.versions()
         elif self.name == "onnx":
             found |= importlib.import_module("torch_impl.onnx_backend").versions()
+        elif device != "cpu" and "torch" in sys.modules:
+            from torch_impl.precision import tf32_places
+
+            if places := tf32_places():
+                found["TF32"] = ", ".join(places)
         return found
 
     def _factory(self) -> Factory:

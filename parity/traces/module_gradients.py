@@ -57,7 +57,7 @@ def losses_at(
             before = unpool(before, tensor(template.unpooling[number - 1]).long())
         blocks.append(BlockMeshes(before, meshes[tap]))
         before = meshes[tap]
-    found = stage_losses(
+    return stage_losses(
         variables,  # type: ignore[arg-type] # of a network it reads the named parameters alone
         blocks,
         block_surfaces(stage, template, tensor),
@@ -65,7 +65,6 @@ def losses_at(
         truth_of(inputs["ground_truth"], tensor),
         LossWeights.of(stage),
     )
-    return found.terms
 
 
 def gradients_of(

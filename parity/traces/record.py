@@ -175,7 +175,7 @@ def record(
         device=device,
         weights_sha256=weights_sha256(weights.arrays),
         inputs_sha256=inputs_sha256(arrays),
-        versions=choice.versions(),
+        versions=choice.versions(device),
         requested=taps,
         unmatched=_unmatched(choice.name, backend),
     )

@@ -29,7 +29,7 @@ NUMBERS_A_CHUNK = 10_000
 LONGEST = 2**20
 """Bytes in an attribute."""
 SMALL = 2**24
-"""Numbers in a dataset that is read at once, such as a mesh or pixel decisions."""
+"""Numbers in a dataset that is read at once, such as a mesh."""
 
 
 @contextmanager

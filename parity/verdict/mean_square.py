@@ -18,6 +18,7 @@ though none of them passes λ.
 
 import math
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import scipy.sparse as sp
@@ -78,24 +79,29 @@ class MeanSquare:
     squares: np.ndarray = field(default_factory=lambda: np.zeros(0))
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, local: np.ndarray, first: Alone, second: Alone) -> None:
-        """Add differences of local errors, beyond what always holds, where sums were rounded.
+    def add(self, local: np.ndarray, *sides: Alone) -> None:
+        """Add local errors of one run, or their differences between two, where sums were rounded.
 
-        Elements that both evaluations have at exactly 0 passed no ReLU and say nothing.
+        What always holds is taken off. Elements that every evaluation has at exactly 0 passed no
+        ReLU and say nothing.
+
+        Args:
+            local: the errors, or their differences.
+            sides: the evaluation of each run whose errors are in ``local``.
         """
         channels = local.shape[-1] if local.ndim else 1
         if not len(self.squares):
             self.squares, self.counts = np.zeros(channels), np.zeros(channels)
         # The roundings of two runs are independent of each other: their variances add up.
-        unit = np.hypot(first.unit, second.unit)
+        unit = reduce(np.hypot, (each.unit for each in sides))
         if not unit.any():
             return
-        told = (first.value != 0) | (second.value != 0)
+        told = reduce(np.logical_or, (each.value != 0 for each in sides))
         told &= (unit > 0) & np.isfinite(local)
         z = np.abs(local)
-        for fixed in (first.fixed, second.fixed):
-            if not nothing(fixed):
-                z -= fixed
+        for each in sides:
+            if not nothing(each.fixed):
+                z -= each.fixed
         np.maximum(z, 0.0, out=z)
         np.divide(z, unit, out=z, where=told)
         z[~told] = 0.0

@@ -8,7 +8,7 @@ import pytest
 
 from commands.faults import JOURNAL, _Journal
 from parity_tests.commands.cli import assert_trouble, p2m
-from studies.faults.judge import default_judge
+from studies.faults.truth_judge import VerdictJudge
 from weight_conversion.errors import InputError
 
 ONE = "drop.relu.coarse.conv2d_1"
@@ -56,7 +56,7 @@ def test_an_interrupted_run_goes_on_with_what_is_left(tmp_path: Path) -> None:
     folder.mkdir()
     entry = {"kind": "fault", "id": ONE, "stage": "coarse", "verdict": "agree",
              "identical": False}  # fmt: skip
-    first = json.dumps({"judge": default_judge().name})
+    first = json.dumps({"judge": VerdictJudge().name})
     journal = folder / "judged.jsonl"
     journal.write_text(f'{first}\n{json.dumps(entry)}\n{{"kind": "fau')
     done = p2m("faults", "--only", ONE, "--out", folder, "--resume")

@@ -83,16 +83,11 @@ class Kept:
 
     def __init__(self, wants: set[str] | None = None, until: str | None = None) -> None:
         self.taps: dict[str, np.ndarray] = {}
-        self.decisions: dict[str, np.ndarray] = {}
         self.order: list[str] = []
         self._wants, self._until = wants, until
 
     def wants(self, tap: str) -> bool:
         return self._wants is None or tap in self._wants
-
-    def decide(self, tap: str, decisions: np.ndarray) -> None:
-        self.order.append(f"decide {tap}")
-        self.decisions[tap] = decisions
 
     def __call__(self, tap: str, array: np.ndarray) -> None:
         self.order.append(tap)

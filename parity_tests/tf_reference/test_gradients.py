@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from network.weights import WEIGHTS
-from tf_reference.coarse import coarse
 from tf_reference.gradients import MESH, meshes_before, stage_gradients, stage_losses
-from tf_reference.listening import SILENCE, Listening
+from tf_reference.listening import SILENCE
 from tf_reference.losses import loss_terms
 from tf_reference.measured import Measured, Surface
 from tf_reference.parameters import Level, NetworkInputs, Weights, network_inputs
@@ -97,7 +96,7 @@ def test_chunked_refine_gradients_are_those_of_one_tape(
 ) -> None:
     inputs, weights, measured = small_refine
     monkeypatch.setattr("tf_reference.gradients._VERTICES_AT_ONCE", 8)
-    found = stage_gradients("refine", inputs, weights, measured, {}, term)
+    found = stage_gradients("refine", inputs, weights, measured, term)
     sources = [*weights.values(), inputs.mesh]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
@@ -118,73 +117,55 @@ def test_chunked_refine_gradients_are_those_of_one_tape(
 
 
 def test_refine_decay_reaches_the_image_kernels_alone(small_refine: Case) -> None:
-    found = stage_gradients("refine", *small_refine, {}, "decay").gradients
+    found = stage_gradients("refine", *small_refine, "decay").gradients
     reached = {name for name, gradient in found.items() if np.abs(gradient).max() > 0}
     assert reached == {f"cnn.conv2d_{number}.weight" for number in range(1, 19)}
 
 
 def test_refine_move_of_block_1_does_not_reach_block_2(small_refine: Case) -> None:
-    found = stage_gradients("refine", *small_refine, {}, "move_1").gradients
+    found = stage_gradients("refine", *small_refine, "move_1").gradients
     assert not any(np.abs(gradient).max() > 0 for name, gradient in found.items() if "blk2" in name)
     assert np.abs(found["graph_drb_blk1_layer_2.localgconv_1.weights_0"]).max() > 0
 
 
 def test_convolutions_9_to_18_do_not_reach_the_refine_output(small_refine: Case) -> None:
-    found = stage_gradients("refine", *small_refine, {}, "chamfer_2").gradients
+    found = stage_gradients("refine", *small_refine, "chamfer_2").gradients
     for number in range(1, 19):
         for part in ("weight", "bias"):
             reached = np.abs(found[f"cnn.conv2d_{number}.{part}"]).max() > 0
             assert reached == (number <= 8)
 
 
-class Deciding:
-    """A listener to decisions alone."""
-
-    def __init__(self) -> None:
-        self.decisions: dict[str, np.ndarray] = {}
-
-    def wants(self, tap: str) -> bool:
-        return tap == ""
-
-    def decide(self, tap: str, decisions: np.ndarray) -> None:
-        self.decisions[tap] = decisions
-
-    def __call__(self, tap: str, array: np.ndarray) -> None:
-        raise AssertionError(f"{tap} {array.shape} was not wanted")
-
-
 @pytest.mark.parametrize("stage", ["coarse", "refine"])
 def test_gradients_are_difference_quotients(stage: str, request: pytest.FixtureRequest) -> None:
-    """Along the gradient itself, with the pixels held: they are not differentiated."""
+    """Along the gradient itself."""
     inputs, weights, measured = request.getfixturevalue(f"small_{stage}")
-    heard = Deciding()
-    {"coarse": coarse, "refine": refine}[stage](inputs, weights, Listening(heard))
-    found = stage_gradients(stage, inputs, weights, measured, heard.decisions, "total").gradients
+    found = stage_gradients(stage, inputs, weights, measured, "total").gradients
     square = sum(float(tf.reduce_sum(tf.square(each))) for each in found.values())
     step = 1e-7 / np.sqrt(square)
     sides = []
     for sign in (1, -1):
         moved = {name: value + sign * step * found[name] for name, value in weights.items()}
         elsewhere = replace(inputs, mesh=inputs.mesh + sign * step * found[MESH])
-        terms = stage_losses(stage, elsewhere, moved, measured, heard.decisions)
+        terms = stage_losses(stage, elsewhere, moved, measured)
         sides.append(float(terms["total"]))
     assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(square, rel=1e-4)
 
 
 def test_every_coarse_variable_is_reached(small_coarse: Case) -> None:
-    found = stage_gradients("coarse", *small_coarse, {}, "total").gradients
+    found = stage_gradients("coarse", *small_coarse, "total").gradients
     assert list(found) == [*small_coarse[1], MESH]
     assert not [name for name, gradient in found.items() if not np.abs(gradient).max() > 0]
 
 
 def test_the_coarse_mesh_is_reached_through_the_regularisers(small_coarse: Case) -> None:
-    by_move = stage_gradients("coarse", *small_coarse, {}, "move_1").gradients[MESH]
+    by_move = stage_gradients("coarse", *small_coarse, "move_1").gradients[MESH]
     assert by_move.shape == (6, 3)
     assert np.abs(by_move).max() > 0
-    by_decay = stage_gradients("coarse", *small_coarse, {}, "decay").gradients[MESH]
+    by_decay = stage_gradients("coarse", *small_coarse, "decay").gradients[MESH]
     assert not np.abs(by_decay).max() > 0
 
 
 def test_an_unknown_term(small_refine: Case) -> None:
     with pytest.raises(InputError, match=r"term: 'chamfer_3'; expected one of chamfer_1, .*total"):
-        stage_gradients("refine", *small_refine, {}, "chamfer_3")
+        stage_gradients("refine", *small_refine, "chamfer_3")

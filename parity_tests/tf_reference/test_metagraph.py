@@ -13,8 +13,6 @@ import pytest
 
 from network.taps import TAPS, TapRow
 from tf_reference.backend import factory, metagraph_factory
-from tf_reference.decisions import decision_shapes
-from tf_reference.exported_feeds import decision_tensors, pinned_feeds
 from tf_reference.metagraph import load_metagraph
 from tf_reference.runtime import tf
 from weight_conversion.errors import InputError
@@ -23,7 +21,6 @@ Of = Callable[[str], dict[str, Any]]
 PathOf = Callable[[str], Path]
 LIMIT = {("coarse", "float32"): 1e-5, ("refine", "float32"): 2e-5}
 WIDE_LIMIT = 1e-12
-FIRST_PROJECTION = {"coarse": "graph_proj_1_layer_0", "refine": "graph_localproj_1_layer_1"}
 
 
 class Compared:
@@ -32,10 +29,6 @@ class Compared:
     def __init__(self, reference: dict[str, np.ndarray]) -> None:
         self._reference = reference
         self.errors: dict[str, float] = {}
-        self.decisions: dict[str, np.ndarray] = {}
-
-    def decide(self, tap: str, decisions: np.ndarray) -> None:
-        self.decisions[tap] = decisions
 
     def __call__(self, tap: str, array: np.ndarray) -> None:
         reference = self._reference.pop(tap)
@@ -85,72 +78,12 @@ def test_wide_refine_tap(compare: Any, row: TapRow) -> None:
     assert compare(row.stage, "float64")[0].errors[row.name] <= WIDE_LIMIT
 
 
-@pytest.mark.parametrize(
-    ("stage", "tap"), [(stage, tap) for stage in TAPS for tap in decision_shapes(stage)]
-)
-def test_decisions_are_the_same(compare: Any, stage: str, tap: str) -> None:
-    compared, reference, *_ = compare(stage, "float32")
-    assert reference.decisions[tap].dtype == np.int16
-    assert reference.decisions[tap].shape == decision_shapes(stage)[tap]
-    assert np.array_equal(compared.decisions[tap], reference.decisions[tap])
-
-
 @pytest.mark.parametrize("stage", TAPS)
 def test_taps_come_in_order_and_change_nothing(compare: Any, stage: str) -> None:
     _, reference, last, untapped = compare(stage, "float32")
-    names = [name for name in reference.order if not name.startswith("decide ")]
-    assert names == [row.name for row in TAPS[stage]]
+    assert reference.order == [row.name for row in TAPS[stage]]
     assert np.array_equal(last, untapped)
     assert last.shape == (2466, 3)
-
-
-def test_decisions_come_before_their_tap(compare: Any) -> None:
-    order = compare("refine", "float32")[1].order
-    for tap in decision_shapes("refine"):
-        assert order.index(f"decide {tap}") == order.index(tap) - 1
-
-
-@pytest.mark.parametrize("stage", TAPS)
-def test_decision_tensors_are_what_their_names_say(metagraph_path: PathOf, stage: str) -> None:
-    message = tf.compat.v1.MetaGraphDef()
-    message.ParseFromString(metagraph_path(stage).read_bytes())
-    kinds = {node.name: node.op for node in message.graph_def.node}
-    for tap in decision_shapes(stage):
-        for tensor in decision_tensors(stage, tap):
-            name = tensor.removesuffix(":0")
-            assert kinds[name] == name.rpartition("/")[2].split("_")[0]
-
-
-@pytest.mark.parametrize("stage", TAPS)
-def test_pinned_runs_agree(
-    official_inputs: Of, weights: Of, metagraph_path: PathOf, kept: Any, stage: str
-) -> None:
-    """Decisions that neither side would take by itself reach every map of both."""
-    tap = FIRST_PROJECTION[stage]
-    random = np.random.default_rng(5)
-    shape = decision_shapes(stage)[tap]
-    pinned = random.integers(0, 56 if stage == "coarse" else 223, shape).astype(np.int16)
-    if stage == "refine":
-        pinned[..., 1] = pinned[..., 0] + 1
-    given = official_inputs(stage) | {"pinned": {tap: pinned}}
-    heard = []
-    for make in (metagraph_factory(metagraph_path(stage)), factory):
-        listener = kept(until=tap)
-        with pytest.raises(kept.EnoughError):
-            make(stage, "float32", "cpu").run(given, weights(stage), listener)
-        assert np.array_equal(listener.decisions[tap], pinned)
-        heard.append(listener.taps[tap])
-    scale = np.abs(heard[0]).max()
-    assert np.abs(heard[0] - heard[1]).max() <= LIMIT[stage, "float32"] * scale
-
-
-def test_pinned_feeds_name_every_map() -> None:
-    pinned = np.full((3, 5, 2, 2), 9, np.int16)
-    fed = pinned_feeds("refine", {"p": pinned}, np.float32)
-    assert len(fed) == 36
-    assert fed["p/Floor_5:0"].tolist() == [2.0] * 5
-    assert fed["p/Ceil_5:0"].tolist() == [3.0] * 5
-    assert fed["p/Floor_16:0"].dtype == np.float32
 
 
 def test_wanted_taps_alone(

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tf_reference.listening import Listening
 from tf_reference.projection import coarse_projection, local_projection, pixels
 from tf_reference.runtime import tf
 
@@ -40,41 +39,22 @@ class Linear:
         return made
 
 
-class Decisions:
-    def __init__(self) -> None:
-        self.found: dict[str, np.ndarray] = {}
-
-    def decide(self, tap: str, decisions: np.ndarray) -> None:
-        self.found[tap] = decisions
-
-    def __call__(self, tap: str, array: np.ndarray) -> None:
-        raise AssertionError(f"a projection called the tap {tap} itself, with {array.shape}")
-
-
-def refine_features(
-    points: Any, function: Linear, pinned: np.ndarray | None = None, cameras: np.ndarray = AHEAD
-) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3 statistics, 3 maps) of the refine stage's projection, and its decisions."""
+def refine_features(points: Any, function: Linear, cameras: np.ndarray = AHEAD) -> np.ndarray:
+    """(N, 3 statistics, 3 maps) of the refine stage's projection."""
     points = np.asarray(points, np.float64)
-    heard = Decisions()
-    taps = Listening(heard, {} if pinned is None else {"p": pinned})
     maps = function.maps((224, 112, 56))
-    row = local_projection(tf.constant(points[:, None]), tf.constant(cameras), maps, "p", taps)
+    row = local_projection(tf.constant(points[:, None]), tf.constant(cameras), maps)
     assert np.array_equal(row[:, :3], points)
-    return row.numpy()[:, 3:].reshape(-1, 3, 3), heard.found["p"]
+    return row.numpy()[:, 3:].reshape(-1, 3, 3)
 
 
-def coarse_features(
-    points: Any, function: Linear, pinned: np.ndarray | None = None, cameras: np.ndarray = AHEAD
-) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3 statistics, 4 maps) of the coarse stage's projection, and its decisions."""
+def coarse_features(points: Any, function: Linear, cameras: np.ndarray = AHEAD) -> np.ndarray:
+    """(N, 3 statistics, 4 maps) of the coarse stage's projection."""
     points = np.asarray(points, np.float64)
-    heard = Decisions()
-    taps = Listening(heard, {} if pinned is None else {"p": pinned})
     maps = function.maps((56, 28, 14, 7))
-    row = coarse_projection(tf.constant(points), tf.constant(cameras), maps, "p", taps)
+    row = coarse_projection(tf.constant(points), tf.constant(cameras), maps)
     assert np.array_equal(row[:, :3], points)
-    return row.numpy()[:, 3:].reshape(-1, 3, 4), heard.found["p"]
+    return row.numpy()[:, 3:].reshape(-1, 3, 4)
 
 
 @pytest.mark.parametrize("view", range(3))
@@ -104,7 +84,7 @@ def test_the_first_view_sees_its_own_frame() -> None:
 
 @pytest.mark.parametrize(("h", "w"), [(20.25, 30.75), (143.5, 17.625), (0.25, 219.75)])
 def test_refine_interpolates_linearly(h: float, w: float) -> None:
-    found, _ = refine_features([at_pixel(h, w)], Linear(h=3, w=-2))
+    found = refine_features([at_pixel(h, w)], Linear(h=3, w=-2))
     expected = [3 * h / scale - 2 * w / scale for scale in (1, 2, 4)]
     np.testing.assert_allclose(found[0, 0], expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found[0, 1], expected, rtol=1e-9, atol=1e-9)
@@ -113,75 +93,59 @@ def test_refine_interpolates_linearly(h: float, w: float) -> None:
 
 def test_refine_features_vanish_at_an_integer() -> None:
     # 143 = 112 + 31: exact. Only the 224 map sees an integer there.
-    found, decided = refine_features([at_pixel(143, 30.3)], Linear(constant=1))
+    found = refine_features([at_pixel(143, 30.3)], Linear(constant=1))
     np.testing.assert_allclose(found[0, 1], [0, 1, 1], atol=1e-12)
-    assert decided[:, 0, 0].tolist() == [[143, 143]] * 3
 
 
 def test_refine_past_the_border_reads_zero() -> None:
     # Clamped at 223: an integer in the 224 map, 111.5 and 55.75 in the others, whose ceil is out.
-    found, decided = refine_features([at_pixel(400, 30.3)], Linear(constant=1))
+    found = refine_features([at_pixel(400, 30.3)], Linear(constant=1))
     np.testing.assert_allclose(found[0, 1], [0, 0.5, 0.25], atol=1e-12)
-    assert decided[0, 0, 0].tolist() == [223, 223]
 
 
 def test_refine_views_read_their_own_maps() -> None:
-    found, _ = refine_features([at_pixel(40.5, 50.5)], Linear(constant=10, view=1))
+    found = refine_features([at_pixel(40.5, 50.5)], Linear(constant=10, view=1))
     np.testing.assert_allclose(found[0, 0], 12)
     np.testing.assert_allclose(found[0, 1], 11)
     np.testing.assert_allclose(found[0, 2], np.sqrt(2 / 3 + np.float64(np.float32(1e-6))))
 
 
 def test_coarse_views_read_view_0s_maps() -> None:
-    found, _ = coarse_features([at_pixel(40.5, 50.5)], Linear(constant=10, view=1))
+    found = coarse_features([at_pixel(40.5, 50.5)], Linear(constant=10, view=1))
     np.testing.assert_allclose(found[0, 0], 10)
     np.testing.assert_allclose(found[0, 2], np.sqrt(np.float64(np.float32(1e-6))))
 
 
 def test_coarse_views_use_their_own_pixels() -> None:
     # The world's origin, and a point to the right of it: only the cameras differ.
-    found, decided = coarse_features([[0.3, 0.0, -1.2]], Linear(w=1), cameras=AROUND)
-    columns = decided[:, 0, 1]
-    assert len(set(columns.tolist())) == 3
-    np.testing.assert_allclose(found[0, 0, 0], columns.max())
+    point = np.array([[0.3, 0.0, -1.2]])
+    found = coarse_features(point, Linear(w=1), cameras=AROUND)
+    seen = [pixels(tf.constant(point), tf.constant(AROUND), view)[1][0] for view in range(3)]
+    columns = [int(w / 4) for w in seen]
+    assert len(set(columns)) == 3
+    np.testing.assert_allclose(found[0, 0, 0], max(columns))
+    np.testing.assert_allclose(found[0, 1, 0], np.mean(columns))
 
 
 @pytest.mark.parametrize(("h", "w"), [(0.0, 0.0), (39.9, 40.1), (222.9, 300.0), (-50.0, 127.9)])
 def test_coarse_reads_the_cell(h: float, w: float) -> None:
     clamped = [min(max(h, 0), 223), min(max(w, 0), 223)]
-    found, decided = coarse_features([at_pixel(h, w)], Linear(h=100, w=1))
+    found = coarse_features([at_pixel(h, w)], Linear(h=100, w=1))
     cells = [[int(value / scale) for value in clamped] for scale in (4, 8, 16, 32)]
     np.testing.assert_allclose(found[0, 1], [100 * row + column for row, column in cells])
-    assert decided[2, 0].tolist() == cells[0]
 
 
 @pytest.mark.parametrize("features", [refine_features, coarse_features])
 def test_a_point_in_the_cameras_plane_is_no_number_but_no_crash(
     features: Callable[..., Any],
 ) -> None:
-    found, decided = features([[0.0, 0.0, 0.0], at_pixel(40.5, 50.5)], Linear(constant=1))
+    found = features([[0.0, 0.0, 0.0], at_pixel(40.5, 50.5)], Linear(constant=1))
     assert np.isfinite(found[1]).all()
-    assert (decided[:, 0] == -32768).all()
-
-
-def test_pinned_refine_decisions_replace_the_own_ones() -> None:
-    # The coordinate is the integer 143, the other side saw it just below: all weight on ceil.
-    pinned = np.array([[[[142, 143], [30, 31]]]] * 3, np.int16)
-    found, decided = refine_features([at_pixel(143, 30.5)], Linear(h=1), pinned)
-    np.testing.assert_allclose(found[0, 1], [143, 71.5, 35.75], atol=1e-9)
-    assert np.array_equal(decided, pinned)
-
-
-def test_pinned_coarse_decisions_reach_all_maps() -> None:
-    pinned = np.array([[[9, 55]]] * 3, np.int16)
-    found, decided = coarse_features([at_pixel(100, 100)], Linear(h=100, w=1), pinned)
-    np.testing.assert_allclose(found[0, 1], [955, 427, 213, 106])
-    assert np.array_equal(decided, pinned)
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     points = np.random.default_rng(0).uniform(-0.3, 0.3, (50, 3)) - [0, 0, 1]
-    whole, _ = refine_features(points, Linear(view=1, h=0.3, w=0.7))
+    whole = refine_features(points, Linear(view=1, h=0.3, w=0.7))
     monkeypatch.setattr("tf_reference.projection._ROWS_AT_ONCE", 7)
-    parts, _ = refine_features(points, Linear(view=1, h=0.3, w=0.7))
+    parts = refine_features(points, Linear(view=1, h=0.3, w=0.7))
     assert np.array_equal(whole, parts)

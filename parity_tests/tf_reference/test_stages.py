@@ -8,7 +8,6 @@ import pytest
 
 from network.taps import TAPS, TapRow
 from tf_reference.backend import factory
-from tf_reference.decisions import decision_shapes
 from weight_conversion.errors import InputError
 
 Of = Callable[[str], dict[str, Any]]
@@ -33,10 +32,6 @@ def refine_run(inputs_of: Of, weights: Of) -> Any:
     shapes, small, order = {}, {}, []
 
     class Listener:
-        def decide(self, tap: str, decisions: np.ndarray) -> None:
-            order.append(f"decide {tap}")
-            shapes[f"decide {tap}"] = decisions.shape
-
         def __call__(self, tap: str, array: np.ndarray) -> None:
             order.append(tap)
             shapes[tap] = (array.shape, array.dtype.name)
@@ -59,28 +54,12 @@ def test_refine_tap(refine_run: Any, row: TapRow) -> None:
     assert refine_run[1][row.name] == (row.shape, "float32")
 
 
-def _expected_order(stage: str) -> list[str]:
-    deciding = decision_shapes(stage)
-    order = []
-    for row in TAPS[stage]:
-        order += [f"decide {row.name}"] if row.name in deciding else []
-        order.append(row.name)
-    return order
-
-
 def test_coarse_order(coarse_run: Any) -> None:
-    assert coarse_run[1].order == _expected_order("coarse")
+    assert coarse_run[1].order == [row.name for row in TAPS["coarse"]]
 
 
 def test_refine_order(refine_run: Any) -> None:
-    assert refine_run[3] == _expected_order("refine")
-
-
-def test_decisions_have_their_shapes(coarse_run: Any, refine_run: Any) -> None:
-    found = {tap: array.shape for tap, array in coarse_run[1].decisions.items()}
-    assert found == decision_shapes("coarse")
-    found = {tap: refine_run[1][f"decide {tap}"] for tap in decision_shapes("refine")}
-    assert found == decision_shapes("refine")
+    assert refine_run[3] == [row.name for row in TAPS["refine"]]
 
 
 @pytest.mark.parametrize(("after", "kept_tap"), [(3, "1_layer_1"), (5, "3_layer_3.residual")])
@@ -122,11 +101,6 @@ def test_coarse_reads_the_first_views_image_alone(
 
 def test_taps_do_not_change_the_result(coarse_run: Any, inputs_of: Of, weights: Of) -> None:
     assert np.array_equal(_run("coarse", inputs_of("coarse"), weights("coarse")), coarse_run[0])
-
-
-def test_own_decisions_pinned_change_nothing(coarse_run: Any, inputs_of: Of, weights: Of) -> None:
-    inputs = inputs_of("coarse") | {"pinned": coarse_run[1].decisions}
-    assert np.array_equal(_run("coarse", inputs, weights("coarse")), coarse_run[0])
 
 
 def test_float64_is_close_and_wide(coarse_run: Any, inputs_of: Of, weights: Of) -> None:

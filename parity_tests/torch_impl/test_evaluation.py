@@ -7,21 +7,19 @@ from network.weights import WEIGHTS
 from torch_impl.backend import factory
 from torch_impl.evaluation import block_samples, block_surfaces, truth_of
 from torch_impl.losses import BLOCK_TERMS, LossWeights, stage_losses
-from torch_impl.pinning import rectifying
 from weight_conversion.errors import InputError
 
 BLOCKS = {"coarse": 3, "refine": 2}
-STEP = 1e-7
+STEP = 1e-9
+"""So short that next to no ReLU and no nearest neighbour changes on the way."""
 STAGES = pytest.mark.parametrize("stage", ["coarse", "refine"])
 
 
 @pytest.fixture(scope="module")
 def evaluated(small_inputs, seeded):
-    """Float64 evaluations with the gradient of the total and everything recorded."""
+    """Float64 evaluations with the gradient of the total."""
     return {
-        stage: factory(stage, "float64").evaluate(
-            small_inputs[stage], seeded[stage], term="total", record=True
-        )
+        stage: factory(stage, "float64").evaluate(small_inputs[stage], seeded[stage], term="total")
         for stage in BLOCKS
     }
 
@@ -78,14 +76,11 @@ def test_gradients_are_slopes(stage, group, evaluated, small_inputs, seeded):
     assert len(directions) == {"mesh": 1, "cnn": {"coarse": 36, "refine": 26}[stage]}.get(
         group, {"coarse": 129, "refine": 36}[stage]
     )
-    pins = {name: backend.tensor(index) for name, index in found.nearest.items()}
-    masks = {tap: backend.tensor(mask) for tap, mask in found.rectified.items()}
     fixed = (
         block_surfaces(stage, inputs["template"], backend.tensor),
         block_samples(found.samples, backend.tensor),
         truth_of(inputs["ground_truth"], backend.tensor),
         LossWeights.of(stage),
-        pins,
     )
     maps = None
     totals = []
@@ -95,9 +90,8 @@ def test_gradients_are_slopes(stage, group, evaluated, small_inputs, seeded):
         for step in (STEP, -STEP):
             for name, direction in directions.items():
                 variables[name].add_(direction, alpha=step)
-            with rectifying(network, masks):
-                blocks = backend.forward(network, inputs, mesh=mesh, maps=maps)
-                totals.append(stage_losses(network, blocks, *fixed).terms["total"].item())
+            blocks = backend.forward(network, inputs, mesh=mesh, maps=maps)
+            totals.append(stage_losses(network, blocks, *fixed)["total"].item())
             for name, direction in directions.items():
                 variables[name].sub_(direction, alpha=step)
     assert (totals[0] - totals[1]) / (2 * STEP) == pytest.approx(slope, rel=1e-5)
@@ -121,63 +115,6 @@ def test_gradients_are_the_same_in_every_run(small_inputs, seeded):
     first, again = (backend.gradients(small_inputs["coarse"], seeded["coarse"]) for _ in range(2))
     for name, array in first.items():
         np.testing.assert_array_equal(array, again[name], err_msg=name)
-
-
-@STAGES
-def test_pinned_decisions_are_the_runs_own(stage, evaluated, small_inputs, seeded):
-    found = evaluated[stage]
-    pins = {**found.rectified, **found.nearest}
-    inputs = {**small_inputs[stage], "samples": found.samples}
-    term = "total" if stage == "coarse" else None
-    same = factory(stage, "float64").evaluate(inputs, seeded[stage], term=term, pins=pins)
-    assert same.losses == found.losses
-    assert set(same.flips) == set(pins)
-    assert all(flips.count == 0 for flips in same.flips.values())
-    for name, array in same.gradients.items():
-        # A mask multiplies where a ReLU selects, so sums may run in another order: rounding only.
-        scale = np.abs(found.gradients[name]).max()
-        difference = np.abs(array - found.gradients[name])
-        assert (difference <= 1e-12 * scale).all(), name
-
-
-def test_masks_are_the_positive_taps(evaluated, small_inputs, seeded):
-    taps: dict[str, np.ndarray] = {}
-    factory("refine", "float64").run(small_inputs["refine"], seeded["refine"], taps.__setitem__)
-    masks = evaluated["refine"].rectified
-    assert len(masks) == 8 + 12
-    for tap, mask in masks.items():
-        np.testing.assert_array_equal(mask, taps[tap] > 0, err_msg=tap)
-
-
-def test_pinned_float32_is_nearer_to_float64(evaluated, small_inputs, seeded):
-    found = evaluated["coarse"]
-    inputs = {**small_inputs["coarse"], "samples": found.samples}
-    pins = {**found.rectified, **found.nearest}
-    pinned = factory("coarse", "float32").evaluate(
-        inputs, seeded["coarse"], term="total", pins=pins
-    )
-    for name, flips in pinned.flips.items():
-        assert flips.margin < 1e-4, name
-    for name, array in found.gradients.items():
-        error = np.abs(pinned.gradients[name] - array).max()
-        assert error <= 1e-3 * np.abs(array).max(), name
-
-
-def test_a_wrong_mask_shows_in_losses_and_flips(evaluated, small_inputs, seeded):
-    found = evaluated["coarse"]
-    tap = "graph_conv_blk2_4_layer_20"
-    mask = found.rectified[tap].copy()
-    mask[3] = ~mask[3]
-    inputs = {**small_inputs["coarse"], "samples": found.samples}
-    wrong = factory("coarse", "float64").evaluate(inputs, seeded["coarse"], pins={tap: mask})
-    assert wrong.losses["chamfer_1"] == found.losses["chamfer_1"]
-    assert wrong.losses["chamfer_2"] != found.losses["chamfer_2"]
-    assert wrong.flips[tap].count == 192
-    assert wrong.flips[tap].total == 42 * 192
-    assert wrong.flips[tap].margin > 1e-3
-    # Afterwards the network decides for itself again.
-    again = factory("coarse", "float64").losses(inputs, seeded["coarse"])
-    assert again == found.losses
 
 
 def test_samples_are_drawn_or_given(tmp_path, evaluated, small_inputs, seeded, monkeypatch):

@@ -207,7 +207,7 @@ def _editing_networks(edit: Callable[[Any], None]) -> AbstractContextManager[Non
 
         return loading
 
-    return replaced("backend.load_network", make)
+    return replaced("loading.load_network", make)
 
 
 def _ours(module: str) -> bool:

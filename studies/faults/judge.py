@@ -45,10 +45,3 @@ class Found:
     verdict: str
     first_divergence: str | None = None
     operand: str | None = None
-
-
-def default_judge() -> Judge:
-    """The judge that ``p2m-parity faults`` measures."""
-    from studies.faults.truth_judge import VerdictJudge  # which builds on this module
-
-    return VerdictJudge()

@@ -118,8 +118,8 @@ class TensorFlowGraph:
         network = {"coarse": coarse, "refine": refine}[self._stage]
 
         def traced() -> tuple[Any, dict[str, Any]]:
-            taps = _Symbols()
-            return network(prepared, tensors, taps)[-1], taps.found
+            taps: dict[str, Any] = {}
+            return network(prepared, tensors, taps.__setitem__)[-1], taps
 
         mesh, taps = tf.function(traced)()
         for row in sorted(_rows(self._stage), key=lambda row: row.order):
@@ -131,24 +131,6 @@ class TensorFlowGraph:
 def tensorflow_graph() -> Factory:
     """A factory of ``TensorFlowGraph``."""
     return lambda stage, dtype, device: TensorFlowGraph(stage, dtype)  # noqa: ARG005
-
-
-class _Symbols:
-    """Keeps a graph's tensors by tap; as ``tf_reference.listening.Taps``."""
-
-    decides = False
-
-    def __init__(self) -> None:
-        self.found: dict[str, Any] = {}
-
-    def __call__(self, name: str, value: Any) -> None:
-        self.found[name] = value
-
-    def decided(self, name: str, decisions: Any) -> None:
-        """Nobody listens to decisions."""
-
-    def pinned(self, _: str) -> None:
-        """No decisions are given."""
 
 
 def _rows(stage: str) -> Any:

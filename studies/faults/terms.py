@@ -9,8 +9,8 @@ from torch import Tensor
 
 from studies.faults.injection import Injection, Inputs, replaced, replacing, swapped
 from torch_impl import losses
-from torch_impl.losses import Losses, LossWeights, half_square
-from torch_impl.nearest import Nearest, Targets
+from torch_impl.losses import LossWeights, half_square
+from torch_impl.nearest import Targets
 
 Function = Callable[..., Any]
 
@@ -19,12 +19,12 @@ def scaled(factors: Mapping[str, float]) -> Injection:
     """Terms multiplied by other factors, in the total as well."""
 
     def make(compute: Function) -> Function:
-        def stage_losses(*given: Any, **named: Any) -> Losses:
-            found: Losses = compute(*given, **named)
+        def stage_losses(*given: Any, **named: Any) -> dict[str, Tensor]:
+            found: dict[str, Tensor] = compute(*given, **named)
             for term, factor in factors.items():
-                changed = found.terms[term] * factor
-                found.terms["total"] = found.terms["total"] + (changed - found.terms[term])
-                found.terms[term] = changed
+                changed = found[term] * factor
+                found["total"] = found["total"] + (changed - found[term])
+                found[term] = changed
             return found
 
         return stage_losses
@@ -102,14 +102,14 @@ def matched_detached(means: Function) -> Function:
     return chamfer
 
 
-def expanded_search(self: Targets, queries: Tensor) -> Nearest:
+def expanded_search(self: Targets, queries: Tensor) -> Tensor:
     """Nearest neighbours by |a|² + |b|² − 2ab, which loses what is small in float32."""
     queries = queries.detach()
     found = []
     for part in queries.split(512):
         squares = part.square().sum(1, keepdim=True) + self.points.square().sum(1)
         found.append((squares - 2.0 * part @ self.points.T).argmin(dim=1))
-    return Nearest(torch.cat(found), 0)
+    return torch.cat(found)
 
 
 def expanded_distances() -> Injection:
@@ -178,13 +178,13 @@ def laplace_of_eight(function: Function) -> Function:
 def before_detached() -> Injection:
     """A block's input taken as constant by what compares it with the output."""
 
-    def make(add: Function) -> Function:
-        def block_terms(found: Any, number: int, block: Any, *rest: Any) -> Any:
-            return add(found, number, replace(block, before=block.before.detach()), *rest)
+    def make(terms: Function) -> Function:
+        def block_terms(block: Any, *rest: Any) -> Any:
+            return terms(replace(block, before=block.before.detach()), *rest)
 
         return block_terms
 
-    return Injection(around=(lambda: replaced("losses._add_block", make),))
+    return Injection(around=(lambda: replaced("losses._block_terms", make),))
 
 
 def decay(kernels: bool = True, biases: bool = False, halved: bool = True) -> Injection:
@@ -210,9 +210,9 @@ def total_without(term: str) -> Injection:
     """A term that is computed and left out of the total."""
 
     def make(compute: Function) -> Function:
-        def stage_losses(*given: Any, **named: Any) -> Losses:
-            found: Losses = compute(*given, **named)
-            found.terms["total"] = found.terms["total"] - found.terms[term]
+        def stage_losses(*given: Any, **named: Any) -> dict[str, Tensor]:
+            found: dict[str, Tensor] = compute(*given, **named)
+            found["total"] = found["total"] - found[term]
             return found
 
         return stage_losses

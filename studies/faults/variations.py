@@ -20,7 +20,7 @@ from torch_impl import graph
 from torch_impl.backend import TorchBackend
 from torch_impl.cnn import CONVOLUTIONS, SameConv2d
 from torch_impl.graph import GraphConvolution, Support, mix
-from torch_impl.nearest import Nearest, Targets
+from torch_impl.nearest import Targets
 
 
 def setting(read: Callable[[], Any], write: Callable[[Any], Any], value: Any) -> Injection:
@@ -299,7 +299,7 @@ def widened_arrays() -> Injection:
     return Injection(inputs=change)
 
 
-def compare_all(self: Targets, queries: Tensor) -> Nearest:
+def compare_all(self: Targets, queries: Tensor) -> Tensor:
     """Nearest neighbours by holding every point against every other."""
     return self._compare_all(queries.detach())
 

@@ -14,8 +14,8 @@ from parity.traces.backends import BackendChoice
 from studies.faults.faults import FAULTS
 from studies.faults.harmless import HARMLESS
 from studies.faults.harness import Job, jobs, run
-from studies.faults.judge import Judge, default_judge
 from studies.faults.outcome import Judged
+from studies.faults.truth_judge import VerdictJudge
 from weight_conversion.errors import InputError
 
 TOGETHER = 8
@@ -25,7 +25,7 @@ ROOM = 6 * 2**30
 """Bytes of memory for each process: gradients at all taps of a probe take most of 4 GB."""
 
 Key = tuple[str, str, str]
-_kept: list[Judge] = []
+_kept: list[VerdictJudge] = []
 
 
 def usual_workers() -> int:
@@ -88,7 +88,7 @@ def _parts(group: list[Job]) -> Iterator[list[Job]]:
 def _judged(keys: list[Key]) -> list[Judged]:
     """In a worker: the jobs of these keys, by a judge that keeps its reference runs."""
     if not _kept:
-        _kept.append(default_judge())
+        _kept.append(VerdictJudge())
     wanted = {job.key: job for job in jobs(FAULTS, HARMLESS)}
     return list(run([wanted[key] for key in keys], _kept[0], BackendChoice("torch").make))
 

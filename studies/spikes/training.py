@@ -26,7 +26,7 @@ from studies.spikes.network import (
     start_at_centre,
     start_smooth,
 )
-from torch_impl.backend import as_array, factory, full_precision, load_network
+from torch_impl.backend import factory
 from torch_impl.coarse import BlockMeshes, Coarse
 from torch_impl.evaluation import (
     block_samples,
@@ -36,7 +36,9 @@ from torch_impl.evaluation import (
     truth_of,
 )
 from torch_impl.graph import unpool
+from torch_impl.loading import as_array, load_network
 from torch_impl.losses import LossWeights, Surface, stage_losses
+from torch_impl.precision import full_precision
 from torch_impl.training import Adam
 from weight_conversion.errors import InputError
 
@@ -236,9 +238,7 @@ class StudyTrainer:
             samples[f"r2_{block}"] = numbers.r2
         drawn = block_samples(samples, self._backend.tensor)
         surfaces: list[Surface] = list(self._surfaces[: len(blocks)])
-        terms = stage_losses(
-            self.network, blocks, surfaces, drawn, self._truth, self._factors
-        ).terms
+        terms = stage_losses(self.network, blocks, surfaces, drawn, self._truth, self._factors)
         if "irregular_mean" in self._on:
             terms |= irregular_terms(blocks, surfaces, self._factors)
         return terms

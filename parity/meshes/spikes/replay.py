@@ -16,8 +16,9 @@ from inputs.files import Int64
 from network.registry import network_of
 from network.taps import IMAGES, MESH, TapRow
 from parity.traces.record import RunInputs
-from torch_impl.backend import factory, full_precision
+from torch_impl.backend import factory
 from torch_impl.graph import unpool
+from torch_impl.precision import full_precision
 from torch_impl.projection import (
     bilinear_corners,
     bilinear_features,

@@ -56,7 +56,7 @@ class Case:
             truth_of(self.mapping["ground_truth"], backend.tensor),
             LossWeights.of(self.stage),
         )
-        return {name: term.item() for name, term in found.terms.items()}
+        return {name: term.item() for name, term in found.items()}
 
     def tf_terms(self) -> dict[str, float]:
         from tf_reference.losses import loss_terms

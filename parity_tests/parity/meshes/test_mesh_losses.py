@@ -131,8 +131,8 @@ def test_terms_are_those_of_torch(template: Template, level: int) -> None:
     )
     cloud = torch.cat([tensor(mesh), torch_losses.surface_points(tensor(mesh), other.faces, drawn)])
     target = tensor(truth.points)
-    to_point = Targets(cloud).nearest(target).index
-    to_truth = Targets(target).nearest(cloud).index
+    to_point = Targets(cloud).nearest(target)
+    to_truth = Targets(target).nearest(cloud)
     means = torch_losses.chamfer_means(cloud, target, to_point, to_truth)
     normals = tensor(truth.normals)[to_truth[:count]]
     block = BlockMeshes(tensor(before), tensor(mesh))

@@ -54,10 +54,9 @@ def inputs() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def runs(weights: dict[str, WeightSet], inputs: dict[str, Any]) -> dict[str, Kept]:
-    """Torch, and ONNX on torch's decisions."""
+    """Torch and ONNX."""
     arrays = weights["coarse"].arrays
     found = {"torch": Kept(), "onnx": Kept()}
     torch_factory("coarse").run(inputs, arrays, found["torch"])
-    pinned = {**inputs, "pinned": found["torch"].decisions}
-    factory("coarse").run(pinned, arrays, found["onnx"])
+    factory("coarse").run(inputs, arrays, found["onnx"])
     return found

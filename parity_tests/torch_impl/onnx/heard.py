@@ -16,16 +16,11 @@ class Kept:
     def __init__(self, wants: Callable[[str], bool] = lambda _: True) -> None:
         self.wants = wants
         self.taps: dict[str, np.ndarray] = {}
-        self.decisions: dict[str, np.ndarray] = {}
         self.order: list[str] = []
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
         self.taps[tap] = value
         self.order.append(tap)
-
-    def decide(self, tap: str, decisions: np.ndarray) -> None:
-        self.decisions[tap] = decisions
-        self.order.append(f"decisions/{tap}")
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> None:

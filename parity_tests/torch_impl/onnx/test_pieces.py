@@ -26,9 +26,10 @@ def test_nearest_features_on_hostile_pixels() -> None:
     }
 
     def build(graph: GraphWriter) -> list[str]:
-        cells = onnx_projection.nearest_cells(graph, "at", "decisions/p")
+        cells = onnx_projection.nearest_cells(graph, "at")
         maps = [onnx_projection.Maps(f"map_{size}", size, 5) for size in (56, 28)]
-        return [cells, *onnx_projection.nearest_features(graph, maps, cells)]
+        views = onnx_projection.nearest_features(graph, maps, cells)
+        return [graph.cast(cells, np.float32), *views]
 
     cells, *views = evaluated(build, feeds)
     expected = projection.nearest_cells(torch.from_numpy(at))
@@ -49,10 +50,11 @@ def test_bilinear_features_on_hostile_pixels() -> None:
     }
 
     def build(graph: GraphWriter) -> list[str]:
-        corners = onnx_projection.bilinear_corners(graph, "at", "decisions/p")
+        corners = onnx_projection.bilinear_corners(graph, "at")
         maps = [onnx_projection.Maps(f"map_{size}", size, 2) for size in sizes]
         views = onnx_projection.bilinear_features(graph, maps, "at", corners)
-        return [corners, *views, *onnx_projection.view_statistics(graph, views)]
+        statistics = onnx_projection.view_statistics(graph, views)
+        return [graph.cast(corners, np.float32), *views, *statistics]
 
     corners, *found = evaluated(build, feeds)
     expected = projection.bilinear_corners(torch.from_numpy(at))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from commands.options import load_sources
 from inputs.demo import demo_item_path
@@ -14,7 +15,9 @@ from parity.meshes.spikes.replay import Replay, vertex_taps
 from parity.meshes.spikes.runs import Taken, planted, take_apart
 from parity.meshes.spikes.self_check import self_check
 from parity.traces.sources import Sources
+from torch_impl import projection
 from torch_impl.backend import factory
+from torch_impl.coarse import projection_name
 from weight_conversion.errors import InputError
 
 Made = Callable[[], Replay]
@@ -123,27 +126,26 @@ def test_between_two_sets_of_weights_the_spike_itself_is_named(
     assert row_behind(run, reference, tap, 400) == 400
 
 
-def test_pixel_and_cells_are_the_networks_own(sources: Sources, coarse: Replay) -> None:
+def test_pixel_and_cells_are_the_networks_own(
+    sources: Sources, coarse: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = take_apart(coarse, coarse.run())
     inputs = sources.of("coarse")
     found = diagnose(run, inputs, coarse.output(run.values), np.array([10]), Neighbourhood(inputs))
-    decided: dict[str, np.ndarray] = {}
+    read: list[np.ndarray] = []
 
-    class Listen:
-        def wants(self, _: str) -> bool:
-            return False
+    def nearest_cells(pixel: Tensor) -> Tensor:
+        cells = projection.nearest_cells(pixel)
+        read.append(cells.numpy())
+        return cells
 
-        def __call__(self, tap: str, _: np.ndarray) -> None:
-            raise AssertionError(tap)
-
-        def decide(self, tap: str, cells: np.ndarray) -> None:
-            decided[tap] = cells.copy()
-
-    factory("coarse").run(inputs.mapping(), seeded_weights("coarse", 0), Listen())
+    monkeypatch.setattr("torch_impl.coarse.nearest_cells", nearest_cells)
+    factory("coarse").run(inputs.mapping(), seeded_weights("coarse", 0), None)
+    by_tap = {projection_name(block): cells for block, cells in enumerate(read)}
     projections = found.report["vertices"][0]["projections"]
     assert len(projections) == 9
     for row in projections:
-        assert row["cells"][0] == decided[row["tap"]][row["view"], 10].tolist()
+        assert row["cells"][0] == by_tap[row["tap"]][row["view"], 10].tolist()
 
 
 def test_vertices_of_the_coarse_stage_go_together(sources: Sources) -> None:
