@@ -13,6 +13,11 @@ from reports.wording import printable
 from weight_conversion.inspect import Inspection, inspect_weights
 from weight_conversion.weight_set import shape_text
 
+_CHECKSUMS = {
+    "verified": "verified: every value has the checksum that the file keeps of it",
+    "unverified": "unverified: not every value was held against a checksum of the file's own",
+}
+
 
 @click.command("inspect")
 @click.argument("weights", type=PATH)
@@ -48,5 +53,6 @@ def _show(found: Inspection) -> None:
     lines += [f"problem: {problem}" for problem in found.problems]
     if found.weights_sha256 is not None:
         lines.append(f"weights_sha256 {found.weights_sha256}")
+    lines.append(_CHECKSUMS[found.checksums])
     for line in lines:
         console.print(Text(printable(line)), soft_wrap=True)

@@ -63,6 +63,8 @@ class Inspection:
             beside a PyTorch training checkpoint's state dict: a conversion leaves them out.
         weights_sha256: the checksum of the whole set, equal in every format; None without a stage
             or without its data.
+        checksums: "verified" if every value was read and held against a checksum of the file's
+            own, else "unverified".
         problems: why the file cannot be used as weights; empty if it can.
     """
 
@@ -74,6 +76,7 @@ class Inspection:
     data_present: bool
     extras: tuple[str, ...]
     weights_sha256: str | None
+    checksums: str
     problems: tuple[str, ...]
 
     @property
@@ -90,6 +93,7 @@ class Inspection:
             "step": self.step,
             "data_present": self.data_present,
             "weights_sha256": self.weights_sha256,
+            "checksums": self.checksums,
             "numbers": self.numbers,
             "extras": list(self.extras),
             "problems": list(self.problems),
@@ -134,6 +138,7 @@ def inspect_weights(path: Path | str) -> Inspection:
                 arrays[report.key] = array
             if stage:
                 problems += _problems(report, rows[name])
+        read = all(report.sha256 is not None for report in reports)
         complete = stage is not None and all(
             row.key in arrays and arrays[row.key].dtype == np.float32 for row in rows.values()
         )
@@ -146,6 +151,7 @@ def inspect_weights(path: Path | str) -> Inspection:
             data_present=not contents.missing,
             extras=tuple(sorted((*extras, *contents.extras))),
             weights_sha256=weights_sha256(arrays) if complete else None,
+            checksums="verified" if contents.checked and read and reports else "unverified",
             problems=tuple(problems),
         )
 

@@ -45,6 +45,7 @@ def opened(path: Path) -> Iterator[Contents]:
         lambda name: read_bundle(index, [name])[name],
         index.data_paths,
         step_in_name(prefix),
+        checked=True,
     )
 
 

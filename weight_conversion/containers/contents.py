@@ -34,6 +34,7 @@ class Contents:
         read: the values of one variable, by name, in the file's layout.
         files: where the values are kept.
         step: the training step that its metadata give.
+        checked: whether ``read`` holds values against a checksum.
         extras: what else it holds, by name, and nothing here reads.
     """
 
@@ -41,6 +42,7 @@ class Contents:
     read: Callable[[str], NDArray[Any]]
     files: tuple[Path, ...]
     step: int | None = None
+    checked: bool = False
     extras: tuple[str, ...] = ()
 
     @property

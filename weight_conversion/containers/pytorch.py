@@ -1,7 +1,8 @@
 """PyTorch files: the state dict as ``torch.save`` writes it, read without running any code.
 
 ``model.load_state_dict(torch.load(path))`` takes the file as it is: stage and step are kept where
-PyTorch itself keeps a state dict's versions, in its attribute ``_metadata``.
+PyTorch itself keeps a state dict's versions, in its attribute ``_metadata``. The file is a ZIP
+archive with a CRC-32 a member, which PyTorch writes and does not look at; it is checked here.
 """
 
 import zipfile
@@ -22,6 +23,8 @@ _KIND = "a PyTorch state dict (.pt)"
 _METADATA = "pixel2mesh-parity"
 _WRAPPER = "state_dict"
 _PARALLEL = "module."
+_ARCHIVE = b"PK\x03\x04"
+_DOS_FOLDER = 0x10
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def opened(path: Path) -> Iterator[Contents]:
     import torch
 
     require_file(path, _KIND)
-    _refuse_compressed(path)
+    checked = _check_archive(path)
     with parsing(path, f"{_KIND} of tensors alone"):
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     extras: tuple[str, ...] = ()
@@ -67,7 +70,7 @@ def opened(path: Path) -> Iterator[Contents]:
     metadata = getattr(loaded, "_metadata", None)
     own = metadata.get(_METADATA) if isinstance(metadata, dict) else None
     step = own.get("step") if isinstance(own, dict) else None
-    yield Contents(variables, read, (path,), step_from(step), extras)
+    yield Contents(variables, read, (path,), step_from(step), checked, extras)
 
 
 def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int | None) -> None:
@@ -86,16 +89,25 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int 
         torch.save(state, stream)
 
 
-def _refuse_compressed(path: Path) -> None:
-    """Raise if a few bytes could expand to any number of them: torch stores, never compresses.
+def _check_archive(path: Path) -> bool:
+    """Hold every member of the archive against its CRC; False for the format before PyTorch 1.6.
 
     Raises:
-        InputError: a member of the archive is compressed.
+        InputError: a member has not its CRC; or is compressed: torch stores, never compresses, and
+            a few bytes could expand to any number of them; or is marked as a folder: torch then
+            takes whatever its memory holds for the values.
     """
-    with parsing(path, _KIND):
-        if not zipfile.is_zipfile(path):
-            return
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.compress_type != zipfile.ZIP_STORED:
-                    raise InputError(path, f"a compressed member {member.filename}", _KIND)
+    with parsing(path, _KIND), path.open("rb") as stream:
+        if stream.read(len(_ARCHIVE)) != _ARCHIVE:  # as torch tells the two apart
+            return False
+    with parsing(path, _KIND), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise InputError(path, f"a compressed member {member.filename}", _KIND)
+            if member.is_dir() or member.external_attr & _DOS_FOLDER:
+                raise InputError(path, f"member {member.filename} marked as a folder", _KIND)
+        damaged = archive.testzip()
+    if damaged is not None:
+        found = f"the checksum of member {damaged} does not match its data"
+        raise InputError(path, found, "an undamaged file")
+    return True
