@@ -3,7 +3,7 @@
 Everything here moves numbers and computes none: a value's bits are the same on both sides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.registry import network_of
-from weight_conversion.formats import load_weights, save_weights, step_kept
-from weight_conversion.recognise import listing
+from weight_conversion.formats import Choice, WeightSet, load_weights, save_weights, step_kept
+from weight_conversion.recognise import THE_ONLY_ONE, listing
 from weight_conversion.weight_set import (
     check_arrays,
     weights_sha256,
@@ -60,16 +60,27 @@ class Summary:
         return {**vars(self), "ignored": list(self.ignored), "notes": list(self.notes)}
 
 
-def convert(source: Path | str, destination: Path | str) -> Summary:
-    """Read weights from one file and write them to another, formats by their endings.
+def convert(
+    source: Path | str,
+    destination: Path | str,
+    choice: Choice = THE_ONLY_ONE,
+    write: Callable[[Path, WeightSet], None] = save_weights,
+) -> Summary:
+    """Read weights from one file and write them to another, in the format of its ending.
+
+    Args:
+        source: a file of any format.
+        destination: the file to write.
+        choice: which set of weights, where the source holds several.
+        write: writes weights to a path.
 
     Raises:
         InputError: the source is not a stage's weights, or the destination cannot be written.
     """
-    weights = load_weights(source)
-    save_weights(destination, weights)
+    weights = load_weights(source, choice)
+    write(Path(destination), weights)
     written = step_kept(destination, weights.step)
-    notes = []
+    notes = list(weights.notes)
     if weights.ignored:
         notes.append(f"{len(weights.ignored)} left out: {listing(weights.ignored)}")
     if weights.step is not None and written != weights.step:

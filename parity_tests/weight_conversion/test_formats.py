@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from network.registry import network_of
 from network.weights import WEIGHTS
 from weight_conversion.errors import InputError
 from weight_conversion.formats import (
@@ -28,7 +29,7 @@ ENDINGS = (".ckpt-7", ".safetensors", ".pt", ".npz", ".h5")
 
 def assert_same(found: WeightSet, expected: WeightSet) -> None:
     assert (found.stage, found.step, found.ignored) == (expected.stage, expected.step, ())
-    assert list(found.arrays) == [row.key for row in WEIGHTS[expected.stage]]
+    assert list(found.arrays) == [row.key for row in network_of(expected.stage).variables]
     for key, array in expected.arrays.items():
         assert found.arrays[key].dtype == np.float32
         assert found.arrays[key].shape == array.shape
@@ -178,11 +179,6 @@ def test_a_file_of_a_checkpoint_is_not_written_to(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_names_the_checkpoints_in_it(small_files: Path) -> None:
-    with pytest.raises(InputError, match=r"a checkpoint's prefix, such as .*/w\.ckpt-7$"):
-        load_weights(small_files)
-
-
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_missing_file(ending: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a"):
@@ -222,18 +218,18 @@ def test_values_that_are_not_finite(form: Format, small: WeightSet, tmp_path: Pa
         form.naming.name_of(row): row.layout.to_torch(small.arrays[row.key])
         if form.naming is Naming.TORCH
         else small.arrays[row.key]
-        for row in WEIGHTS["small"]
+        for row in network_of("small").variables
     }
     form.write(path, arrays, "small", 7)  # which checks no values
     with pytest.raises(InputError, match=r"first nan at \[1, 1\]; expected numbers"):
         load_weights(path)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16", ">f4", "int32", "object"])
+@pytest.mark.parametrize("dtype", ["float64", ">f4", ">f2", "int32", "object"])
 def test_other_types_in_npz(dtype: str, small: WeightSet, tmp_path: Path) -> None:
     arrays = {key: np.ones_like(array).astype(dtype) for key, array in small.arrays.items()}
     np.savez(tmp_path / "w.npz", **arrays)  # type: ignore[arg-type]
-    name = "big-endian float32" if dtype == ">f4" else dtype
+    name = {">f4": "big-endian float32", ">f2": "big-endian float16"}.get(dtype, dtype)
     message = rf"variable s/cnn/c/W:0 of type {name}; expected float32 \(little-endian\)"
     with pytest.raises(InputError, match=message):
         load_weights(tmp_path / "w.npz")
@@ -242,8 +238,11 @@ def test_other_types_in_npz(dtype: str, small: WeightSet, tmp_path: Path) -> Non
 def test_other_type_and_shape_in_torch_files(small_files: Path) -> None:
     torch = pytest.importorskip("torch")
     state = torch.load(small_files / "w.pt", weights_only=True)
-    torch.save(state | {"g.bias": torch.zeros(3, dtype=torch.bfloat16)}, small_files / "v.pt")
-    with pytest.raises(InputError, match=r"variable g\.bias of type bfloat16"):
+    torch.save(state | {"g.bias": torch.zeros(3, dtype=torch.float64)}, small_files / "v.pt")
+    with pytest.raises(InputError, match=r"variable g\.bias of type float64"):
+        load_weights(small_files / "v.pt")
+    torch.save(state | {"g.bias": torch.zeros(3).to_sparse()}, small_files / "v.pt")
+    with pytest.raises(InputError, match=r"variable g\.bias of type float32 in no plain tensor"):
         load_weights(small_files / "v.pt")
     torch.save(state | {"cnn.c.weight": torch.zeros(3, 2, 4, 5)}, small_files / "u.pt")
     with pytest.raises(InputError, match="of shape 3x2x4x5; expected 5x4x3x2"):
@@ -266,9 +265,9 @@ def test_training_checkpoint_of_torch(small: WeightSet, small_files: Path) -> No
     ("value", "message"),
     [
         ([1, 2], "a list; expected a PyTorch state dict"),
-        ({"a": 3}, "entry 'a' is a int; expected tensors alone"),
-        ({3: None}, "entry 3 is a NoneType; expected tensors alone"),
-        ({}, "no known variables: none at all"),
+        ({"a": 3}, r"no tensors: a \(int\); expected a PyTorch state dict"),
+        ({3: None}, r"no tensors: 3 \(NoneType\); expected"),
+        ({}, "no tensors: nothing at all; expected"),
     ],
 )
 def test_other_things_in_pt(value: object, message: str, tmp_path: Path) -> None:
@@ -287,7 +286,7 @@ def test_pt_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     torch = pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Attack()}, "x.pt")
-    with pytest.raises(InputError, match=r"x\.pt: UnpicklingError"):
+    with pytest.raises(InputError, match=r"x\.pt: holds a pickled getattr, and unpickling it"):
         load_weights("x.pt")
     assert not Path("attacked").exists()
 

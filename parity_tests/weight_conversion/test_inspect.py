@@ -172,7 +172,7 @@ def test_bfloat16_is_listed(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2, dtype=torch.bfloat16)}, tmp_path / "x.pt")
     for name in ("x.safetensors", "x.pt"):
         (variable,) = inspect_weights(tmp_path / name).variables
-        assert (variable.key, variable.dtype, variable.sha256) == ("w", "bfloat16", None)
+        assert (variable.key, variable.dtype, variable.rms) == ("w", "bfloat16", 1)
 
 
 def test_missing_file(tmp_path: Path) -> None:

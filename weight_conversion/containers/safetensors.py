@@ -65,10 +65,11 @@ def opened(path: Path) -> Iterator[Contents]:
                 variables.append(Variable(name, tuple(piece.get_shape()), _NAMES.get(dtype, dtype)))
             metadata = file.metadata() or {}
         checksums = _checksums(path, metadata, variables)
+        halves = {variable.name for variable in variables if variable.dtype == "bfloat16"}
 
         def read(name: str) -> NDArray[Any]:
             with parsing(path, f"{_KIND}, at {name}"):
-                array = np.asarray(file.get_tensor(name))
+                array = _half(path, name) if name in halves else np.asarray(file.get_tensor(name))
             if checksums is not None:
                 checksums.check(name, array)
             return array
@@ -86,6 +87,12 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int 
     checksums = {VARIABLE: json.dumps(texts), MANIFEST: f"{manifest:08x}"}
     save_file(dict(arrays), path, metadata | checksums)
     _sort_metadata(path)
+
+
+def _half(path: Path, name: str) -> NDArray[Any]:
+    """A tensor in bfloat16, which NumPy does not have, as the float32 that holds it exactly."""
+    with safe_open(path, framework="pt") as file:
+        return np.asarray(file.get_tensor(name).float().numpy())
 
 
 def _checksums(path: Path, metadata: dict[str, str], variables: list[Variable]) -> Checksums | None:
