@@ -305,6 +305,16 @@ def test_a_folder_stands_for_the_checkpoint_that_its_file_names(
     assert found.notes == (f"the checkpoint {tmp_path}/x.ckpt-50, which the file {state} names",)
 
 
+def test_the_current_folder_has_no_name(
+    small: WeightSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^\.: a folder without a checkpoint; expected a weights"):
+        load_weights(".")
+    write_bundle(tmp_path / "x.ckpt-50", small.arrays)
+    assert load_weights(".").notes == ("the checkpoint x.ckpt-50, the only one in the folder",)
+
+
 def test_a_folder_with_one_checkpoint(small: WeightSet, tmp_path: Path) -> None:
     write_bundle(tmp_path / "x.ckpt-50", small.arrays)
     found = load_weights(tmp_path)

@@ -81,7 +81,8 @@ def _resolved(path: Path) -> tuple[Path, tuple[str, ...]]:
         InputError: a folder without a checkpoint, or with several of which none is named.
     """
     state = path if is_state(path) else path / _STATE if is_folder(path) else None
-    if state is None or is_file(index_path(path)):
+    # "." and "/" have no name that a prefix could be.
+    if state is None or (path.name and is_file(index_path(path))):
         return prefix_of(path), ()
     if is_file(state):
         prefix = _newest(state)
