@@ -9,17 +9,26 @@ from rich.text import Text
 
 from commands.console import print_json
 from commands.options import PATH
+from commands.weights import choice_options
 from reports.wording import printable
+from weight_conversion.formats import Choice
 from weight_conversion.inspect import Inspection, inspect_weights
+from weight_conversion.recognise import listing
 from weight_conversion.weight_set import shape_text
+
+_CHECKSUMS = {
+    "verified": "verified: every value has the checksum that the file keeps of it",
+    "unverified": "unverified: not every value was held against a checksum of the file's own",
+}
 
 
 @click.command("inspect")
 @click.argument("weights", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(weights: Path, as_json: bool) -> None:
+@choice_options
+def command(weights: Path, as_json: bool, choice: Choice) -> None:
     """List the variables of WEIGHTS: shapes, dtypes, stage, step, checksums."""
-    found = inspect_weights(weights)
+    found = inspect_weights(weights, choice)
     if as_json:
         print_json(found.to_json())
     else:
@@ -44,9 +53,11 @@ def _show(found: Inspection) -> None:
     if not found.data_present:
         lines.append("only the index is here: the data file is absent, so values cannot be read")
     if found.extras:
-        lines.append(f"beside the network's variables: {', '.join(found.extras)}")
+        lines.append(f"beside the network's variables: {listing(found.extras)}")
+    lines += [f"note: {note}" for note in found.notes]
     lines += [f"problem: {problem}" for problem in found.problems]
     if found.weights_sha256 is not None:
         lines.append(f"weights_sha256 {found.weights_sha256}")
+    lines.append(_CHECKSUMS[found.checksums])
     for line in lines:
         console.print(Text(printable(line)), soft_wrap=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from commands.console import Steps
 from commands.options import parse_views
+from commands.weights import read_weights
 from inputs.files import Int64, read_text, shown
 from inputs.ground_truth import load_ground_truth
 from inputs.hypotheses import Hypotheses
@@ -30,7 +31,7 @@ from parity.traces.record import RunInputs, record
 from parity.traces.trace import open_trace
 from weight_conversion.containers import npz
 from weight_conversion.errors import InputError
-from weight_conversion.formats import WeightSet, load_weights
+from weight_conversion.formats import WeightSet
 
 
 def labelled(value: str) -> tuple[str, Path]:
@@ -199,7 +200,7 @@ def load_checkpoints(values: Sequence[str]) -> dict[str, dict[str, WeightSet]]:
     found: dict[str, dict[str, WeightSet]] = {}
     for value in values:
         label, path = labelled(value)
-        weights = load_weights(path)
+        weights = read_weights(path)
         stages = found.setdefault(label, {})
         if weights.stage in stages:
             expected = "one a stage, or NAME=W to tell implementations apart"

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from commands.weights import read_weights
 from network.registry import names, network_of
 from network.weights import STAGES
 from parity.traces.backends import BackendChoice
 from parity.traces.sources import Sources, read_sources
 from weight_conversion.errors import InputError
-from weight_conversion.formats import WeightSet, load_weights
+from weight_conversion.formats import WeightSet
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
@@ -158,7 +159,7 @@ def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, W
     """
     found: dict[str, WeightSet] = {}
     for path in paths:
-        weights = load_weights(path)
+        weights = read_weights(path)
         if weights.stage in found:
             raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
         if weights.stage not in stages:

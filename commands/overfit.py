@@ -8,6 +8,7 @@ import numpy as np
 
 from commands.console import steps as progress_steps
 from commands.options import PATH, load_sources
+from commands.weights import read_weights
 from inputs.initial import initial_weights
 from inputs.meshes import save_obj
 from network.registry import network_of
@@ -16,7 +17,7 @@ from parity.traces.trace import inputs_sha256
 from parity.training.overfit import Overfit, overfit
 from parity.training.trainers import LearningSettings, learner
 from weight_conversion.errors import InputError
-from weight_conversion.formats import load_weights, weights_sha256
+from weight_conversion.formats import weights_sha256
 
 
 @click.command("overfit")
@@ -93,7 +94,7 @@ def command(
 def _start(stage: str, path: Path | None, seed: int) -> dict[str, np.ndarray]:
     if path is None:
         return dict(initial_weights(stage, seed))
-    weights = load_weights(path)
+    weights = read_weights(path)
     if weights.stage == stage:
         return weights.arrays
     if network_of(stage).follows == weights.stage:

@@ -16,11 +16,11 @@ from commands.options import (
     run_options,
     weights_option,
 )
+from commands.weights import read_weights
 from inputs.meshes import save_obj
 from network.weights import STAGES
 from parity.traces.record import predict
 from weight_conversion.errors import InputError
-from weight_conversion.formats import load_weights
 
 
 @click.command("predict")
@@ -62,7 +62,7 @@ def command(
 def _stages(paths: tuple[Path, ...]) -> dict[str, Any]:
     found = {}
     for path in paths:
-        weights = load_weights(path)
+        weights = read_weights(path)
         if weights.stage in found:
             raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
         found[weights.stage] = weights

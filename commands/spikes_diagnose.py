@@ -9,6 +9,7 @@ import numpy as np
 from commands.console import Steps, print_json, steps
 from commands.options import PATH, load_sources
 from commands.staging import staging
+from commands.weights import read_weights
 from inputs.files import Float64, Int64
 from network.registry import network_of
 from network.weights import STAGES
@@ -21,7 +22,7 @@ from parity.traces.record import RunInputs
 from parity.traces.sources import Sources
 from reports.tables import spikes_diagnosis
 from weight_conversion.errors import InputError
-from weight_conversion.formats import WeightSet, load_weights
+from weight_conversion.formats import WeightSet
 
 
 @click.command("diagnose")
@@ -64,7 +65,7 @@ def diagnose_command(
 
     Exit status: 0; with --self-check 1 where a planted cause was not named.
     """
-    loaded = load_weights(weights)
+    loaded = read_weights(weights)
     if stage is not None and loaded.stage != stage:
         raise InputError(weights, f"weights of the {loaded.stage} stage", f"the {stage} stage")
     if out is None and self_check is None:
@@ -145,7 +146,7 @@ def _reference(path: Path, sources: Sources, weights: WeightSet, replay: Replay)
     if is_trace(path):
         values = trace_values(path, replay)
         return Taken(replay, values, {}, [])
-    other = load_weights(path)
+    other = read_weights(path)
     if other.stage != weights.stage:
         raise InputError(path, f"weights of the {other.stage} stage", f"the {weights.stage} stage")
     rows = replay.vertices if network_of(replay.stage).vertexwise else None

@@ -42,6 +42,9 @@ _NUMPY_NAMES = frozenset(DTYPES.values()) - {
 }
 
 
+_ITEM_BYTES = {name: np.dtype(name).itemsize for name in _NUMPY_NAMES} | {"bfloat16": 2}
+
+
 @dataclass(frozen=True)
 class BundleEntry:
     """One variable of a checkpoint.
@@ -111,6 +114,8 @@ def read_index(prefix: Path) -> BundleIndex:
 
 def read_bundle(index: BundleIndex, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
     """Read the variables ``keys`` of a checkpoint, each against its checksum.
+
+    Those in bfloat16, which NumPy does not have, come as float32.
 
     Raises:
         InputError: a key is not in the index, its type is none of NumPy's, a data file is
@@ -206,8 +211,8 @@ def _entry(path: Path, header: Header, raw_key: bytes, value: bytes) -> BundleEn
     if proto.shard >= header.shards:
         found = f"variable {key} in data file {proto.shard}"
         raise InputError(path, found, f"one of {header.shards}, counted from 0")
-    if proto.dtype in _NUMPY_NAMES:
-        expected = math.prod(proto.shape) * np.dtype(proto.dtype).itemsize
+    if proto.dtype in _ITEM_BYTES:
+        expected = math.prod(proto.shape) * _ITEM_BYTES[proto.dtype]
         if proto.size != expected:
             shape = "x".join(map(str, proto.shape)) or "scalar"
             found = f"variable {key} of {proto.size} bytes"
@@ -235,7 +240,7 @@ def _check_length(index: BundleIndex, shard: int) -> None:
 
 
 def _read_entry(path: Path, entry: BundleEntry) -> NDArray[Any]:
-    if entry.dtype not in _NUMPY_NAMES:
+    if entry.dtype not in _ITEM_BYTES:
         raise InputError(path, f"variable {entry.key} of type {entry.dtype}", "a numeric type")
     raw = np.empty(entry.size, np.uint8)
     try:
@@ -249,5 +254,7 @@ def _read_entry(path: Path, entry: BundleEntry) -> NDArray[Any]:
     if mask(crc32c(raw.data)) != entry.checksum:
         found = f"the checksum of variable {entry.key} does not match its data"
         raise InputError(path, found, "an undamaged file")
+    if entry.dtype == "bfloat16":  # the upper half of a float32, which NumPy has
+        return (raw.view("<u2").astype("<u4") << 16).view("<f4").reshape(entry.shape)
     little = np.dtype(entry.dtype).newbyteorder("<")
     return raw.view(little).reshape(entry.shape)

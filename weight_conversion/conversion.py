@@ -3,7 +3,7 @@
 Everything here moves numbers and computes none: a value's bits are the same on both sides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.registry import network_of
-from weight_conversion.recognise import listing
-from weight_conversion.weight_set import (
-    check_arrays,
-    weights_sha256,
-)
+from weight_conversion.recognise import THE_ONLY_ONE, Choice, listing
+from weight_conversion.weight_set import WeightSet, check_arrays, weights_sha256
 
 
 def to_state_dict(stage: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
@@ -59,8 +56,19 @@ class Summary:
         return {**vars(self), "ignored": list(self.ignored), "notes": list(self.notes)}
 
 
-def convert(source: Path | str, destination: Path | str) -> Summary:
-    """Read weights from one file and write them to another, formats by their endings.
+def convert(
+    source: Path | str,
+    destination: Path | str,
+    choice: Choice = THE_ONLY_ONE,
+    write: Callable[[Path, WeightSet], None] | None = None,
+) -> Summary:
+    """Read weights from one file and write them to another, in the format of its ending.
+
+    Args:
+        source: a file of any format.
+        destination: the file to write.
+        choice: which set of weights, where the source holds several.
+        write: writes weights to a path; ``save_weights`` by default.
 
     Raises:
         InputError: the source is not a stage's weights, or the destination cannot be written.
@@ -68,10 +76,10 @@ def convert(source: Path | str, destination: Path | str) -> Summary:
     # The libraries of all formats, which a network that only loads arrays does without.
     from weight_conversion.formats import load_weights, save_weights, step_kept
 
-    weights = load_weights(source)
-    save_weights(destination, weights)
+    weights = load_weights(source, choice)
+    (save_weights if write is None else write)(Path(destination), weights)
     written = step_kept(destination, weights.step)
-    notes = []
+    notes = list(weights.notes)
     if weights.ignored:
         notes.append(f"{len(weights.ignored)} left out: {listing(weights.ignored)}")
     if weights.step is not None and written != weights.step:

@@ -4,7 +4,11 @@ A checksum that is stored beside the data it covers is rotated and offset first,
 of data that contain their own CRC is degenerate.
 """
 
+from typing import Any
+
 import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
 
 _MASK_DELTA = 0xA282EAD8
 _CHUNK = 1 << 20
@@ -18,6 +22,12 @@ def crc32c(data: bytes | memoryview) -> int:
     for start in range(0, len(data), _CHUNK):
         value = google_crc32c.extend(value, bytes(data[start : start + _CHUNK]))
     return value
+
+
+def array_crc32c(array: NDArray[Any]) -> int:
+    """The checksum of an array's values: of their little-endian bytes in C order."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return crc32c(little.reshape(-1).view(np.uint8).data)
 
 
 def mask(value: int) -> int:

@@ -1,4 +1,6 @@
-"""Weights in files: which format a name means, and reading and writing it.
+"""Weights in files: which format a name or a content means, and reading and writing it.
+
+A file is read as what its content is, whatever its ending; it is written as what its ending says.
 
 | ending | names and layout | stage and step |
 |---|---|---|
@@ -9,8 +11,9 @@
 | `.h5` | checkpoint, a key is a dataset's path | attributes of the root |
 | any other | a TensorFlow 1 checkpoint's prefix | the step at the prefix's end, `x.ckpt-50` |
 
-The stage is always told by the variables. Values are moved bit for bit; what is not float32, or
-not finite, or not of the expected shape is refused by name.
+The stage is always told by the variables. Values are moved bit for bit; half precision is widened
+to the float32 that holds it exactly, and noted. What is of another type, or not finite, or not of
+the expected shape is refused by name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,23 +29,28 @@ from network.registry import network_of
 from network.weights import WeightRow
 from weight_conversion.atomic import replacing
 from weight_conversion.containers import checkpoint, hdf5, npz, onnx, pytorch, safetensors
-from weight_conversion.containers.checkpoint import step_in_name
+from weight_conversion.containers.checkpoint import is_state, prefix_of, step_in_name
 from weight_conversion.containers.contents import Contents, writing
 from weight_conversion.errors import InputError
 from weight_conversion.files import is_folder
-from weight_conversion.recognise import Naming, recognise_stage
+from weight_conversion.recognise import THE_ONLY_ONE, Choice, Naming, recognise_stage
+from weight_conversion.sniff import suffix_by_content
 from weight_conversion.weight_set import (
+    HALVES,
     WeightSet,
     check_arrays,
     check_finite,
     check_variable,
     dtype_text,
     weights_sha256,
+    widened,
+    widening,
 )
 
 __all__ = [
     "CHECKPOINT",
     "FORMATS",
+    "Choice",
     "Format",
     "WeightSet",
     "format_of",
@@ -92,7 +100,17 @@ FORMATS = (
 
 def format_of(path: Path) -> Format:
     """The format that the ending of ``path`` means; any unknown one is a checkpoint's prefix."""
-    suffix = path.suffix.lower()
+    return _by_suffix(path.suffix.lower())
+
+
+def format_in(path: Path) -> Format:
+    """The format of the file ``path``: its content's, or its ending's where that says nothing."""
+    if prefix_of(path) != path or is_state(path):
+        return CHECKPOINT
+    return _by_suffix(suffix_by_content(path) or path.suffix.lower())
+
+
+def _by_suffix(suffix: str) -> Format:
     return next((form for form in FORMATS if form.suffix and form.suffix == suffix), CHECKPOINT)
 
 
@@ -103,31 +121,37 @@ def opened_weights(path: Path) -> Iterator[tuple[Format, Contents]]:
     Raises:
         InputError: it is missing or damaged.
     """
-    form = format_of(path)
+    form = format_in(path)
     with form.opened(path) as contents:
         yield form, contents
 
 
-def load_weights(path: Path | str) -> WeightSet:
+def load_weights(path: Path | str, choice: Choice = THE_ONLY_ONE) -> WeightSet:
     """Read the weights of one stage, whichever the file holds.
+
+    Args:
+        path: the file, or a checkpoint's prefix, one of its files or its folder.
+        choice: which set of weights, where the file holds several.
 
     Raises:
         InputError: the file is missing or damaged, its variables are not exactly those of one
-            stage (optimiser slots and counters in a checkpoint are left out), or one of them has
-            another shape, is not float32 or not finite.
+            stage (optimiser slots and counters in a checkpoint are left out), it holds several
+            sets, or a variable has another shape, is not float32 nor half precision or not finite.
     """
     path = Path(path)
     with opened_weights(path) as (form, contents):
         described = {variable.name: variable for variable in contents.variables}
-        found = recognise_stage(described, form.naming, path, form.strangers)
+        found = recognise_stage(described, form.naming, path, form.strangers, choice)
         rows = network_of(found.stage).variables
-        for row in rows:
-            variable = described[form.naming.name_of(row)]
+        taken = [described[found.names[row.key]] for row in rows]
+        for row, variable in zip(rows, taken, strict=True):
+            dtype = "float32" if variable.dtype in HALVES else variable.dtype
             expected = form.naming.shape_of(row)
-            check_variable(path, variable.name, variable.shape, variable.dtype, expected)
-        arrays = {row.key: _read(path, form, contents, row) for row in rows}
+            check_variable(path, variable.name, variable.shape, dtype, expected)
+        arrays = {row.key: _read(path, form, contents, row, found.names[row.key]) for row in rows}
         ignored = (*found.ignored, *contents.extras)
-        return WeightSet(found.stage, arrays, contents.step, str(path), ignored)
+        notes = (*contents.notes, *found.notes, *widening(each.dtype for each in taken))
+        return WeightSet(found.stage, arrays, contents.step, str(path), ignored, notes)
 
 
 def save_weights(path: Path | str, weights: WeightSet) -> None:
@@ -169,10 +193,11 @@ def step_kept(path: Path | str, step: int | None) -> int | None:
     return step_in_name(path) if format_of(path) is CHECKPOINT else step
 
 
-def _read(path: Path, form: Format, contents: Contents, row: WeightRow) -> NDArray[np.float32]:
+def _read(
+    path: Path, form: Format, contents: Contents, row: WeightRow, name: str
+) -> NDArray[np.float32]:
     """The values of one variable in checkpoint layout, checked once more as they really are."""
-    name = form.naming.name_of(row)
-    array = contents.read(name)
+    array = widened(contents.read(name))
     expected = form.naming.shape_of(row)
     check_variable(path, name, array.shape, dtype_text(array.dtype), expected)
     check_finite(path, name, array)

@@ -13,8 +13,8 @@ from network.weights import WeightRow
 from weight_conversion.containers.contents import Contents, Variable
 from weight_conversion.errors import InputError
 from weight_conversion.formats import Format, opened_weights
-from weight_conversion.recognise import Naming, listing, recognise_stage
-from weight_conversion.weight_set import shape_text, weights_sha256
+from weight_conversion.recognise import THE_ONLY_ONE, Choice, Naming, listing, recognise_stage
+from weight_conversion.weight_set import HALVES, shape_text, weights_sha256, widened, widening
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,10 @@ class Inspection:
             beside a PyTorch training checkpoint's state dict: a conversion leaves them out.
         weights_sha256: the checksum of the whole set, equal in every format; None without a stage
             or without its data.
+        checksums: "verified" if every value was read and held against a checksum of the file's
+            own, else "unverified".
         problems: why the file cannot be used as weights; empty if it can.
+        notes: what a conversion does about it and tells: a scope, averages, half precision.
     """
 
     path: str
@@ -74,7 +77,9 @@ class Inspection:
     data_present: bool
     extras: tuple[str, ...]
     weights_sha256: str | None
+    checksums: str
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> int:
@@ -90,9 +95,11 @@ class Inspection:
             "step": self.step,
             "data_present": self.data_present,
             "weights_sha256": self.weights_sha256,
+            "checksums": self.checksums,
             "numbers": self.numbers,
             "extras": list(self.extras),
             "problems": list(self.problems),
+            "notes": list(self.notes),
             "variables": [
                 {name: _plain(value) for name, value in vars(variable).items()}
                 for variable in self.variables
@@ -100,8 +107,8 @@ class Inspection:
         }
 
 
-def inspect_weights(path: Path | str) -> Inspection:
-    """List what a weights file holds.
+def inspect_weights(path: Path | str, choice: Choice = THE_ONLY_ONE) -> Inspection:
+    """List what a weights file holds, of several sets of weights the one of ``choice``.
 
     Foreign variables, other types, values that are not finite and an index without its data are
     reported; only what cannot be read at all is an error.
@@ -117,12 +124,16 @@ def inspect_weights(path: Path | str) -> Inspection:
             absent = listing(missing.name for missing in contents.missing)
             problems.append(f"without data, which should be in {absent}")
         stage: str | None = None
+        rows: dict[str, WeightRow] = {}
+        notes = list(contents.notes)
         try:
-            stage = recognise_stage(described, form.naming, path, form.strangers).stage
+            found = recognise_stage(described, form.naming, path, form.strangers, choice)
         except InputError as error:
             problems.append(str(error).removeprefix(f"{path}: "))
-        variables = network_of(stage).variables if stage else ()
-        rows = {form.naming.name_of(row): row for row in variables}
+        else:
+            stage = found.stage
+            rows = {found.names[row.key]: row for row in network_of(stage).variables}
+            notes += [*found.notes, *widening(described[name].dtype for name in rows)]
         extras = [name for name in described if stage and name not in rows]
         names = [*rows, *(name for name in described if name not in rows and name not in extras)]
         arrays: dict[str, NDArray[Any]] = {}
@@ -131,9 +142,10 @@ def inspect_weights(path: Path | str) -> Inspection:
             report, array = _report(described[name], rows.get(name), form, contents)
             reports.append(report)
             if array is not None:
-                arrays[report.key] = array
+                arrays[report.key] = widened(array)
             if stage:
                 problems += _problems(report, rows[name])
+        read = all(report.sha256 is not None for report in reports)
         complete = stage is not None and all(
             row.key in arrays and arrays[row.key].dtype == np.float32 for row in rows.values()
         )
@@ -146,7 +158,9 @@ def inspect_weights(path: Path | str) -> Inspection:
             data_present=not contents.missing,
             extras=tuple(sorted((*extras, *contents.extras))),
             weights_sha256=weights_sha256(arrays) if complete else None,
+            checksums="verified" if contents.checked and read and reports else "unverified",
             problems=tuple(problems),
+            notes=tuple(notes),
         )
 
 
@@ -187,7 +201,8 @@ def _readable(variable: Variable, fits: bool, contents: Contents) -> bool:
     dataset, a compressed archive).
     """
     try:
-        dtype = np.dtype(variable.dtype)
+        # NumPy has no bfloat16: containers give its values as float32.
+        dtype = np.dtype("float16" if variable.dtype == "bfloat16" else variable.dtype)
     except TypeError:
         return False
     if dtype.kind not in "fiub":
@@ -202,7 +217,7 @@ def _problems(report: VariableReport, row: WeightRow) -> list[str]:
     if report.shape != row.shape:
         shape = shape_text(report.stored_shape) or "scalar"
         problems.append(f"{report.key} has shape {shape}, not {shape_text(row.shape)}")
-    if report.dtype != "float32":
+    if report.dtype not in ("float32", *HALVES):
         problems.append(f"{report.key} is {report.dtype}, not float32")
     if report.not_finite:
         problems.append(f"{report.key} has {report.not_finite} values that are not finite")

@@ -1,7 +1,8 @@
 """A stage's weights in memory, checked, and the checksum that names them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ class WeightSet:
         source: the path they were read from, or what made them.
         ignored: names that stood beside the stage's variables and were left out (optimiser
             slots and counters, the constants of an ONNX graph).
+        notes: what a person should know about how they were read.
     """
 
     stage: str
@@ -31,6 +33,7 @@ class WeightSet:
     step: int | None
     source: str
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def weights_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -61,6 +64,24 @@ def shape_text(shape: tuple[int, ...]) -> str:
 def dtype_text(dtype: np.dtype[Any]) -> str:
     """The type's name; a foreign byte order is part of it."""
     return dtype.name if dtype.newbyteorder("=") == dtype else f"big-endian {dtype.name}"
+
+
+HALVES = ("float16", "bfloat16")
+"""Types of which every value is a float32's."""
+
+
+def widened(array: NDArray[Any]) -> NDArray[Any]:
+    """``array`` in float32 where it is in half precision, else as it is."""
+    return array.astype(np.float32) if array.dtype.name in HALVES else array
+
+
+def widening(dtypes: Iterable[str]) -> list[str]:
+    """A note for each half precision among ``dtypes``, one of each variable."""
+    counts = Counter(dtype for dtype in dtypes if dtype in HALVES)
+    return [
+        f"{count} variables in {dtype}, widened to the float32 that holds them exactly"
+        for dtype, count in sorted(counts.items())
+    ]
 
 
 def check_stage(where: object, stage: str) -> None:

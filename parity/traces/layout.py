@@ -48,5 +48,23 @@ READ_GROUPS = (
     MESH,
 )
 """All groups, each checked as a file is opened."""
+ROOT_ATTRIBUTES = (
+    "schema",
+    "complete",
+    "stage",
+    "backend",
+    "dtype",
+    "device",
+    "weights_sha256",
+    "inputs_sha256",
+    "versions",
+    "requested",
+    "unmatched",
+    "float64_missing",
+)
+"""What the root says of the run."""
 CHECKSUM = "crc32c"
-"""The attribute of every dataset that holds its checksum."""
+"""The attribute of a scalar that holds its checksum, and of the root, of ``ROOT_ATTRIBUTES``.
+
+Arrays are chunked, with HDF5's own checksum (Fletcher-32) a chunk, and the structures that lead to
+them have checksums too, because the file is of HDF5's format of version 1.10."""

@@ -19,17 +19,23 @@ import numpy as np
 
 from network.registry import names, network_of
 from parity.oracle.chunks import Part, cut
-from parity.traces.layout import CHECKSUM, FORMER_SCHEMA, READ_GROUPS, TRACE_SCHEMA
+from parity.traces.layout import (
+    CHECKSUM,
+    FORMER_SCHEMA,
+    READ_GROUPS,
+    ROOT_ATTRIBUTES,
+    TRACE_SCHEMA,
+)
 from parity.traces.untrusted import (
     SMALL,
-    attribute,
     checked,
     dataset_names,
     reading,
     selections,
     text,
 )
-from weight_conversion.crc32c import crc32c
+from weight_conversion.attributes import attribute
+from weight_conversion.crc32c import array_crc32c, crc32c
 from weight_conversion.errors import InputError
 
 
@@ -80,10 +86,16 @@ def inputs_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def checksum(array: np.ndarray) -> int:
-    """Of an array's little-endian bytes."""
-    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return crc32c(little.tobytes())
+def root_crc32c(attributes: Mapping[str, Any]) -> int:
+    """The checksum of a trace's root attributes.
+
+    It covers those in ``ROOT_ATTRIBUTES``, sorted by name: the name, a zero byte, the value as
+    text, a newline. What other programs add to the root is not covered.
+    """
+    lines = (
+        f"{name}\0{attributes[name]}\n" for name in sorted(ROOT_ATTRIBUTES) if name in attributes
+    )
+    return crc32c("".join(lines).encode(errors="surrogateescape"))
 
 
 class TraceReader:
@@ -180,7 +192,7 @@ class TraceReader:
         """Hold a scalar against its checksum; HDF5 itself checks every chunk of an array."""
         if dataset.shape or CHECKSUM not in dataset.attrs:
             return
-        if attribute(self.path, dataset, CHECKSUM) != checksum(found):
+        if attribute(self.path, dataset, CHECKSUM) != array_crc32c(found):
             raise InputError(self.path, f"{where} has not its checksum", "an undamaged trace")
 
     def significand(self, group: str, name: str) -> int:
@@ -233,6 +245,7 @@ def _read_header(path: Path, file: h5py.File) -> TraceHeader:
             raise InputError(
                 path, "an incomplete trace: its recording did not finish", "a complete one"
             )
+        _check_root(path, file)
         texts = {name: text(path, file, name) for name in _TEXTS}
         # Optional: traces of other programs may lack these.
         texts |= {
@@ -245,6 +258,20 @@ def _read_header(path: Path, file: h5py.File) -> TraceHeader:
             versions=_mapping(path, file, "versions"),
             unmatched=_mapping(path, file, "unmatched"),
         )
+
+
+def _check_root(path: Path, file: h5py.File) -> None:
+    """Hold the root attributes against their checksum; other programs' traces have none.
+
+    Raises:
+        InputError: they have another.
+    """
+    stored = attribute(path, file, CHECKSUM)
+    if stored is None:
+        return
+    found = {name: attribute(path, file, name) for name in ROOT_ATTRIBUTES if name in file.attrs}
+    if stored != root_crc32c(found):
+        raise InputError(path, "the root attributes have not their checksum", "an undamaged trace")
 
 
 def _mapping(path: Path, file: h5py.File, name: str) -> dict[str, str]:

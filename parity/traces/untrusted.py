@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from weight_conversion.attributes import attribute
 from weight_conversion.errors import InputError
 
 DEEPEST = 8
@@ -26,8 +27,6 @@ MOST_NUMBERS = 2**30
 """Numbers in all datasets of one group; the official refine taps have 2**28.5."""
 NUMBERS_A_CHUNK = 10_000
 """What a chunk counts as among them; HDF5 takes 4 kB for it, even if it was never stored."""
-LONGEST = 2**20
-"""Bytes in an attribute."""
 SMALL = 2**24
 """Numbers in a dataset that is read at once, such as a mesh."""
 
@@ -111,27 +110,6 @@ def selections(shape: tuple[int, ...], most: int) -> Iterator[tuple[int | slice,
             yield (index, *rest)
 
 
-def attribute(path: Path, holder: h5py.Group | h5py.Dataset, name: str) -> Any:
-    """An attribute that is one text, number or truth value; None where it is absent.
-
-    Raises:
-        InputError: it is anything else. Then it is not even read, because HDF5 follows whatever
-            addresses a damaged type leads it to.
-    """
-    if name not in holder.attrs:
-        return None
-    opened = h5py.h5a.open(holder.id, name.encode())
-    if (
-        opened.shape != ()
-        or not isinstance(opened.get_type(), _SCALARS)
-        or opened.get_storage_size() > LONGEST
-    ):
-        raise InputError(
-            path, f"attribute {name!r} of {holder.name} is no single value", "a text or a number"
-        )
-    return holder.attrs[name]
-
-
 def text(path: Path, file: h5py.File, name: str) -> str:
     """A root attribute that is a text."""
     value = attribute(path, file, name)
@@ -139,11 +117,6 @@ def text(path: Path, file: h5py.File, name: str) -> str:
         found = "absent" if value is None else f"of type {type(value).__name__}"
         raise InputError(path, f"root attribute {name!r} is {found}", "a text")
     return value
-
-
-_SCALARS = (
-    h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID,
-)  # fmt: skip
 
 
 def _cost(dataset: h5py.Dataset) -> int:

@@ -20,9 +20,10 @@ from parity.traces.layout import (
     FLOAT64_TAP_VALUES,
     TRACE_SCHEMA,
 )
-from parity.traces.trace import TraceHeader, checksum
+from parity.traces.trace import TraceHeader, root_crc32c
 from parity.traces.untrusted import is_number
 from weight_conversion.atomic import replacing
+from weight_conversion.crc32c import array_crc32c
 from weight_conversion.errors import InputError
 
 
@@ -111,7 +112,7 @@ class TraceWriter:
             f"{group}/{name}", data=array, **_storage(array.shape, array.dtype)
         )
         if not array.shape:
-            dataset.attrs[CHECKSUM] = checksum(array)
+            dataset.attrs[CHECKSUM] = array_crc32c(array)
         return dataset
 
     def float64_missing(self, reason: str) -> None:
@@ -143,15 +144,22 @@ def _storage(shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
     return {"chunks": (min(shape[0], rows), *shape[1:]), "fletcher32": True}
 
 
+def seal(file: h5py.File) -> None:
+    """Give the root attributes, as they are now, their checksum."""
+    file.attrs[CHECKSUM] = root_crc32c(file.attrs)
+
+
 @contextmanager
 def _new_file(path: Path) -> Iterator[h5py.File]:
     """A file under another name that becomes ``path``, marked complete, if the block succeeds."""
     with replacing(path) as temporary:
-        # Without a cache of chunks a full disk is met where it is written to.
-        file = h5py.File(temporary, "w", rdcc_nbytes=0)
+        # Without a cache of chunks a full disk is met where it is written to. The structures of
+        # HDF5's older format, its default, have no checksums.
+        file = h5py.File(temporary, "w", libver=("v110", "v110"), rdcc_nbytes=0)
         try:
             yield file
             file.attrs["complete"] = True
+            seal(file)
         except BaseException:
             with suppress(Exception):  # the first error is the one to tell
                 file.close()

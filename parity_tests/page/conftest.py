@@ -16,6 +16,7 @@ from inputs.demo import demo_item_path
 from inputs.item import load_item
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, record
+from parity.traces.writer import seal
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison, Status
 from parity_tests.reports.conftest import HOSTILE
@@ -139,6 +140,7 @@ def _traces(folder: Path) -> tuple[Path, Path]:
     for side, path in enumerate(paths):
         with h5py.File(path, "r+") as file:
             file.attrs["backend"] = ("tf", "torch")[side]
+            seal(file)
             taps = file["taps"]
             strange = taps.create_dataset(STRANGE, data=np.ones((4, 3), np.float32))
             strange.attrs["order"] = len(taps)

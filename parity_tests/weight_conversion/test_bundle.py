@@ -258,7 +258,7 @@ def test_name_that_is_no_text(tmp_path: Path) -> None:
         read_index(plant(tmp_path, {b"\xff": GOOD}, RAW))
 
 
-@pytest.mark.parametrize(("number", "name"), [(7, "string"), (14, "bfloat16"), (20, "resource")])
+@pytest.mark.parametrize(("number", "name"), [(7, "string"), (12, "quint8"), (20, "resource")])
 def test_types_without_numbers_are_listed_and_not_read(
     number: int, name: str, tmp_path: Path
 ) -> None:
@@ -269,6 +269,20 @@ def test_types_without_numbers_are_listed_and_not_read(
     assert read_bundle(index, ["v"])["v"].tobytes() == RAW
     with pytest.raises(InputError, match=f"variable odd of type {name}; expected a numeric type"):
         read_bundle(index, ["odd"])
+
+
+def test_bfloat16_is_read_as_float32(tmp_path: Path) -> None:
+    values = np.array([1.5, -0.0, 3.3895314e38, 1e-40], np.float32)
+    raw = (values.view("<u4") >> 16).astype("<u2").tobytes()
+    entry = EntryProto("bfloat16", (2, 2), 0, 0, 8, mask(crc32c(raw)))
+    prefix = plant(tmp_path, {b"v": encode_entry(entry)}, raw)
+    found = read_bundle(read_index(prefix), ["v"])["v"]
+    assert (found.dtype, found.shape) == (np.float32, (2, 2))
+    assert (found.view("<u4").ravel() >> 16).astype("<u2").tobytes() == raw
+    assert found[0].tolist() == [1.5, 0] and np.signbit(found[0, 1])
+    short = encode_entry(EntryProto("bfloat16", (2, 2), 0, 0, 16, 0))
+    with pytest.raises(InputError, match="variable v of 16 bytes; expected 8 for 2x2 bfloat16"):
+        read_index(plant(tmp_path, {b"v": short}, raw + raw))
 
 
 def test_unknown_variable(tmp_path: Path) -> None:

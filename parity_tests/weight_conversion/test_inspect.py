@@ -107,6 +107,36 @@ def test_values_types_and_shapes_that_cannot_be_used(small: WeightSet, tmp_path:
     assert (bias["minimum"], bias["rms"], bias["not_finite"]) == ("NaN", "NaN", 2)
 
 
+@pytest.mark.parametrize("ending", [".ckpt-7", ".safetensors", ".pt", ".npz", ".h5"])
+def test_what_the_project_writes_is_verified(ending: str, small_files: Path) -> None:
+    found = inspect_weights(small_files / f"w{ending}")
+    assert (found.checksums, found.to_json()["checksums"]) == ("verified", "verified")
+
+
+def test_files_of_others_are_unverified(small: WeightSet, tmp_path: Path) -> None:
+    h5py, torch = pytest.importorskip("h5py"), pytest.importorskip("torch")
+    from safetensors.numpy import save_file
+
+    save_file(small.arrays, tmp_path / "x.safetensors")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, array in small.arrays.items():
+            file[name] = array
+    tensors = {name: torch.from_numpy(array) for name, array in small.arrays.items()}
+    torch.save(tensors, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    for ending in (".safetensors", ".h5", ".pt"):
+        assert inspect_weights(tmp_path / f"x{ending}").checksums == "unverified"
+    # These containers have checksums whoever writes them.
+    torch.save(tensors, tmp_path / "y.pt")
+    np.savez(tmp_path / "y.npz", **small.arrays)  # type: ignore[arg-type]
+    for ending in (".pt", ".npz"):
+        assert inspect_weights(tmp_path / f"y{ending}").checksums == "verified"
+
+
+def test_values_that_are_absent_are_unverified(small_files: Path) -> None:
+    data_path(small_files / "w.ckpt-7").unlink()
+    assert inspect_weights(small_files / "w.ckpt-7").checksums == "unverified"
+
+
 def test_json(small_files: Path) -> None:
     value = json.loads(json.dumps(inspect_weights(small_files / "w.pt").to_json(), allow_nan=False))
     assert value["stage"] == "small"
@@ -142,7 +172,7 @@ def test_bfloat16_is_listed(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2, dtype=torch.bfloat16)}, tmp_path / "x.pt")
     for name in ("x.safetensors", "x.pt"):
         (variable,) = inspect_weights(tmp_path / name).variables
-        assert (variable.key, variable.dtype, variable.sha256) == ("w", "bfloat16", None)
+        assert (variable.key, variable.dtype, variable.rms) == ("w", "bfloat16", 1)
 
 
 def test_missing_file(tmp_path: Path) -> None:

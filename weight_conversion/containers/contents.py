@@ -1,5 +1,6 @@
 """What every weights file looks like to the rest of the project, whatever its format."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from weight_conversion.errors import InputError
 from weight_conversion.files import is_file
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,18 @@ class Contents:
         read: the values of one variable, by name, in the file's layout.
         files: where the values are kept.
         step: the training step that its metadata give.
+        checked: whether ``read`` holds values against a checksum.
         extras: what else it holds, by name, and nothing here reads.
+        notes: what a person should know about how it was found.
     """
 
     variables: tuple[Variable, ...]
     read: Callable[[str], NDArray[Any]]
     files: tuple[Path, ...]
     step: int | None = None
+    checked: bool = False
     extras: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[Path, ...]:
@@ -64,8 +71,7 @@ def parsing(path: Path, kind: str) -> Iterator[None]:
     # zlib errors, KeyError, RecursionError, MemoryError were all seen), and each of them means
     # the same to the user.
     except Exception as error:
-        lines = str(error).strip().splitlines() or ["unreadable"]
-        found = f"{type(error).__name__}: {lines[0][:200]}"
+        found = f"{type(error).__name__}: {_first_line(error) or 'unreadable'}"
         raise InputError(path, found, kind) from error
 
 
@@ -82,8 +88,14 @@ def writing(path: Path) -> Iterator[None]:
         raise
     # A full disk is an OSError to one library, a RuntimeError to the next.
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(path, f"writing failed ({lines[0][:200]})", "room to write it") from error
+        reason = _first_line(error) or type(error).__name__
+        raise InputError(path, f"writing failed ({reason})", "room to write it") from error
+
+
+def _first_line(error: Exception) -> str:
+    """The beginning of a library's message, without the colours that it may hold."""
+    lines = _COLOURS.sub("", str(error)).strip().splitlines()
+    return lines[0][:200] if lines else ""
 
 
 def step_from(value: object) -> int | None:

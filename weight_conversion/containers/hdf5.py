@@ -1,7 +1,9 @@
 """HDF5: one dataset a variable, its path being the checkpoint key.
 
 The slashes of a key make nested groups, so that ``file["scope/layer/W:0"]`` is the
-kernel, just as in a trace's ``/gradients``. Stage and step are attributes of the root.
+kernel, just as in a trace's ``/gradients``. Stage and step are attributes of the root. Every
+dataset has an attribute ``crc32c``, and the root ``crc32c_manifest``, as
+``weight_conversion.containers.checksums`` says.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from weight_conversion.attributes import attribute
+from weight_conversion.containers.checksums import (
+    MANIFEST,
+    VARIABLE,
+    Checksums,
+    described,
+    manifest_crc32c,
+)
 from weight_conversion.containers.contents import Contents, Variable, parsing, step_from
+from weight_conversion.crc32c import array_crc32c
 from weight_conversion.errors import InputError
 from weight_conversion.files import require_file
 from weight_conversion.weight_set import dtype_text
@@ -45,21 +56,57 @@ def opened(path: Path) -> Iterator[Contents]:
 
         with parsing(path, _KIND):
             file.visititems(visit)
-            attribute = file.attrs.get("step")
-            step = attribute.item() if isinstance(attribute, np.generic) else attribute
+            checksums = _checksums(path, file, variables)
 
         def read(name: str) -> NDArray[Any]:
             with parsing(path, f"{_KIND}, at {name}"):
-                return np.asarray(file[name][()])
+                array = np.asarray(file[name][()])
+            if checksums is not None:
+                checksums.check(name, array)
+            return array
 
-        yield Contents(tuple(variables), read, (path,), step_from(step))
+        step = step_from(_plain(path, file, "step"))
+        yield Contents(tuple(variables), read, (path,), step, checksums is not None)
 
 
 def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int | None) -> None:
     """Write a file of ``arrays`` by checkpoint key."""
-    with h5py.File(path, "w") as file:
-        file.attrs["stage"] = stage
+    sums = {name: array_crc32c(array) for name, array in arrays.items()}
+    attributes = {"stage": stage} | ({} if step is None else {"step": step})
+    # HDF5's format of version 1.10 has checksums in the structures that lead to the values, so that
+    # the library sees their damage before it follows them.
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        # Texts of variable length would lie in a heap of their own, which has none.
+        file.attrs["stage"] = np.bytes_(stage)
         if step is not None:
             file.attrs["step"] = step
+        file.attrs[MANIFEST] = manifest_crc32c(attributes, described(arrays), sums)
         for name, array in arrays.items():
-            file.create_dataset(name, data=array)
+            file.create_dataset(name, data=array).attrs[VARIABLE] = sums[name]
+
+
+def _checksums(path: Path, file: h5py.File, variables: list[Variable]) -> Checksums | None:
+    """The file's checksums; None where it has none.
+
+    Raises:
+        InputError: they are no numbers, or not those of what the file says.
+    """
+    manifest = attribute(path, file, MANIFEST)
+    if manifest is None:
+        return None
+    attributes = {name: _plain(path, file, name) for name in ("stage", "step")}
+    found = {
+        variable.name: attribute(path, file[variable.name], VARIABLE) for variable in variables
+    }
+    sums = {name: int(value) for name, value in found.items() if value is not None}
+    return Checksums.of(path, attributes, variables, sums, int(manifest))
+
+
+def _plain(path: Path, file: h5py.File, name: str) -> Any:
+    """A root attribute as a plain number or text; None where it is absent or anything else."""
+    try:
+        value = attribute(path, file, name)
+    except InputError:
+        return None  # of a foreign tool
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain.decode(errors="replace") if isinstance(plain, bytes) else plain

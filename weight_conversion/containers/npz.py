@@ -2,7 +2,10 @@
 
 The archive's comment holds stage and step as JSON, so that its members are the variables and
 nothing else: ``np.load(path)["scope/layer/W:0"]`` is the kernel. Members are stored
-uncompressed and dated 1980, so that the same weights make the same bytes.
+uncompressed and dated 1980, so that the same weights make the same bytes. A ZIP archive has a
+CRC-32 a member, which is checked, and none of its comment nor of the list of its members: the
+comment holds one of both, ``crc32c_manifest``, as ``weight_conversion.containers.checksums`` says,
+with the members' own CRC-32.
 """
 
 import json
@@ -16,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weight_conversion.containers.checksums import MANIFEST, described, manifest_crc32c
 from weight_conversion.containers.contents import Contents, Variable, parsing, step_from
 from weight_conversion.errors import InputError
 from weight_conversion.files import require_file
@@ -57,7 +61,10 @@ def opened(path: Path) -> Iterator[Contents]:
                     raise InputError(path, f"surplus bytes after variable {name}", _KIND)
                 return array
 
-        yield Contents(tuple(variables), read, (path,), step_from(_metadata(archive).get("step")))
+        metadata = _metadata(archive)
+        _check_manifest(path, archive, metadata, variables)
+        step = step_from(metadata.get("step"))
+        yield Contents(tuple(variables), read, (path,), step, checked=True)
 
 
 def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int | None) -> None:
@@ -68,7 +75,9 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int 
             # Without this bound the archive could not hold a member of 4 GB and more.
             with archive.open(member, "w", force_zip64=array.nbytes >= 1 << 31) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
-        archive.comment = json.dumps({"stage": stage, "step": step}).encode()
+        metadata = {"stage": stage, "step": step}
+        manifest = manifest_crc32c(metadata, described(arrays), _sums(archive))
+        archive.comment = json.dumps(metadata | {MANIFEST: f"{manifest:08x}"}).encode()
 
 
 def _describe(name: str, stream: IO[bytes]) -> Variable:
@@ -101,3 +110,27 @@ def _metadata(archive: zipfile.ZipFile) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _sums(archive: zipfile.ZipFile) -> dict[str, int]:
+    """The members' CRC-32 by variable, as the archive's directory gives them."""
+    return {info.filename.removesuffix(_SUFFIX): info.CRC for info in archive.infolist()}
+
+
+def _check_manifest(
+    path: Path, archive: zipfile.ZipFile, metadata: Mapping[str, Any], variables: list[Variable]
+) -> None:
+    """Hold comment and directory against the manifest's checksum, where the comment has one.
+
+    Raises:
+        InputError: they do not match it, or the comment is what damage leaves of one of ours.
+    """
+    if MANIFEST not in metadata:
+        # Damage to the object itself; to the manifest's own name it changes nothing else.
+        if not metadata and (archive.comment[:1] == b"{" or MANIFEST.encode() in archive.comment):
+            raise InputError(path, "a comment that is no JSON object", "an undamaged file")
+        return
+    rest = {name: metadata.get(name) for name in ("stage", "step")}
+    if metadata[MANIFEST] != f"{manifest_crc32c(rest, variables, _sums(archive)):08x}":
+        found = "the checksum of its names, shapes and comment does not match them"
+        raise InputError(path, found, "an undamaged file")

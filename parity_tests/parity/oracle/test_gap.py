@@ -19,6 +19,7 @@ from parity.oracle.local import alone, local_error
 from parity.oracle.number import Number
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, record
+from parity.traces.writer import seal
 from parity.verdict.compare import compare
 from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status, Verdict
@@ -228,6 +229,7 @@ def without(traces: Path, folder: Path, names: Collection[str], reason: str | No
                 del file[group][name]
         if reason is not None:
             file.attrs["unmatched"] = json.dumps(dict.fromkeys(names, reason))
+            seal(file)
     return path
 
 

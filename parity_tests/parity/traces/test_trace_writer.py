@@ -4,6 +4,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,45 @@ def test_a_scalar_has_a_checksum_that_is_checked(tmp_path: Path) -> None:
         file["losses/total"][()] = 2.5000001
     with open_trace(path) as trace, pytest.raises(InputError, match="losses/total has not its"):
         trace.array("losses", "total")
+
+
+@pytest.mark.parametrize(
+    "text", ["0123456789abcdef", "torch", "chamfer", '"numpy": "2"', '"t": "no"']
+)
+def test_a_flipped_bit_of_a_root_attribute_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.h5"
+    digest = "0123456789abcdef" * 4
+    header = replace(HEADER, weights_sha256=digest, requested="chamfer*")
+    with TraceWriter(path, header, ORDERS) as writer:
+        writer.tap("first", np.ones(3))
+    content = bytearray(path.read_bytes())
+    content[content.index(text.encode()) + 2] ^= 1
+    path.write_bytes(content)
+    message = r"t\.h5: the root attributes have not their checksum; expected an undamaged trace"
+    with pytest.raises(InputError, match=message), open_trace(path):
+        pass
+
+
+def test_a_flipped_bit_of_an_order_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    with TraceWriter(path, HEADER, {"first": 0x1234567}) as writer:
+        writer.tap("first", np.ones(3))
+    content = bytearray(path.read_bytes())
+    content[content.index(bytes([0x67, 0x45, 0x23, 0x01]))] ^= 1
+    path.write_bytes(content)
+    message = r"cannot be read .*; expected an undamaged trace"
+    with pytest.raises(InputError, match=message), open_trace(path):
+        pass
+
+
+def test_what_others_add_to_the_root_is_not_covered(tmp_path: Path) -> None:
+    path = tmp_path / "t.h5"
+    with TraceWriter(path, HEADER, ORDERS) as writer:
+        writer.tap("first", np.ones(3))
+    with h5py.File(path, "r+") as file:
+        file.attrs["remark"] = "of a user"
+    with open_trace(path) as trace:
+        assert trace.header == HEADER
 
 
 def test_a_flipped_bit_of_an_array_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""Attributes of HDF5 files that nobody vouches for."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from weight_conversion.errors import InputError
+
+LONGEST = 2**20
+"""Bytes in an attribute."""
+_SCALARS = (
+    h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID,
+)  # fmt: skip
+
+
+def attribute(path: Path, holder: h5py.Group | h5py.Dataset, name: str) -> Any:
+    """An attribute that is one text, number or truth value; None where it is absent.
+
+    Raises:
+        InputError: it is anything else. Then it is not even read, because HDF5 follows whatever
+            addresses a damaged type leads it to.
+    """
+    if name not in holder.attrs:
+        return None
+    opened = h5py.h5a.open(holder.id, name.encode())
+    if (
+        opened.shape != ()
+        or not isinstance(opened.get_type(), _SCALARS)
+        or opened.get_storage_size() > LONGEST
+    ):
+        raise InputError(
+            path, f"attribute {name!r} of {holder.name} is no single value", "a text or a number"
+        )
+    return holder.attrs[name]
