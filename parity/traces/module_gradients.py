@@ -79,7 +79,7 @@ def gradients_of(
     """
     import torch
 
-    from torch_impl.backend import as_array
+    from torch_impl.loading import as_array
 
     leaves = dict(variables)
     if mesh is not None:

@@ -84,7 +84,7 @@ class ModulePort:
         """Run the port forward, see ``Backend.run``."""
         import torch
 
-        from torch_impl.backend import as_array
+        from torch_impl.loading import as_array
 
         self.load(self.module, weights)
         wants = getattr(listen, "wants", None)
@@ -286,7 +286,7 @@ def _official(value: "torch.Tensor", shape: tuple[int, ...]) -> np.ndarray:
 
     Nothing else is rearranged: a port that has another shape is told so by the comparison.
     """
-    from torch_impl.backend import as_array
+    from torch_impl.loading import as_array
 
     # Views may come one by one. No official map is as high as it has channels.
     turned = (shape[3], shape[1], shape[2]) if len(shape) == 4 else None
