@@ -6,7 +6,6 @@ of data that contain their own CRC is degenerate.
 
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +15,9 @@ _CHUNK = 1 << 20
 
 def crc32c(data: bytes | memoryview) -> int:
     """The checksum of ``data``, contiguous bytes."""
+    # Only where files are read and written: a machine that computes alone may not have it.
+    import google_crc32c
+
     value: int = 0
     # The extension reads only immutable buffers, so that a writable one is copied, by small
     # pieces that stay in the cache.
