@@ -102,9 +102,11 @@ def run_stage(
                 devices=settings.devices,
                 on_step=line.advance,
             )
-    comparison = at(comparison, shown.reference, shown.candidate)
     again = list(commands)
-    if settings.keep_traces:
+    if not settings.keep_traces:
+        comparison = at(comparison, None, None)
+    else:
+        comparison = at(comparison, shown.reference, shown.candidate)
         again.append(f"p2m-parity compare {shown.reference} {shown.candidate}")
     with progress.task(f"{stage} report", 1):
         write(comparison, folder, paths.reference, paths.candidate, again)

@@ -29,12 +29,16 @@ def write(
     )
 
 
-def at(comparison: Comparison, reference: Path, candidate: Path) -> Comparison:
-    """The comparison, its traces named by the paths where people will find them."""
+def at(comparison: Comparison, reference: Path | None, candidate: Path | None) -> Comparison:
+    """The comparison, its traces named by the paths where people will find them.
+
+    Those that are not kept have none.
+    """
+    paths = ["" if path is None else str(path) for path in (reference, candidate)]
     return replace(
         comparison,
-        reference=replace(comparison.reference, path=str(reference)),
-        candidate=replace(comparison.candidate, path=str(candidate)),
+        reference=replace(comparison.reference, path=paths[0]),
+        candidate=replace(comparison.candidate, path=paths[1]),
     )
 
 

@@ -41,7 +41,10 @@ from weight_conversion.errors import InputError
 
 @dataclass(frozen=True)
 class Side:
-    """Where one side of a comparison came from, read from its trace's root attributes."""
+    """Where one side of a comparison came from, read from its trace's root attributes.
+
+    ``path`` is empty where the trace was not kept.
+    """
 
     path: str
     backend: str

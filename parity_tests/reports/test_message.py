@@ -174,3 +174,13 @@ def test_a_verdict_in_roundings_says_so(planted: Planted) -> None:
         "  the layer's own error in roundings: 50000 in own precision (the reference's 0.5), "
         "1e+12 in float64 (the reference's 0.25); 9.18 are admitted"
     )
+
+
+def test_traces_that_were_not_kept_are_not_to_be_compared_again(planted: Planted) -> None:
+    comparison = planted("differ")
+    gone = replace(
+        comparison,
+        reference=replace(comparison.reference, path=""),
+        candidate=replace(comparison.candidate, path=""),
+    )
+    assert "again" not in message(gone, "graph_conv_blk1_3_layer_3")

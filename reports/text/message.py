@@ -99,8 +99,9 @@ def message(comparison: Comparison, tap: TapResult | str) -> str:
     lines = [f"{name}  {entry.status.value}{kind}"]
     lines += [f"  {line}" for line in _findings(comparison, entry)]
     lines.append(f"  {_place(comparison, entry)}")
-    if not any(entry is other for other in comparison.steps):
-        # A step is in no trace: the run is what repeats it.
+    kept = comparison.reference.path and comparison.candidate.path
+    if kept and not any(entry is other for other in comparison.steps):
+        # A step is in no trace, and traces may not be kept: the run is what repeats it.
         lines.append(f"  again: {again(comparison, entry)}")
     return "\n".join(lines)
 
