@@ -19,17 +19,18 @@ def variants(question: Question) -> Iterator[Variant]:
     """Every mistake in every node of the layer, the same one in all alike nodes first."""
     program = question.program
     shapes = {index: np.shape(number.value) for index, number in question.nodes[0].items()}
-    alike: dict[tuple[str, str, str], list[tuple[int, Mistake]]] = {}
+    alike: dict[tuple[str, str, str, int | None], list[tuple[int, Mistake]]] = {}
     for index, node in enumerate(program.nodes):
         if node.primitive in ("input", "literal") or index not in shapes:
             continue
         given = [shapes[each] for each in node.operands]
         for mistake in RULES[node.primitive].mistakes(node.settings, given):
-            key = operand_of(program, index, mistake), node.primitive, mistake.change
+            operand = operand_of(program, index, mistake)
+            key = operand, node.primitive, mistake.change, mistake.of
             alike.setdefault(key, []).append((index, mistake))
         yield from _bypassed(question, index, shapes)
         yield from _of_a_variance(question, index)
-    for (operand, _, change), places in alike.items():
+    for (operand, _, change, of), places in alike.items():
         if len(places) > 1:
             changed = program
             # From the last, so that the places of the others stay.
@@ -38,12 +39,14 @@ def variants(question: Question) -> Iterator[Variant]:
             whole = any(mistake.whole for _, mistake in places)
             start = min(index for index, _ in places)
             rank = SINGLE if places[0][1].rare else 0
-            yield Variant(operand, f"{change} everywhere", changed, rank=rank, whole=whole,
+            words = change.format(f"operand {(of or 0) + 1}")
+            yield Variant(operand, f"{words} everywhere", changed, rank=rank, whole=whole,
                           start=start)  # fmt: skip
         for index, mistake in places:
+            name = "" if of is None else formula(program, program.nodes[index].operands[of], 1)
             yield Variant(
                 operand,
-                f"{change} in {formula(program, index)}",
+                f"{change.format(name)} in {formula(program, index)}",
                 rewritten(program, index, mistake.write),
                 rank=SINGLE if len(places) > 1 or mistake.rare else 0,
                 whole=mistake.whole,

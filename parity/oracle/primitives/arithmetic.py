@@ -28,9 +28,6 @@ EXACTNESS_COUNTS = 2**16
 few numbers of cameras and for pixels, which may be whole; features have millions."""
 
 
-PLACES = ("first", "second")
-
-
 def products_error(a: Number, b: Number) -> Any:
     """What errors of two factors do to their product."""
     found: Any = 0.0
@@ -72,12 +69,12 @@ class Addition(Primitive):
         for number in (0, 1):
             if broadcast(shapes) == shapes[1 - number]:
                 yield Mistake(
-                    f"the {PLACES[number]} term left out",
+                    "{} left out",
                     lambda x, number=number: x[1 - number] if number or self.sign > 0 else -x[1],  # type: ignore[misc]
                     of=number,
                 )  # fmt: skip
         yield Mistake(
-            "the sign of a term turned",
+            "the sign of {} turned",
             lambda x: x[0] - x[1] if self.sign > 0 else x[0] + x[1],
             of=1,
         )
@@ -86,7 +83,7 @@ class Addition(Primitive):
         elif shapes[0] == shapes[1]:
             for number in (0, 1):
                 yield Mistake(
-                    f"the {PLACES[number]} of two terms twice",
+                    "the other term twice, without {},",
                     lambda x, number=number: x[number] + x[number],  # type: ignore[misc]
                     of=1 - number,
                 )  # fmt: skip
@@ -147,7 +144,7 @@ class Multiply(Primitive):
         for number in (0, 1):
             if broadcast(shapes) == shapes[1 - number]:
                 yield Mistake(
-                    f"the {PLACES[number]} factor left out",
+                    "the factor {} left out",
                     lambda x, number=number: x[1 - number],  # type: ignore[misc]
                     of=number,
                 )  # fmt: skip
@@ -220,7 +217,7 @@ class Divide(Primitive):
 
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         if broadcast(shapes) == shapes[0]:
-            yield Mistake("no division", lambda x: x[0], of=1)
+            yield Mistake("no division by {}", lambda x: x[0], of=1)
         yield Mistake("the other sign", lambda x: -(x[0] / x[1]))
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:

@@ -253,7 +253,7 @@ class Gather(Movement):
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         for step in (1, -1):
             yield Mistake(
-                f"indices off by {step}",
+                f"indices of {{}} off by {step}",
                 lambda x, step=step: call("gather", x[0], x[1] + float(step)),  # type: ignore[misc]
                 of=1,
             )  # fmt: skip

@@ -58,7 +58,8 @@ class Mistake:
     """Something that people get wrong in an operation.
 
     Attributes:
-        change: what is done instead, to be read after "with".
+        change: what is done instead, to be read after "with"; ``{}`` stands for the operand that
+            it concerns.
         write: the operation as it is then, of its operands.
         operand: what a diagnosis calls it, where neither the node's role nor the rule's ``term``
             is meant.
