@@ -19,6 +19,7 @@ from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.traces.module_port import ModulePort
 from parity.traces.record import record
+from parity.traces.writer import seal
 from parity.verdict.compare import compare
 from parity.verdict.mean_square import sharing_of
 from parity.verdict.pair import PairPaths, compare_pair
@@ -230,6 +231,7 @@ def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:
     record(REFERENCE, third.inputs(), third.weights(), path)
     with h5py.File(path, "r+") as file:
         file.attrs["stage"] = "fourth"
+        seal(file)
     with pytest.raises(InputError, match="stage 'fourth'; expected coarse or refine or gated"):
         compare(path, path)
 
