@@ -44,8 +44,16 @@ def hints(question: Question) -> Iterator[tuple[str, str]]:
 
 
 def _not_numbers(question: Question) -> Iterator[tuple[str, str]]:
-    """Where NaNs and infinities begin: this layer made them of finite inputs."""
+    """What one side alone has no number for: made of finite inputs, or replaced by a number."""
     seen, official = question.observed, question.official.value
+    found = np.isnan(official) & np.isfinite(seen)
+    if found.any():
+        at = np.argwhere(found)[0].tolist()
+        yield (
+            "not a number",
+            f"{np.count_nonzero(found)} elements, the first at {at}, have numbers where there is "
+            "none",
+        )
     lost = ~np.isfinite(seen) & np.isfinite(official)
     if not lost.any():
         return

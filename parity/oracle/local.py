@@ -111,8 +111,8 @@ def share_of(error: np.ndarray, limit: np.ndarray) -> float:
     error = np.abs(error)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = error / limit
-        if (error <= limit).all():
-            # What is not a number here is 0 over 0, or infinite over infinite.
+        if (error <= limit).all() and not np.isinf(error).any():
+            # What is not a number here is 0 over 0; an infinite error is within no limit.
             return float(np.fmax.reduce(ratio, axis=None, initial=0.0))
     ratio = np.where(error == 0, 0.0, ratio)
     return float(np.where(np.isnan(ratio), np.inf, ratio).max())

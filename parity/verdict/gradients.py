@@ -159,7 +159,8 @@ class BackwardJudge:
         if not share <= found.share:
             found.share, found.part = share, part
         if not share <= 1:
-            found.mismatched += int(np.count_nonzero(~(np.abs(local) <= limit) & (local != 0)))
+            wrong = (~(np.abs(local) <= limit) & (local != 0)) | np.isinf(local)
+            found.mismatched += int(np.count_nonzero(wrong))
         away = difference_of(seen[1], seen[0])
         inherited = difference_of(sums[1].value, sums[0].value)
         found.roundings = max(found.roundings, share_of(errors[1], limits[1]) * found.limit)

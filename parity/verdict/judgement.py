@@ -271,7 +271,7 @@ class TapJudge:
         share = share_of(local, limit)
         found.share = max(found.share, share) if not math.isnan(share) else math.inf
         if not share <= 1:
-            found.beyond += int(np.count_nonzero(~(np.abs(local) <= limit)))
+            found.beyond += int(np.count_nonzero(~(np.abs(local) <= limit) | np.isinf(local)))
         found.reference = max(found.reference, first.roundings(self._confidence))
         found.candidate = max(found.candidate, second.roundings(self._confidence))
         found.open_rows += second.open_rows

@@ -173,6 +173,14 @@ class Clip(Primitive):
 
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         yield Mistake("no limits", lambda x: x[0])
+        for number in sorted({0.0, (settings.get("high", -1.0) + 1.0) / 2.0}):
+            yield Mistake(
+                f"{number:g} for what is no number",
+                lambda x, number=number: call(  # type: ignore[misc]
+                    "clip", call("replace_nan", x[0], number=number), **settings
+                ),
+                operand="not a number",
+            )
         for side, step in (("high", 1.0), ("high", -1.0), ("low", 1.0)):
             if side in settings:
                 other = {**settings, side: settings[side] + step}
@@ -216,6 +224,32 @@ class Clip(Primitive):
         gradient: Expression,
     ) -> Sequence[Expression | None]:
         return [gradient * call("inside", operands[0], **settings)]
+
+
+@rule
+class ReplaceNan(Primitive):
+    """A number where there is none; the others stay."""
+
+    name = "replace_nan"
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        x = state.arithmetic.close(operands[0])
+        lost = np.isnan(x.value)
+
+        def kept(bound: Any) -> Any:
+            return bound if nothing(bound) else np.where(lost, 0.0, bound)
+
+        value = np.where(lost, settings["number"], x.value)
+        return Number(value, kept(x.error), undecided=kept(x.undecided))
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        return [gradient]
 
 
 @rule

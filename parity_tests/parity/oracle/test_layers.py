@@ -8,7 +8,7 @@ import pytest
 from network.taps import TAPS, TapRow
 from parity.oracle.confidence import FALSE_ALARM, RUNS, confidence, longest_sum
 from parity.oracle.context import Context
-from parity.oracle.local import Local, local_error
+from parity.oracle.local import Local, local_error, share_of
 from parity.traces.backends import BackendChoice
 from studies.faults.probes import Probe, probe
 from studies.faults.truth_judge import context_of
@@ -92,3 +92,36 @@ def test_a_pixel_on_a_border_may_be_decided_either_way(recorded: Callable) -> No
     local = of(row, context, taps, observed, "float32")
     assert local.worst > 1
     assert not local.decided
+
+
+@pytest.mark.parametrize(
+    ("error", "limit", "share"),
+    [
+        ([np.inf, 0.0], [np.inf, 1.0], np.inf),  # a number where there is none, without a bound
+        ([0.5, 0.0], [np.inf, 0.0], 0.0),
+        ([0.5, 0.0], [1.0, 0.0], 0.5),
+        ([np.nan], [1.0], np.inf),
+    ],
+)
+def test_an_infinite_error_is_within_no_limit(
+    error: list[float], limit: list[float], share: float
+) -> None:
+    assert share_of(np.array(error), np.array(limit)) == share
+
+
+def test_numbers_in_place_of_no_numbers_are_no_rounding(recorded: Callable) -> None:
+    """Points at the camera's eye have no pixel; a port that reads some pixel there is another."""
+    row = next(row for row in TAPS["refine"] if row.layer == "refine_projection")
+    _, context, taps = recorded("torch", "refine", "float64")
+    parents = {name: taps.get(name, context.inputs.get(name)) for name in row.parents}
+    points = parents[row.parents[0]].copy()
+    points.reshape(-1, 3)[0] = 0.0  # view 0's own place
+    parents[row.parents[0]] = points
+    observed = taps[row.name].copy()
+    assert (
+        local_error(row, parents, context, observed, "float64")
+        .share()
+        .reshape(observed.shape)[0]
+        .max()
+        > 1
+    )
