@@ -92,6 +92,7 @@ class _Comparing:
         )
         self.yardsticks: dict[str, Yardstick | None] = {}
         self.losses: dict[str, LossJudge] | None = None
+        self.judged: set[str] = set()
         self.off: list[str] = []
         """Taps that are no rounding, in the order of computation."""
         self.diagnoses: dict[str, Any] = {}
@@ -212,6 +213,7 @@ class _Comparing:
             if lacking:
                 return _unjudged(base, f"the {side} was recorded without {lacking}")
         judged = self.judge.judge(row)
+        self.judged.add(name)
         # What is wrong with the first layer of some variables is likely wrong with the others too.
         kind = " ".join(row.variables) or row.layer
         if judged.status in (Status.DIFFER, Status.FLIP):
@@ -229,7 +231,12 @@ class _Comparing:
         return diagnose(row, parents, self.context, observed, dtype, others=others)
 
     def _loss(self, base: TapResult, name: str) -> TapResult | None:
-        """A loss term, on the meshes that each run recorded; None where they are not at hand."""
+        """A loss term, on the meshes that each run recorded; None where they were not compared.
+
+        The term says nothing of the meshes: they must have been judged themselves.
+        """
+        if not self.judged.issuperset(network_of(self.stage).meshes):
+            return None
         if self.losses is None:
             sides = self.reference, self.candidate
             self.losses = judges_of(self.context, sides, self.float64)
@@ -249,7 +256,7 @@ class _Comparing:
     def _whole(self, base: TapResult, group: str, name: str) -> TapResult:
         """A loss or a gradient.
 
-        A loss is judged by its term; the others, and losses of meshes that were not recorded, by
+        A loss is judged by its term; the others, and losses of meshes that were not compared, by
         what rounding makes of the reference's whole run.
         """
         if group == layout.LOSSES and (judged := self._loss(base, name)) is not None:

@@ -154,7 +154,7 @@ def settled(
         status, cause = Status.DIFFER, UNKNOWN if exact is None else "precision"
     elif base.max_abs == 0:
         status = Status.AGREE
-    elif own.beyond or (exact is not None and exact.beyond):
+    elif origin is not None and (own.beyond or (exact is not None and exact.beyond)):
         status = Status.INHERITED
     numbers: dict[str, Any] = {
         "local_roundings": own.roundings,

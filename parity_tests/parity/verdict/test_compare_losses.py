@@ -1,0 +1,94 @@
+"""Losses through traces: a term vouches for itself alone, never for the meshes that it is of."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from network.registry import network_of
+from parity.traces.backends import BackendChoice
+from parity.traces.record import RunInputs, record
+from parity.verdict.compare import compare
+from parity.verdict.result import Status, Verdict
+from studies.faults import graphs
+from studies.faults.injection import Mutant, every_layer
+from studies.faults.probes import probe
+from torch_impl.graph import GraphConvolution
+
+STAGE = "coarse"
+
+
+def unbiased(stage: str, dtype: str, device: str) -> Mutant:
+    """Graph convolutions without their biases: other meshes, whose losses are rightly computed."""
+    return Mutant(
+        every_layer(graphs.making(graphs.no_bias), GraphConvolution), stage, dtype, device
+    )
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("losses")
+    asked = probe("plane", STAGE, "loss")
+    given = asked.inputs
+    inputs = RunInputs(
+        STAGE, _Item(given), given["mesh"], given["template"], given["hypotheses"],
+        ground_truth=given["ground_truth"], samples=given["samples"],
+    )  # fmt: skip
+    paths = folder / "reference.h5", folder / "candidate.h5"
+    choices = BackendChoice("torch"), BackendChoice.of_factory(unbiased)
+    for choice, path in zip(choices, paths, strict=True):
+        record(choice, inputs, asked.weights, path)
+    return paths
+
+
+class _Item:
+    """The images and cameras of a probe, as an item has them."""
+
+    def __init__(self, given: dict) -> None:
+        self.images, self.cameras = given["images"], given["cameras"]
+
+
+def test_losses_alone_do_not_agree_on_other_meshes(traces: tuple[Path, Path]) -> None:
+    found = compare(*traces, taps="losses/*")
+    assert found.verdict is Verdict.DIFFER
+    chamfer = next(entry for entry in found.losses if entry.tap == "losses/chamfer_1")
+    assert chamfer.status is Status.DIFFER
+
+
+def test_without_float64_losses_alone_are_not_judged(
+    traces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    paths = []
+    for path in traces:
+        narrow = tmp_path / path.name
+        shutil.copyfile(path, narrow)
+        with h5py.File(narrow, "r+") as file:
+            for group in [name for name in file if name.startswith("float64")]:
+                del file[group]
+        paths.append(narrow)
+    assert compare(*paths, taps="losses/*").verdict is Verdict.INVALID
+
+
+def test_with_the_taps_they_inherit_and_name_the_layer(traces: tuple[Path, Path]) -> None:
+    found = compare(*traces)
+    first = found.first_divergence
+    assert first is not None and first in network_of(STAGE).rows
+    terms = [entry for entry in found.losses if entry.tap != "losses/decay"]
+    assert {(entry.status, entry.origin) for entry in terms} == {(Status.INHERITED, first)}
+
+
+def test_a_wrong_term_of_right_meshes_differs(traces: tuple[Path, Path], tmp_path: Path) -> None:
+    reference, other = traces[0], tmp_path / "other.h5"
+    shutil.copyfile(reference, other)
+    with h5py.File(other, "r+") as file:
+        for group in ("losses", "float64_losses"):
+            value = np.asarray(file[group]["edge_2"]) * (1 + 1e-4)
+            del file[group]["edge_2"]
+            file[group]["edge_2"] = value
+    found = compare(reference, other)
+    assert found.first_divergence == "losses/edge_2"
+    assert {entry.tap for entry in found.losses if entry.status is Status.DIFFER} == {
+        "losses/edge_2"
+    }
