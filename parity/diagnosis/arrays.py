@@ -57,7 +57,7 @@ def _terms(question: Question) -> tuple[Sequence[Term], list[np.ndarray], np.nda
 
 def _entries(question: Question) -> Iterator[Variant]:
     """One entry of a matrix of a graph in each wrong row, another or missing."""
-    wrong = np.flatnonzero(question.share.reshape(len(question.share), -1).max(axis=1) > 1.0)
+    wrong = np.flatnonzero(question.share_by_row > 1.0)
     terms, _ = outermost(question.program)
     nodes = question.program.nodes
     if question.observed.ndim != 2 or len(wrong) > FEW_ROWS or len(terms) < 2:
@@ -97,7 +97,7 @@ def _entries(question: Question) -> Iterator[Variant]:
 
 def _indices(question: Question) -> Iterator[Variant]:
     """One index of each wrong row of a table of indices."""
-    wrong = np.flatnonzero(question.share.reshape(len(question.share), -1).max(axis=1) > 1.0)
+    wrong = np.flatnonzero(question.share_by_row > 1.0)
     for name in question.row.constants:
         table = entries_of(question.inputs[name].value)
         if INPUTS.get(name) != "index order" or np.ndim(table) != 2 or len(wrong) > FEW_ROWS:

@@ -227,7 +227,7 @@ def _samplers(question: Question) -> Iterator[Variant]:
 
 def _wrong_inside(question: Question) -> bool:
     """Whether a wrong row has no coordinate at the border of the image."""
-    wrong = question.share.reshape(len(question.share), -1).max(axis=1) > 1.0
+    wrong = question.share_by_row > 1.0
     points = question.inputs[question.activations[0]].value
     at = pixels_of(question.row, points[wrong], question.context).value
     return bool(((at > 0.0) & (at < LAST_INSIDE)).all(axis=(1, 2)).any())

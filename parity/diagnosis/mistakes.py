@@ -8,6 +8,7 @@ from network.layers import INPUTS
 from network.program import Expression, Program, continued, formula, rewritten
 from parity.diagnosis.question import Question, Variant
 from parity.oracle.primitives import RULES, Mistake
+from parity.oracle.primitives.narrow import NARROWER
 
 SINGLE = 1
 """The rank of a change of one operation among several alike."""
@@ -126,7 +127,7 @@ def _reached(program: Program, index: int) -> set[int]:
 def _of_the_result() -> Iterator[tuple[str, Mistake]]:
     """What may be done to the layer's result once more."""
     yield "activation", Mistake("a ReLU", lambda x: x[0].tape.apply("relu", x[0]))
-    for kind in ("float16", "bfloat16", "TF32"):
+    for kind in NARROWER:
         yield (
             "precision",
             Mistake(f"the result rounded to {kind}",

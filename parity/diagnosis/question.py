@@ -1,9 +1,8 @@
 """A layer whose output is not what it should be, and layers that differ from it in one operand."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from network.taps import TapRow
 from parity.oracle.context import Context
 from parity.oracle.evaluate import evaluate, run
 from parity.oracle.local import Local
-from parity.oracle.number import Arithmetic, Number, nothing
+from parity.oracle.number import Arithmetic, Number, mapped
 from parity.oracle.primitives import State
 
 WORST, SPREAD, COLUMNS = 8, 8, 4
@@ -106,6 +105,11 @@ class Question:
         return found
 
     @cached_property
+    def share_by_row(self) -> np.ndarray:
+        """The greatest of ``share`` in each row: more than 1 is wrong."""
+        return np.asarray(self.share.reshape(len(self.share), -1).max(axis=1))
+
+    @cached_property
     def sliced(self) -> tuple[str, ...]:
         """The activations of which a row of the output reads the same row and no other.
 
@@ -134,18 +138,10 @@ class Question:
 
     def _cut(self, inputs: Inputs, part: Part) -> dict[str, Number]:
         """Inputs as far as they can be cut to a part."""
-        return {
-            name: _taken(number, part.rows if name in self.sliced else None,
-                         part.columns if name in self.channelled else None)
-            for name, number in inputs.items()
-        }  # fmt: skip
+        return _cut(inputs, part, self.sliced, self.channelled)
 
     def _same(self, part: Part, sliced: tuple[str, ...], channelled: tuple[str, ...]) -> bool:
-        inputs = {
-            name: _taken(number, part.rows if name in sliced else None,
-                         part.columns if name in channelled else None)
-            for name, number in self.inputs.items()
-        }  # fmt: skip
+        inputs = _cut(self.inputs, part, sliced, channelled)
         try:
             found = evaluate(self.program, inputs, self.arithmetic, part.of(self.observed))
         except (ValueError, IndexError):
@@ -174,7 +170,7 @@ class Question:
         """The worst rows and channels, and some more, as far as the layer can be cut."""
         rows = columns = None
         if self.sliced:
-            by_row = self.share.reshape(len(self.share), -1).max(axis=1)
+            by_row = self.share_by_row
             worst = np.argsort(-by_row, kind="stable")
             if self.row.is_map:
                 rows = worst[:1]
@@ -244,6 +240,17 @@ class Question:
         return None if found is None else found[0]
 
 
+def _cut(
+    inputs: Inputs, part: Part, sliced: Collection[str], channelled: Collection[str]
+) -> dict[str, Number]:
+    """Inputs with some cut to a part's rows and some to its columns."""
+    return {
+        name: _taken(number, part.rows if name in sliced else None,
+                     part.columns if name in channelled else None)
+        for name, number in inputs.items()
+    }  # fmt: skip
+
+
 def _settling(seen: np.ndarray | None, variant: Variant) -> np.ndarray | None:
     """What settles a variant's decisions; only a program that takes any looks at it."""
     takes = any(node.primitive == "decide" for node in variant.program.nodes)
@@ -254,17 +261,7 @@ def _taken(number: Number, rows: np.ndarray | None, columns: np.ndarray | None) 
     """Rows and columns of an array with its bounds."""
     if rows is None and columns is None:
         return number
-    shape, part = number.value.shape, Part(rows, columns)
-
-    def of(array: Any) -> Any:
-        if array is None or nothing(array) or np.ndim(array) == 0:
-            return array
-        return part.of(np.broadcast_to(array, shape))
-
-    return replace(
-        number, value=of(number.value), error=of(number.error), size=of(number.size),
-        count=of(number.count), exact=of(number.exact), undecided=of(number.undecided),
-    )  # fmt: skip
+    return mapped(number, Part(rows, columns).of)
 
 
 def excess(observed: np.ndarray, value: np.ndarray, limit: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """A single layer alone: its exact output on given inputs, and how far a run's may be from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from network.taps import TapRow
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.evaluate import Decided, evaluate
-from parity.oracle.number import Number, exactly, nothing
+from parity.oracle.number import Number, exactly, mapped, nothing
 
 Inputs = Mapping[str, np.ndarray | Number]
 """A layer's inputs by name, exact or with bounds on how far a run's own may be from them."""
@@ -159,14 +159,7 @@ def _shaped(row: TapRow, parent: str, number: Number) -> Number:
 def _reshaped(number: Number, shape: tuple[int, ...]) -> Number:
     if number.value.ndim == len(shape):
         return number
-
-    def of(part: Any) -> Any:
-        return part if part is None or np.ndim(part) == 0 else np.reshape(part, shape)
-
-    return replace(
-        number, value=of(number.value), error=of(number.error), size=of(number.size),
-        count=of(number.count), exact=of(number.exact), undecided=of(number.undecided),
-    )  # fmt: skip
+    return mapped(number, lambda array: array.reshape(shape))
 
 
 def alone(

@@ -14,6 +14,7 @@ Closing an open sum costs min(n, λ√n)·u·Σ|terms|: the first always holds, 
 Sci. Comput. 41, 2019, theorem 2.4). One rounding alone is at most u of the result.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +63,21 @@ class Number:
             return self.size
         found = np.abs(self.value)
         return found if nothing(self.error) else found + self.error
+
+
+def mapped(number: Number, of: Callable[[np.ndarray], np.ndarray]) -> Number:
+    """The numbers that ``of`` picks, moves or reshapes; it is given arrays of the value's shape."""
+    shape = number.value.shape
+
+    def part(array: Any) -> Any:
+        if array is None or nothing(array) or np.ndim(array) == 0:
+            return array
+        return of(np.broadcast_to(array, shape))
+
+    return Number(
+        of(number.value), part(number.error), part(number.size), part(number.count),
+        part(number.exact), part(number.undecided), number.summable,
+    )  # fmt: skip
 
 
 def nothing(bound: Bound) -> bool:

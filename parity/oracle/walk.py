@@ -21,7 +21,7 @@ from parity.oracle.context import PREFIX, Context
 from parity.oracle.evaluate import evaluate, run
 from parity.oracle.local import layer_inputs
 from parity.oracle.losses import loss_terms
-from parity.oracle.number import Arithmetic, Number, exactly, nothing
+from parity.oracle.number import Arithmetic, Number, exactly, mapped
 from parity.oracle.primitives import RULES, State
 from parity.oracle.vjp import GRADIENT, vjp_of
 
@@ -182,28 +182,16 @@ class Walk:
         return found
 
 
-def _parts(number: Number, of: Any) -> Number:
-    def moved(part: Any) -> Any:
-        if part is None or nothing(part) or np.ndim(part) == 0:
-            return part
-        return of(np.broadcast_to(part, number.value.shape))
-
-    return Number(
-        of(number.value), moved(number.error), moved(number.size), moved(number.count),
-        moved(number.exact), moved(number.undecided), number.summable,
-    )  # fmt: skip
-
-
 def rows_of(number: Number, part: slice) -> Number:
     """Some rows of the same numbers."""
-    return _parts(number, lambda array: array[part])
+    return mapped(number, lambda array: array[part])
 
 
 def shaped(number: Number, shape: tuple[int, ...]) -> Number:
     """The same numbers in another shape."""
     if number.value.shape == shape:
         return number
-    return _parts(number, lambda array: array.reshape(shape))
+    return mapped(number, lambda array: array.reshape(shape))
 
 
 def backwards(stage: str, vertices: int) -> list[tuple[TapRow, Part]]:
