@@ -17,10 +17,10 @@ from reports.tables.comparison import json_text
 from studies.faults.fault import Fault
 from studies.faults.faults import FAULTS
 from studies.faults.harmless import HARMLESS, Harmless
-from studies.faults.harness import Job, jobs, run
+from studies.faults.harness import LAYERS, Job, jobs, run
 from studies.faults.outcome import Judged, gather
 from studies.faults.table import csv_text, markdown, summary
-from studies.faults.truth_judge import VerdictJudge
+from studies.faults.verdict_judge import VerdictJudge
 from studies.faults.workers import run_in_processes, usual_workers
 from weight_conversion.errors import InputError
 
@@ -44,6 +44,9 @@ Key = tuple[str, str, str]
 @click.option("--workers", type=click.IntRange(1), default=usual_workers,
               show_default="2 where there are two cores and 12 GB",
               help="Processes to judge in, of up to 4 GB each.")  # fmt: skip
+@click.option("--no-float64", is_flag=True,
+              help="Judge float32 alone, as of ports that cannot run in float64: taps, losses and "
+              "gradients.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
     only: str,
@@ -52,6 +55,7 @@ def command(
     out: Path,
     resume: bool,
     workers: int,
+    no_float64: bool,
     as_json: bool,
 ) -> int:
     """Put known faults into the implementation, and see whether the verdict finds them.
@@ -61,13 +65,17 @@ def command(
     found and nothing else was, 1 otherwise.
     """
     faults, harmless = _chosen(FAULTS, only, small), _chosen(HARMLESS, only, small)
+    if no_float64:
+        faults = [each for each in faults if each.group in LAYERS]
+        harmless = [each for each in harmless if each.group in LAYERS]
+    judge = VerdictJudge(float64=not no_float64)
     if not faults and not harmless:
         raise InputError("--only", f"{only!r} matches nothing", "a name or glob of faults --list")
     if as_list:
         _print_list(faults, harmless, as_json)
         return 0
     todo = jobs(faults, harmless)
-    journal = _Journal(out, resume)
+    journal = _Journal(out, resume, judge.name)
     left = [job for job in todo if job.key not in journal.judged]
     with steps() as progress, progress.task("faults", len(todo)) as task:
         done = len(todo) - len(left)
@@ -76,9 +84,9 @@ def command(
             task.update(done, f"{job.stage}, {job.subject.id}")
 
         if workers > 1 and len(left) > FEW:
-            judged = run_in_processes(left, workers)
+            judged = run_in_processes(left, workers, float64=judge.float64)
         else:
-            judged = run(left, VerdictJudge(), BackendChoice("torch").make, on_start)
+            judged = run(left, judge, BackendChoice("torch").make, on_start)
         for found in judged:
             done += 1
             journal.add(found)
@@ -124,7 +132,7 @@ def _print_list(faults: list[Fault], harmless: list[Harmless], as_json: bool) ->
 class _Journal:
     """Judgements as they come, on disk, so that an interrupted run can go on."""
 
-    def __init__(self, out: Path, resume: bool) -> None:
+    def __init__(self, out: Path, resume: bool, judge: str) -> None:
         """Start anew, or go on with what is in ``out``.
 
         Raises:
@@ -132,7 +140,7 @@ class _Journal:
         """
         self.judged: dict[Key, Judged] = {}
         self._path = out / JOURNAL
-        head = json.dumps({"judge": VerdictJudge().name})
+        head = json.dumps({"judge": judge})
         if out.exists() and not out.is_dir():
             raise InputError(out, "a file", "a folder to write to")
         if resume:

@@ -24,11 +24,16 @@ def chamfer(
     backward: float,
 ) -> Expression:
     """Mean squared distances between the ground truth and the mesh's vertices and samples."""
-    samples = surface_points(after, corner_a, corner_b, corner_c, r1, r2)
-    cloud = concatenate(after, samples, axis=0)
+    cloud = with_samples(after, surface_points(after, corner_a, corner_b, corner_c, r1, r2))
     from_truth = mean(call("nearest_square", points, cloud))
     from_cloud = mean(call("nearest_square", cloud, points))
     return (from_truth + from_cloud * backward) * weight
+
+
+@role("samples")
+def with_samples(mesh: Expression, samples: Expression) -> Expression:
+    """The points of a mesh that are compared: its vertices, then its samples."""
+    return concatenate(mesh, samples, axis=0)
 
 
 @role("samples")
@@ -63,7 +68,7 @@ def normal(
     """Mean |cosine| between a pair's edge and the ground truth's normal nearest to its start."""
     near = call("nearest_gather", after, points, unit(normals))
     along = call("gather", near, first) * unit(edges(after, first, second))
-    return mean(call("abs", call("reduce_sum", along, axis=-1, keep=False))) * weight
+    return mean(magnitude(call("reduce_sum", along, axis=-1, keep=False))) * weight
 
 
 def laplace(
@@ -126,9 +131,22 @@ def from_neighbours(mesh: Expression, neighbours: Expression, degrees: Expressio
 def unit(vectors: Expression) -> Expression:
     """Vectors (n, 3) over their lengths, which are at least √floor."""
     squares = call("reduce_sum", vectors * vectors, axis=-1)
-    return vectors / call("sqrt", call("clip", squares, low=SQUARE_FLOOR))
+    return vectors / call("sqrt", floored(squares))
 
 
+@role("epsilon")
+def floored(squares: Expression) -> Expression:
+    """At least the floor, so that a vector of no length is divided by no zero."""
+    return call("clip", squares, low=SQUARE_FLOOR)
+
+
+@role("reduction")
+def magnitude(values: Expression) -> Expression:
+    """|x|."""
+    return call("abs", values)
+
+
+@role("reduction")
 def square_length(vectors: Expression) -> Expression:
     """Σ x² of vectors (n, 3): (n,)."""
     squares = call("square", vectors)

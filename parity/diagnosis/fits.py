@@ -8,12 +8,12 @@ import numpy as np
 
 from network.layers import INPUTS
 from network.program import Expression, Node, Program, rewritten
-from parity.diagnosis.mistakes import TINY
 from parity.diagnosis.operands import changed
 from parity.diagnosis.question import Part, Question, Variant
 from parity.oracle.evaluate import run
 from parity.oracle.number import exactly
 from parity.oracle.primitives import State
+from parity.oracle.primitives.elementwise import TINY
 from parity.oracle.primitives.products import entries_of
 
 FITTED, SOLVED = 2, 3

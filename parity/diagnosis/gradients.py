@@ -9,6 +9,7 @@ read the tap.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -35,10 +36,25 @@ from parity.oracle.walk import (
     meshes_of,
     rows_of,
 )
-from parity.verdict.gradients import Gradient
 
 
-def diagnose(context: Context, run: BackwardRun, wrong: Gradient, label: str) -> Diagnosis:
+class Wrong(Protocol):
+    """A gradient that differs: what ``parity.verdict.gradients`` says of it."""
+
+    @property
+    def name(self) -> str:
+        """A tap, ``mesh``, or a checkpoint key."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Whose backward pass it is: those that read the tap, or the variable's own."""
+
+    @property
+    def part(self) -> Part:
+        """Where it is worst."""
+
+
+def diagnose(context: Context, run: BackwardRun, wrong: Wrong, label: str) -> Diagnosis:
     """What the candidate's backward pass does otherwise.
 
     Args:
@@ -48,6 +64,9 @@ def diagnose(context: Context, run: BackwardRun, wrong: Gradient, label: str) ->
         label: its entry's name.
     """
     question = _Question.of(context, run, wrong)
+    if question.untrained:
+        said = "the gradient there is right, and none is taken of the variable: it is not trained"
+        return Diagnosis(label, "training", said, True)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for names in _groups(context.stage, wrong.layers):
             for found in question.alternatives(names):
@@ -120,7 +139,7 @@ class _Question:
 
     context: Context
     run: BackwardRun
-    wrong: Gradient
+    wrong: Wrong
     name: str
     part: Part
     arithmetic: Arithmetic
@@ -128,7 +147,7 @@ class _Question:
     expected: _Bounded
 
     @classmethod
-    def of(cls, context: Context, run: BackwardRun, wrong: Gradient) -> "_Question":
+    def of(cls, context: Context, run: BackwardRun, wrong: Wrong) -> "_Question":
         name = MESH if wrong.name == "mesh" else wrong.name
         variable = name in context.weights
         part = None if variable else wrong.part
@@ -144,6 +163,11 @@ class _Question:
         arithmetic = backward_arithmetic_of(context.stage, run.dtype)
         expected = _Bounded.of(number, arithmetic)
         return cls(context, run, wrong, name, part, arithmetic, np.asarray(seen), expected)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it is a variable's gradient, and there is none."""
+        return self.name in self.context.weights and not self.seen.any()
 
     def alternatives(self, layers: tuple[str, ...]) -> Iterator[_Alternative]:
         """What the gradient would be with other backward passes of layers of one kind."""

@@ -1,262 +1,318 @@
 """What a loss term that differs points to, tried out on the meshes that it was taken of.
 
-Each variant is the official term with one operand changed, in float64; the one that gives the
-candidate's value within the limit that the term was held against is what the candidate computes. A
-value is one number only, so a factor is believed only where it is a fraction of small numbers.
+As for a layer (``parity.diagnosis.diagnosis``): the official term with one operand changed, on the
+candidate's own meshes; the change that gives the candidate's value is what the candidate computes.
+The primitives list most changes; what differs in more than one operation, or in what a term is
+taken of, stands here. A term is one number, so nothing is solved for: a factor is believed where it
+is a fraction of numbers so small that no other value would have had one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
-from scipy.spatial import KDTree
+import scipy.sparse as sp
 
-from inputs.cameras import camera_from_row, camera_to_world
-from network.losses import LOSSES, SQUARE_FLOOR, LossFactors
-from parity.oracle.losses import Measured
+from inputs.cameras import Camera, camera_from_row, camera_to_world
+from network.program import Expression, Program, call, trace
+from network.registry import network_of
+from network.taps import TapRow
+from network.terms import edges, mean, square_length, surface_points, with_samples
+from parity.diagnosis import mistakes
+from parity.diagnosis.diagnosis import Diagnosis
+from parity.diagnosis.question import Part, Question, Variant
+from parity.oracle.context import Context, constant
+from parity.oracle.local import Alone, Local
+from parity.oracle.losses import Term
+from parity.oracle.number import Arithmetic, Number, exactly
+from parity.oracle.primitives.products import entries_of
 
-SMALL = 1000
-"""The greatest denominator of a factor that is believed: one of a million numbers lies within
-1e-12 of such a fraction by chance."""
-FACTOR_ERROR = 1e-12
-EVALUATION = 1e-12
-"""Relative error of a term here: sums of some ten thousand numbers in float64."""
 SINGLE = 2.0**-23
-"""The same of a variant, whose constants a port may hold in float32 or not."""
-MOVED = 2.0**-20
-"""The same of one taken of points brought into another frame: they are held in float32."""
-
-Named = tuple[str, str, float]
-"""Operand, what is otherwise, the term's value with that."""
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """What the terms of one block are taken of.
-
-    ``before`` and ``after``: (V, 3), the block's input, unpooled, and its output; ``to``: see
-    ``parity.oracle.losses``; ``camera``: the row (5,) of the first view.
-    """
-
-    stage: str
-    before: np.ndarray
-    after: np.ndarray
-    to: Measured
-    camera: np.ndarray
-
-    @property
-    def factors(self) -> LossFactors:
-        """Of the network's terms."""
-        return LOSSES[self.stage]
+"""How near a variant must come, of the value: a port holds constants, and ground truth that it
+brings into a frame, in float32 or not."""
+LUCK = 1e-3
+"""How likely a value without a factor may have one that is believed."""
+MOST = 1000
+"""The greatest denominator of such a factor."""
 
 
-def explain(
-    name: str, expected: float, seen: float, limit: float, block: Block | None,
-    others: Mapping[str, float],
-) -> tuple[str, str] | None:  # fmt: skip
-    """The operand of a term and what is otherwise; None where nothing gives what was seen.
+def diagnose(
+    term: Term,
+    meshes: Mapping[str, np.ndarray],
+    seen: float,
+    context: Context,
+    arithmetic: Arithmetic,
+) -> Diagnosis | None:
+    """Name the operand of a loss term that a candidate has wrong.
 
     Args:
-        name: a term as in a trace, or ``total`` or ``decay``.
-        expected: the reference's value, float64.
-        seen: the candidate's.
-        limit: how far two right values may differ.
-        block: the term's, None for ``total`` and ``decay``.
-        others: the reference's other terms.
+        term: the official one, with what it is measured with.
+        meshes: the candidate's, (V, 3), by tap or ``inputs/mesh``.
+        seen: the candidate's value.
+        context: cameras and graphs of the official function.
+        arithmetic: of the candidate's run.
+
+    Returns:
+        None where nothing gives what was seen, or where the value is right.
     """
-    term = name.rpartition("_")[0] or name
-    if abs(seen - expected) <= limit:
-        return "precision", "the same value in float64"
-    if term == "decay":
-        return "decay term", "the decay of the weights is another"
+    name = f"losses/{term.label}"
+    number = term.value(meshes, arithmetic)
+    official, limit = float(number.value), float(arithmetic.limit(number) + number.undecided)
+    away = abs(seen - official)
+    if not np.isfinite(seen) or away <= limit:
+        return None
     if seen == 0.0:
-        return "missing term", "the term is 0"
-    if term == "total":
-        for other, value in others.items():
-            if value and abs(expected - value - seen) <= limit:
-                return "missing term", f"the total is without {other}"
+        return Diagnosis(name, "missing term", "the term is 0", True)
+    question = _question(term, meshes, seen, number, context, arithmetic)
+    reach = max(limit, SINGLE * abs(seen))
+    fits: dict[int, list[Variant]] = {}
+    for variant in _variants(question, _kind(term)) if away > reach else ():
+        value = question.value(variant, Part())
+        if value is not None and abs(float(value) - seen) <= reach:
+            fits.setdefault(variant.rank, []).append(variant)
+    if fits:
+        return _named(name, fits[min(fits)])
+    factor = _factor(official, seen, limit)
+    if factor is None:
         return None
-    if block is None:
-        return None
-    official, variants = _TERMS[term](block)
-    limit = max(limit, EVALUATION * abs(expected))
-    if not abs(official - expected) <= limit:
-        return None  # the reference itself is not the official one
-    fits = {}
-    for operand, what, value in variants:
-        reach = abs(seen) * (MOVED if operand == "frame" else SINGLE)
-        # What is no different here is not told apart from the official term.
-        if abs(value - seen) <= reach < abs(value - expected):
-            fits[operand] = what
-    if len(fits) == 1:
-        return next(iter(fits.items()))
-    return None if fits else _factor(expected, seen)
+    return Diagnosis(name, "constant", f"it is {float(factor):.6g} times the official value", True)
 
 
-def _factor(expected: float, seen: float) -> tuple[str, str] | None:
-    if not expected:
-        return None
-    ratio = seen / expected
-    near = Fraction(ratio).limit_denominator(SMALL)
-    if near and abs(ratio - float(near)) <= FACTOR_ERROR * abs(ratio):
-        return "constant", f"{float(near):.6g} times the official value"
+def less_precise(name: str) -> Diagnosis:
+    """What is said of a term that is right in float64 and not in the run's own precision."""
+    said = "in float64 the term is right: it is computed in less precision than was asked for"
+    return Diagnosis(f"losses/{name}", "precision", said, True)
+
+
+def diagnose_total(
+    values: Mapping[str, float], seen: float, expected: float, limit: float
+) -> Diagnosis | None:
+    """Name what a total lacks; ``values``: the official terms, by name."""
+    for term, value in values.items():
+        if value and abs(expected - value - seen) <= limit < abs(value):
+            return Diagnosis("losses/total", "missing term", f"the total is without {term}", True)
     return None
 
 
-def _chamfer(block: Block) -> tuple[float, Iterator[Named]]:
-    to, mesh = block.to, block.after
-    whole, backward = block.factors.chamfer, block.factors.backward
-    samples = _sampled(mesh, to, np.sqrt(to.r1))
+def diagnose_decay(context: Context, seen: float, limit: float) -> Diagnosis | None:
+    """Name which variables decay otherwise than they should."""
+    network = network_of(context.stage)
+    kinds: dict[tuple[bool, str], list[str]] = {}
+    for row in network.taps:
+        for variable, key in row.variables.items():
+            keys = kinds.setdefault((row.is_map, variable), [])
+            if key not in keys:
+                keys.append(key)
+    rates = {in_maps: max((network.decay(key) for (maps, _), keys in kinds.items()
+                           if maps == in_maps for key in keys), default=0.0)
+             for in_maps in (True, False)}  # fmt: skip
 
-    def term(points: np.ndarray, truth: np.ndarray, power: int = 2) -> tuple[float, float]:
-        there = KDTree(points).query(truth)[0] ** power
-        back = KDTree(truth).query(points)[0] ** power
-        return float(there.mean()), float(back.mean())
-
-    points = np.concatenate([mesh, samples])
-    there, back = term(points, to.points)
-
-    def variants() -> Iterator[Named]:
-        yield "constant", "0.55 on the other direction", whole * (backward * there + back)
-        yield "constant", "both directions count alike", whole * (there + back)
-        total = len(to.points) * there + backward * len(points) * back
-        yield "reduction", "sums instead of means", whole * total
-        yield "missing term", "only from the ground truth", whole * there
-        yield "missing term", "only from the mesh", whole * backward * back
-        changes: list[tuple[str, str, np.ndarray, np.ndarray, int]] = [
-            ("reduction", "distances instead of their squares", points, to.points, 1),
-            ("samples", "only vertices are compared", mesh, to.points, 2),
-            ("samples", "samples alone are compared", samples, to.points, 2),
-            ("samples", "samples without the root of r1",
-             np.concatenate([mesh, _sampled(mesh, to, to.r1)]), to.points, 2),
-        ]  # fmt: skip
-        for what, other in _frames(to.points, block.camera, place=True):
-            changes.append(("frame", f"ground truth {what}", points, other, 2))
-        for operand, what, one, other, power in changes:
-            a, b = term(one, other, power)
-            yield operand, what, whole * (a + backward * b)
-
-    return whole * (there + backward * back), variants()
-
-
-def _sampled(mesh: np.ndarray, to: Measured, root: np.ndarray) -> np.ndarray:
-    a, b, c = (mesh[corner] for corner in to.triangles.T)
-    root, r2 = root[:, None], to.r2[:, None]
-    return np.asarray((1 - root) * a + root * (1 - r2) * b + root * r2 * c)
-
-
-def _frames(vectors: np.ndarray, row: np.ndarray, place: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """Points, or directions, as they were before they came into the first camera's frame."""
-    camera = camera_from_row(row)
-    origin = camera_to_world(np.zeros((1, 3)), camera)
-    world = camera_to_world(vectors, camera)
-    yield "left in the world's frame", world if place else world - origin
-
-
-def _edge(block: Block) -> tuple[float, Iterator[Named]]:
-    first, second = block.to.pairs.T
-    squares = np.square(block.after[first] - block.after[second]).sum(axis=1)
-    factor, proper = block.factors.edge, first != second
-
-    def variants() -> Iterator[Named]:
-        yield "reduction", "edges of length 0 not counted", factor * squares[proper].mean()
-        yield "reduction", "lengths instead of their squares", factor * np.sqrt(squares).mean()
-        yield ("reduction", "lengths instead of their squares, those of 0 not counted",
-               factor * np.sqrt(squares[proper]).mean())  # fmt: skip
-        yield "reduction", "a sum instead of a mean", factor * squares.sum()
-        yield "reduction", "a mean over coordinates", factor * squares.mean() / 3
-
-    return float(factor * squares.mean()), variants()
-
-
-def _normal(block: Block) -> tuple[float, Iterator[Named]]:
-    to, mesh = block.to, block.after
-    first, second = to.pairs.T
-    given = to.normals
-    assert given is not None  # there is no such term without them
-    nearest = KDTree(to.points).query(mesh)[1]
-
-    def term(
-        normals: np.ndarray, floor: float = SQUARE_FLOOR, reduced: Callable = np.abs, end: int = 0
-    ) -> float:
-        unit = _unit(normals, floor)[(first, second)[end]]
-        edges = _unit(mesh[first] - mesh[second], floor)
-        return float(block.factors.normal * reduced((unit * edges).sum(axis=1)).mean())
-
-    normals = given[nearest]
-
-    def variants() -> Iterator[Named]:
-        yield "reduction", "cosines with their sign", term(normals, reduced=lambda x: x)
-        yield "reduction", "squared cosines", term(normals, reduced=np.square)
-        for step in (1, -1):
-            what = "normals of the vertices one further on"
-            yield "index order", what, term(np.roll(normals, step, axis=0))
-        if len(given) >= len(mesh):
-            yield "index order", "normals in their file's order", term(given[: len(mesh)])
-        for power in range(-16, -1):
-            if power != -12:
-                what = f"squared lengths at least 1e{power}"
-                yield "epsilon", what, term(normals, float(np.float32(10.0**power)))
-        for what, other in _frames(normals, block.camera, place=False):
-            yield "frame", f"normals {what}", term(other)
-        proper = first != second
-        full = term(normals)
-        yield "reduction", "edges of length 0 not counted", full * len(first) / proper.sum()
-        yield "reduction", "a sum instead of a mean", full * len(first)
-
-    return term(normals), variants()
-
-
-def _unit(vectors: np.ndarray, floor: float) -> np.ndarray:
-    squares = np.square(vectors).sum(axis=1, keepdims=True)
-    return np.asarray(vectors / np.sqrt(np.maximum(squares, floor)))
-
-
-def _laplace(block: Block) -> tuple[float, Iterator[Named]]:
-    to = block.to
-
-    def term(padding: np.ndarray | None = None, degrees: np.ndarray = to.degrees) -> float:
-        moved = []
-        for mesh in (block.before, block.after):
-            last = np.zeros((1, 3)) if padding is None else mesh[padding]
-            around = np.concatenate([mesh, last])[to.neighbours].sum(axis=1)
-            moved.append(mesh - around / degrees[:, None])
-        return float(block.factors.laplace * np.square(moved[0] - moved[1]).sum(axis=1).mean())
-
-    official = term()
-
-    def variants() -> Iterator[Named]:
-        yield "index order", "padding read as the last vertex", term(np.array([-1]))
-        yield "index order", "padding read as the first vertex", term(np.array([0]))
-        eight = np.full(len(to.degrees), float(to.neighbours.shape[1]))
-        yield "constant", "neighbours' sum divided by eight", term(degrees=eight)
-        yield "reduction", "a mean over coordinates instead of vertices", official / 3
-        yield "reduction", "a sum instead of a mean", official * len(block.after)
-
-    return official, variants()
-
-
-def _move(block: Block) -> tuple[float, Iterator[Named]]:
-    squares = np.square(block.after - block.before).sum(axis=1)
-    factor = block.factors.move
-
-    def variants() -> Iterator[Named]:
-        yield (
-            "reduction",
-            "a mean over coordinates instead of vertices",
-            factor * squares.mean() / 3,
+    def decay(rate: Callable[[tuple[bool, str], str], float]) -> float:
+        return sum(
+            0.5 * rate(kind, key) * float(np.square(context.weights[key]).sum())
+            for kind, keys in kinds.items()
+            for key in keys
         )
-        yield "reduction", "a sum instead of a mean", factor * squares.sum()
-        yield "reduction", "ways instead of their squares", factor * np.sqrt(squares).mean()
 
-    return float(factor * squares.mean()), variants()
+    tried = {
+        "without the factor ½": 2.0 * decay(lambda _, key: network.decay(key)),
+        "of nothing": 0.0,
+    }
+    for kind, keys in kinds.items():
+        place = "the image network" if kind[0] else "graph convolutions"
+        on = any(network.decay(key) for key in keys)
+        words = f"{'without' if on else 'with'} the {kind[1]} of {place}"
+        tried[words] = decay(
+            lambda other, key, kind=kind, on=on: (  # type: ignore[misc]
+                network.decay(key) if other != kind else 0.0 if on else rates[kind[0]]
+            )
+        )
+    reach = limit + SINGLE * abs(seen)
+    for words, value in tried.items():
+        if abs(value - seen) <= reach:
+            return Diagnosis("losses/decay", "decay term", f"it is the decay {words}", True)
+    return None
 
 
-_TERMS: dict[str, Callable[[Block], tuple[float, Iterator[Named]]]] = {
+def _kind(term: Term) -> str:
+    return term.label.rpartition("_")[0]
+
+
+def _question(
+    term: Term,
+    meshes: Mapping[str, np.ndarray],
+    seen: float,
+    number: Number,
+    context: Context,
+    arithmetic: Arithmetic,
+) -> Question:
+    """The term as a layer without rows and channels."""
+    row = TapRow(context.stage, 0, term.label, "", "", (), tuple(term.meshes.values()), "",
+                 formula=term.program, block=1)  # fmt: skip
+    limit = arithmetic.limit(number)
+    official = Local(
+        Alone(number.value, limit, limit, np.zeros(())), np.asarray(seen - number.value)
+    )
+    return Question(row, term.program, term.given(meshes), context, np.asarray(seen, np.float64),
+                    official, arithmetic, {})  # fmt: skip
+
+
+def _named(name: str, fitting: Sequence[Variant]) -> Diagnosis:
+    """From the variants that give the value; the first is the most usual fault of them."""
+    names = list(dict.fromkeys(variant.operand for variant in fitting))
+    also = tuple(f"so it is with {variant.change}" for variant in fitting[1:6])
+    said = f"with {fitting[0].change} the candidate's value is reproduced"
+    if len(names) > 1:
+        said += f", but not only so: the {' or '.join(names)} may be wrong"
+        return Diagnosis(name, names[0], said, False, also)
+    return Diagnosis(name, names[0], said, True, also)
+
+
+def _factor(official: float, seen: float, limit: float) -> Fraction | None:
+    """A small fraction that the value is of the official one, if that is no luck."""
+    if not official:
+        return None
+    error = max(limit / abs(official), np.finfo(np.float64).eps)
+    # Of denominators up to n there are about 0.3 n² fractions between 0 and 1.
+    most = int(min(MOST, np.sqrt(LUCK / (0.6 * error))))
+    ratio = seen / official
+    near = Fraction(ratio).limit_denominator(most) if most else Fraction()
+    return near if near and abs(ratio - float(near)) <= error * abs(ratio) else None
+
+
+def _variants(question: Question, kind: str) -> Iterator[Variant]:
+    yield from mistakes.variants(question)
+    for operand, change, program, inputs in _OTHERS[kind](question):
+        yield Variant(operand, change, program or question.program, inputs)
+
+
+Other = tuple[str, str, Program | None, Mapping[str, Number]]
+"""Operand, what is otherwise, another program, other inputs."""
+
+
+def _array(question: Question, name: str) -> np.ndarray:
+    return np.asarray(question.inputs[name].value)
+
+
+def _settings(question: Question) -> dict[str, Any]:
+    """The factors that the term's programs take."""
+    factors = network_of(question.row.stage).losses
+    assert factors is not None, "a loss term of a network without any"
+    kind = question.row.name.rpartition("_")[0]
+    found: dict[str, Any] = {"weight": float(getattr(factors, kind))}
+    return {**found, "backward": factors.backward} if kind == "chamfer" else found
+
+
+def _chamfer(question: Question) -> Iterable[Other]:
+    def turned(
+        after: Expression,
+        *,
+        points: Expression,
+        corner_a: Expression,
+        corner_b: Expression,
+        corner_c: Expression,
+        r1: Expression,
+        r2: Expression,
+        weight: float,
+        backward: float,
+    ) -> Expression:
+        samples = surface_points(after, corner_a, corner_b, corner_c, r1, r2)
+        cloud = with_samples(after, samples)
+        from_truth = mean(call("nearest_square", points, cloud))
+        from_cloud = mean(call("nearest_square", cloud, points))
+        return (from_truth * backward + from_cloud) * weight
+
+    yield ("constant", "the factor of one direction on the other",
+           trace(turned, **_settings(question)), {})  # fmt: skip
+    for what, points in _frames(_array(question, "points"), question.context, place=True):
+        yield "frame", f"ground truth {what}", None, {"points": exactly(points)}
+
+
+def _normal(question: Question) -> Iterable[Other]:
+    for what, normals in _frames(_array(question, "normals"), question.context, place=False):
+        yield "frame", f"normals {what}", None, {"normals": exactly(normals)}
+    ends = {"first": question.inputs["second"], "second": question.inputs["first"]}
+    yield "index order", "the normal at the other end of each edge", None, ends
+    yield from _proper(question)
+
+
+def _frames(vectors: np.ndarray, context: Context, place: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Points, or directions, as they were before they came into the first camera's frame."""
+    first, *others = (camera_from_row(row) for row in context.cameras)
+    world = _in_the_world(vectors, first, place)
+    yield "left in the world's frame", world
+    for number, camera in enumerate(others, start=1):
+        here = world - camera.position if place else world
+        yield f"in the frame of view {number}", here @ camera.rotation.T
+
+
+def _in_the_world(vectors: np.ndarray, camera: Camera, place: bool) -> np.ndarray:
+    world = camera_to_world(vectors, camera)
+    return np.asarray(world if place else world - camera.position)
+
+
+def _proper(question: Question) -> Iterable[Other]:
+    """The pairs without those that join a vertex with itself; every edge in one direction."""
+    first, second = _array(question, "first"), _array(question, "second")
+    for words, kept in {
+        "edges of length 0 not counted": first != second,
+        "every edge counted once": first < second,
+    }.items():
+        inputs = {"first": exactly(first[kept]), "second": exactly(second[kept])}
+        yield "reduction", words, None, inputs
+
+
+def _edge(question: Question) -> Iterable[Other]:
+    def lengths(
+        after: Expression, *, first: Expression, second: Expression, weight: float
+    ) -> Expression:
+        return mean(call("sqrt", square_length(edges(after, first, second)))) * weight
+
+    unsquared = trace(lengths, **_settings(question))
+    yield "reduction", "lengths for their squares", unsquared, {}
+    for _, words, _, pairs in _proper(question):
+        yield "reduction", words, None, pairs
+        yield "reduction", f"lengths for their squares, {words}", unsquared, pairs
+
+
+def _laplace(question: Question) -> Iterable[Other]:
+    degrees = _array(question, "degrees")
+    near = sp.csr_array(entries_of(question.inputs["neighbours"].value))
+    count = len(degrees)
+    for words, other in {
+        "the neighbours' sum divided by the columns of their table": np.full_like(degrees, COLUMNS),
+        "a vertex counted in its degree": degrees + 1.0,
+    }.items():
+        yield "constant", words, None, {"degrees": exactly(other)}
+    padding = COLUMNS - np.diff(near.indptr)
+    for words, column in {"last": count - 1, "first": 0}.items():
+        extra = sp.csr_array(
+            (padding.astype(np.float64), (np.arange(count), np.full(count, column))),
+            shape=(count, count),
+        )
+        yield (
+            "index order", f"padding read as the {words} vertex", None,
+            {"neighbours": constant(near + extra)},
+        )  # fmt: skip
+    own = {"neighbours": constant(near + sp.eye_array(count, format="csr"))}
+    yield "index order", "a vertex among its own neighbours", None, own
+    both = {**own, "degrees": exactly(degrees + 1.0)}
+    yield "index order", "a vertex among its own neighbours, and counted", None, both
+
+
+def _move(question: Question) -> Iterable[Other]:
+    del question  # the primitives list all of it
+    return ()
+
+
+COLUMNS = 8
+"""Of the table of neighbours that the official Laplace term reads, padded with −1."""
+_OTHERS: dict[str, Callable[[Question], Iterable[Other]]] = {
     "chamfer": _chamfer,
-    "edge": _edge,
     "normal": _normal,
+    "edge": _edge,
     "laplace": _laplace,
     "move": _move,
 }
+"""Other terms that stand in place of the official ones, by kind."""

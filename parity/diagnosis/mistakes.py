@@ -8,12 +8,11 @@ from network.layers import INPUTS
 from network.program import Expression, Program, continued, formula, rewritten
 from parity.diagnosis.question import Question, Variant
 from parity.oracle.primitives import RULES, Mistake
+from parity.oracle.primitives.elementwise import TINY
 from parity.oracle.primitives.narrow import NARROWER
 
 SINGLE = 1
 """The rank of a change of one operation among several alike."""
-TINY = 1e-3
-"""A number that is added and smaller than this is there for what would be 0 or less."""
 
 
 def variants(question: Question) -> Iterator[Variant]:

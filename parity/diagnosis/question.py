@@ -115,6 +115,8 @@ class Question:
 
         Found by trying: none if two rows alone do not give what they give among all.
         """
+        if not self.observed.ndim:
+            return ()  # a loss term
         names = tuple(
             name for name in self.activations
             if np.ndim(self.inputs[name].value)
@@ -126,6 +128,8 @@ class Question:
     @cached_property
     def channelled(self) -> tuple[str, ...]:
         """The variables of which a channel of the output reads the same channel and no other."""
+        if not self.observed.ndim:
+            return ()
         names = tuple(
             name for name in self.row.variables
             if self.inputs[name].value.shape[-1] == self.observed.shape[-1] > 1

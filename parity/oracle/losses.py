@@ -85,7 +85,7 @@ class Term:
     def value(self, meshes: Mapping[str, np.ndarray], arithmetic: Arithmetic) -> Number:
         """The term of meshes (V, 3) by the names of ``meshes``: a scalar."""
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            found = run(self.program, self._given(meshes), State(arithmetic))["value"]
+            found = run(self.program, self.given(meshes), State(arithmetic))["value"]
             return arithmetic.close(found)
 
     def gradients(
@@ -104,14 +104,15 @@ class Term:
             backward: its vector–Jacobian product, likewise.
         """
         program = self.program if forward is None else forward
-        given = {**self._given(meshes), GRADIENT: exactly(np.asarray(1.0))}
+        given = {**self.given(meshes), GRADIENT: exactly(np.asarray(1.0))}
         back = vjp_of(program, tuple(self.meshes)) if backward is None else backward
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             found = run(back, given, State(arithmetic))
         zero = {name: exactly(np.zeros(given[name].value.shape)) for name in self.meshes}
         return {mesh: found.get(name, zero[name]) for name, mesh in self.meshes.items()}
 
-    def _given(self, meshes: Mapping[str, np.ndarray]) -> dict[str, Number]:
+    def given(self, meshes: Mapping[str, np.ndarray]) -> dict[str, Number]:
+        """All that the program reads, by its names."""
         own = {name: exactly(meshes[mesh]) for name, mesh in self.meshes.items()}
         return {**self.inputs, **own}
 

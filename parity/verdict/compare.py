@@ -21,7 +21,7 @@ from parity.verdict import coverage_cache
 from parity.verdict.coverage import measured
 from parity.verdict.gradient_comparison import GradientComparison
 from parity.verdict.judgement import FLOAT64, TapJudge
-from parity.verdict.losses import LossJudge, LossJudged, judges_of, settled
+from parity.verdict.losses import LossJudge, LossJudged, judges_of, kind_of, settled
 from parity.verdict.measure import Difference, difference
 from parity.verdict.precision import PRECISION, precision_named
 from parity.verdict.result import Comparison, Status, TapResult, Verdict
@@ -240,18 +240,30 @@ class _Comparing:
         if self.losses is None:
             sides = self.reference, self.candidate
             self.losses = judges_of(self.context, sides, self.float64)
+        if base.shape != ():
+            return None
         found: dict[str, LossJudged] = {}
-        apart = None
+        values: dict[str, list[np.ndarray]] = {}
         for dtype, judge in self.losses.items():
             own = dtype == self.candidate.header.dtype
             group = layout.LOSSES if own else layout.FLOAT64_LOSSES
             if judge.knows(name) and all(trace.has(group, name) for _, trace in self.sides):
-                values = [_read(trace, group, name) for _, trace in self.sides]
-                found[dtype] = judge.judge(name, *values)
-                if dtype == FLOAT64:
-                    apart = float(np.abs(difference_of(values[1], values[0])))
-        origin = self.off[0] if self.off else None
-        return settled(base, found, apart, origin) if found and base.shape == () else None
+                values[dtype] = [_read(trace, group, name) for _, trace in self.sides]
+                found[dtype] = judge.judge(name, *values[dtype])
+        if not found:
+            return None
+        apart = None
+        if FLOAT64 in values:
+            apart = float(np.abs(difference_of(values[FLOAT64][1], values[FLOAT64][0])))
+        # Float64, judged last, tells operands apart best.
+        wrong = [dtype for dtype in found if found[dtype].differs]
+        # What is wrong with a term is likely wrong with that term of the other blocks too.
+        kind = f"losses/{kind_of(name)}"
+        if wrong and kind not in self.diagnoses:
+            self.diagnoses[kind] = self.losses[wrong[-1]].diagnose(
+                name, values[wrong[-1]][1], FLOAT64 in found and FLOAT64 not in wrong
+            )
+        return settled(base, found, apart, self.off[0] if self.off else None)
 
     def _whole(self, base: TapResult, group: str, name: str) -> TapResult:
         """A loss or a gradient.

@@ -1,6 +1,6 @@
 """Loss terms judged alone, as layers are: on the meshes that each run itself recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,10 +8,17 @@ import numpy as np
 
 from network.registry import network_of
 from network.taps import MESH
+from parity.diagnosis.diagnosis import Diagnosis
+from parity.diagnosis.losses import (
+    diagnose,
+    diagnose_decay,
+    diagnose_total,
+    less_precise,
+)
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.local import difference_of, share_of
-from parity.oracle.losses import Term, decay_value, loss_terms, total_of
+from parity.oracle.losses import decay_value, loss_terms, total_of
 from parity.oracle.number import Number
 from parity.traces import layout
 from parity.traces.gradients import measured_in, measures
@@ -20,6 +27,7 @@ from parity.verdict.judgement import FLOAT64, UNKNOWN
 from parity.verdict.result import Status, TapResult
 
 DECAY, TOTAL = "decay", "total"
+Meshes = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -49,26 +57,23 @@ class LossJudge:
 
     Args:
         context: the reference's weights.
-        sides: reference and candidate; both are held against the reference's ground truth and
-            samples.
+        measured: what meshes are measured with; see ``parity.oracle.losses.measured_of``. Both
+            sides are held against the reference's.
+        meshes: of reference and candidate, (V, 3) in float64, by tap and ``inputs/mesh``.
         dtype: the precision, the runs' own or float64.
     """
 
     def __init__(
-        self, context: Context, sides: tuple[TraceReader, TraceReader], dtype: str
+        self,
+        context: Context,
+        measured: Mapping[str, np.ndarray],
+        meshes: tuple[Meshes, Meshes],
+        dtype: str,
     ) -> None:
+        self._context, self._meshes = context, meshes
         self._arithmetic = arithmetic_of(context.stage, dtype)
-        terms = list(loss_terms(context, measured_in(sides[0])))
-        self._expected = [self._of(context, terms, trace, dtype) for trace in sides]
-
-    @staticmethod
-    def lacks(trace: TraceReader, dtype: str) -> str:
-        """What the terms are of and the trace does not have; empty if nothing."""
-        group = _group(trace, dtype)
-        for name in network_of(trace.header.stage).meshes:
-            if not trace.has(group, name):
-                return f"/{group}/{name}"
-        return measures(trace)
+        self._terms = {term.label: term for term in loss_terms(context, measured)}
+        self._expected = [self._of(each) for each in meshes]
 
     def knows(self, name: str) -> bool:
         """Whether it is one of the official terms."""
@@ -96,21 +101,47 @@ class LossJudge:
             beyond=not bool(np.abs(away) <= limit),
         )
 
-    def _of(
-        self, context: Context, terms: Sequence[Term], trace: TraceReader, dtype: str
-    ) -> dict[str, Number]:
-        group = _group(trace, dtype)
-        meshes: Mapping[str, Any] = {
-            MESH: trace.values(layout.INPUTS, "mesh", None).astype(np.float64),
-            **{
-                name: trace.values(group, name, None).astype(np.float64)
-                for name in network_of(context.stage).meshes
-            },
-        }
-        found = {term.label: term.value(meshes, self._arithmetic) for term in terms}
-        found[DECAY] = decay_value(context, self._arithmetic)
+    def diagnose(
+        self, name: str, candidate: np.ndarray, right_in_float64: bool = False
+    ) -> Diagnosis | None:
+        """What a term of the candidate that differs points to."""
+        if right_in_float64:
+            return less_precise(name)
+        seen, expected = float(candidate), self._expected[1]
+        limit = float(self._arithmetic.limit(expected[name]) + expected[name].undecided)
+        if name == DECAY:
+            return diagnose_decay(self._context, seen, limit)
+        if name == TOTAL:
+            values = {term: float(number.value) for term, number in expected.items()}
+            return diagnose_total(values, seen, values.pop(TOTAL), limit)
+        return diagnose(self._terms[name], self._meshes[1], seen, self._context, self._arithmetic)
+
+    def _of(self, meshes: Meshes) -> dict[str, Number]:
+        found = {label: term.value(meshes, self._arithmetic) for label, term in self._terms.items()}
+        found[DECAY] = decay_value(self._context, self._arithmetic)
         found[TOTAL] = total_of(found, self._arithmetic)
         return found
+
+
+def kind_of(name: str) -> str:
+    """A term's name without the number of its block."""
+    return name.rpartition("_")[0] or name
+
+
+def lacks(trace: TraceReader, dtype: str) -> str:
+    """What the terms are of and the trace does not have; empty if nothing."""
+    group = _group(trace, dtype)
+    for name in network_of(trace.header.stage).meshes:
+        if not trace.has(group, name):
+            return f"/{group}/{name}"
+    return measures(trace)
+
+
+def _meshes(trace: TraceReader, dtype: str) -> Meshes:
+    group, network = _group(trace, dtype), network_of(trace.header.stage)
+    found = {name: trace.values(group, name, None) for name in network.meshes}
+    found[MESH] = trace.values(layout.INPUTS, "mesh", None)
+    return {name: array.astype(np.float64) for name, array in found.items()}
 
 
 def _group(trace: TraceReader, dtype: str) -> str:
@@ -127,10 +158,13 @@ def judges_of(
     if network_of(context.stage).losses is None:
         return {}
     return {
-        dtype: LossJudge(context, sides, dtype)
+        dtype: LossJudge(
+            context, measured_in(sides[0]), (_meshes(sides[0], dtype), _meshes(sides[1], dtype)),
+            dtype,
+        )
         for dtype in asked
-        if not any(LossJudge.lacks(trace, dtype) for trace in sides)
-    }
+        if not any(lacks(trace, dtype) for trace in sides)
+    }  # fmt: skip
 
 
 def settled(

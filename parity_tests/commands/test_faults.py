@@ -8,7 +8,7 @@ import pytest
 
 from commands.faults import JOURNAL, _Journal
 from parity_tests.commands.cli import assert_trouble, p2m
-from studies.faults.truth_judge import VerdictJudge
+from studies.faults.verdict_judge import VerdictJudge
 from weight_conversion.errors import InputError
 
 ONE = "drop.relu.coarse.conv2d_1"

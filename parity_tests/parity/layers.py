@@ -9,8 +9,8 @@ import pytest
 from network.taps import IMAGES, MESH, TAPS, TapRow
 from parity.oracle.context import Context
 from parity.oracle.local import alone
+from studies.faults.memory import context_of
 from studies.faults.probes import probe
-from studies.faults.truth_judge import context_of
 
 Made = tuple[TapRow, dict[str, np.ndarray]]
 ROWS = {(stage, row.name): row for stage in TAPS for row in TAPS[stage]}

@@ -56,6 +56,10 @@ class Job:
         return replace(found, dtype=self.subject.dtype, cnn_only=self.cnn_only)
 
 
+LAYERS = ("forward", "loss", "gradient")
+"""Groups that are judged layer by layer, so that no run in float64 is needed."""
+
+
 def jobs(faults: Iterable[Fault], harmless: Iterable[Harmless]) -> list[Job]:
     """Everything that can be judged here, those that share a reference run together."""
     found = [Job("fault", each, stage) for each in faults for stage in each.stages]
@@ -117,7 +121,7 @@ def bit_identical(job: Job, reference: Factory) -> bool:
 
 def _judged(job: Job, judge: Judge, reference: Factory) -> Judged:
     said = judge(reference, job.subject.backend, job.probe())
-    found = Judged(*job.key, said.verdict, said.first_divergence, said.operand)
+    found = Judged(*job.key, said.verdict, said.first_divergence, said.operand, said.confirmed)
     proved = isinstance(job.subject, Fault) and job.subject.equivalent_because
     if job.kind == "fault" and said.verdict == "agree" and not proved:
         found = replace(found, identical=bit_identical(job, reference))
@@ -131,4 +135,4 @@ def _checked(job: Job) -> Judged:
     # What is wrong with data is named by the rule that it breaks.
     operand = {"data/order": "item order", "data/views": "view order", "data/coarse_mesh": "mesh",
                "data/ground_truth": "frame", "export/faces": "faces"}.get(broken or "")  # fmt: skip
-    return Judged(*job.key, "differ" if broken else "agree", broken, operand)
+    return Judged(*job.key, "differ" if broken else "agree", broken, operand, operand is not None)

@@ -22,6 +22,10 @@ class Judgement(Protocol):
     def operand(self) -> str | None:
         """What of it is wrong, where the judge can tell."""
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the operand was tried out, and is no mere hint."""
+
 
 class Judge(Protocol):
     """Who decides.
@@ -45,3 +49,4 @@ class Found:
     verdict: str
     first_divergence: str | None = None
     operand: str | None = None
+    confirmed: bool = False

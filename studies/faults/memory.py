@@ -1,6 +1,7 @@
-"""A differentiated run in memory, for probes: the other way to make a side of a judgement."""
+"""Runs of probes in memory, as sides of a judgement: in place of traces."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,32 +12,60 @@ from network.registry import network_of
 from network.taps import MESH
 from parity.oracle.chunks import Part, cut
 from parity.oracle.context import Context
+from parity.traces.backends import Factory
+from parity.traces.record import constants_of
+from studies.faults.asking import ask
+from studies.faults.probes import Probe
+
+JUDGED = 48
+"""Vertices of a refine probe that are judged, from the first. Nothing mixes between vertices there,
+so that a fault of an operand is one at each; the placed vertices of ``integer`` and ``eye`` are the
+first. A coarse probe's taps are judged whole."""
+
+
+@dataclass(eq=False)
+class MemoryRun:
+    """One side in memory; see ``parity.verdict.judgement.Run``."""
+
+    context: Context
+    dtype: str
+    taps: dict[str, np.ndarray] = field(default_factory=dict)
+    exact: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def vertices(self) -> int:
+        return min(len(self.context.inputs[MESH]), JUDGED)
+
+    def tap(self, name: str, part: Part) -> np.ndarray:
+        return self._of(self.taps, name, part)
+
+    def float64(self, name: str, part: Part) -> np.ndarray:
+        return self._of(self.exact, name, part)
+
+    def _of(self, values: Mapping[str, np.ndarray], name: str, part: Part) -> np.ndarray:
+        found = self.context.inputs.get(name)
+        rows = network_of(self.context.stage).rows_per_vertex(name)
+        return cut(values[name] if found is None else found, rows, part)
 
 
 class MemoryBackward:
     """Takes what a differentiated run tells, and is one side: a ``BackwardRun``."""
 
-    def __init__(self, context: Context, measured: Mapping[str, np.ndarray]) -> None:
-        self.context, self.measured = context, measured
-        self.dtype = "float64"
+    def __init__(self, context: Context, measured: Mapping[str, np.ndarray], dtype: str) -> None:
+        self.context, self.measured, self.dtype = context, measured, dtype
         self.vertices = len(context.inputs[MESH])
         self.gradients: Mapping[str, np.ndarray] = {}
         self._told: tuple[dict[str, list[Any]], dict[str, list[Any]]] = ({}, {})
         self._joined: dict[tuple[int, str], np.ndarray] = {}
 
     @classmethod
-    def of(
-        cls,
-        backend: Any,
-        inputs: Mapping[str, Any],
-        weights: Mapping[str, np.ndarray],
-        context: Context,
-    ) -> "MemoryBackward":
-        """Run a backend's ``watched_gradients`` on a probe's inputs."""
-        stage = context.stage
-        truth, template, samples = (inputs[n] for n in ("ground_truth", "template", "samples"))
-        run = cls(context, measured_in(stage, truth, template, samples))
-        run.gradients = backend.watched_gradients(inputs, weights, run.watch)[1]
+    def of(cls, backend: Any, probe: Probe, context: Context) -> "MemoryBackward":
+        """Run the ``watched_gradients`` of a backend that was made for a probe's precision."""
+        truth, template, samples = (
+            probe.inputs[name] for name in ("ground_truth", "template", "samples")
+        )
+        run = cls(context, measured_in(probe.stage, truth, template, samples), probe.dtype)
+        run.gradients = backend.watched_gradients(probe.inputs, probe.weights.arrays, run.watch)[1]
         return run
 
     def take(self, which: int, tap: str, rows: slice | None, array: np.ndarray) -> None:
@@ -104,4 +133,25 @@ def measured_in(
         found[f"laplace_{block}"] = np.asarray(template.laplace[level])
         found[f"pairs_{block}"] = np.asarray(template.supports[level][1].indices)
     found |= {name: np.asarray(values) for name, values in samples.items()}
+    return found
+
+
+def context_of(probe: Probe) -> Context:
+    """What the layers of a probe need."""
+    inputs: Mapping[str, Any] = probe.inputs
+    arrays = {name: inputs[name] for name in ("images", "cameras", "mesh")}
+    arrays |= constants_of(probe.stage, inputs["template"], inputs["hypotheses"])
+    return Context.of(probe.stage, arrays, probe.weights.arrays)
+
+
+def meshes_of(factory: Factory, probe: Probe) -> dict[str, np.ndarray]:
+    """The meshes that a probe's losses are of, float64, by tap and ``inputs/mesh``."""
+    found = {MESH: np.asarray(probe.inputs["mesh"], np.float64)}
+
+    def take(name: str, value: np.ndarray) -> None:
+        if name in network_of(probe.stage).meshes:
+            found[name] = np.array(value, np.float64)
+
+    backend = factory(probe.stage, probe.dtype, "cpu")
+    ask(backend, replace(probe, group="forward", cnn_only=False), take)
     return found

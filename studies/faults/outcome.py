@@ -23,6 +23,7 @@ class Judged:
         verdict: ``agree``, ``differ`` or ``invalid``.
         first_divergence: what differs first, by the judge.
         operand: what of it is wrong, by the judge.
+        confirmed: whether that was tried out; otherwise it is a hint.
         seconds: how long it took.
         identical: of an undetected fault: whether every result on every probe has the same bits in
             float64.
@@ -35,6 +36,7 @@ class Judged:
     verdict: str
     first_divergence: str | None = None
     operand: str | None = None
+    confirmed: bool = False
     seconds: float = 0.0
     identical: bool | None = None
     note: str = ""
@@ -71,6 +73,18 @@ class FaultOutcome:
         return all(each.operand == self.fault.operand for each in self.judged)
 
     @property
+    def operand_wrong(self) -> bool:
+        """Whether another operand was named on a stage."""
+        return any(each.operand not in (None, self.fault.operand) for each in self.judged)
+
+    @property
+    def named(self) -> str:
+        """How the operand was named at worst: "confirmed", "hinted" or "silent"."""
+        if any(each.operand is None for each in self.judged):
+            return "silent"
+        return "confirmed" if all(each.confirmed for each in self.judged) else "hinted"
+
+    @property
     def worst(self) -> Judged:
         """The stage that speaks for all: the first one that went wrong, if any did."""
         wrong = [each for each in self.judged if not self._exact(each)]
@@ -92,6 +106,7 @@ class FaultOutcome:
             "first_divergence": worst.first_divergence,
             "expected": self._expected(worst),
             "operand": worst.operand,
+            "operand_named": self.named,
             "expected_operand": self.fault.operand,
             "shows_in": list(self.fault.shows_in),
             "probe": self.fault.probe,
@@ -164,6 +179,17 @@ class Outcome:
         return _share(each.operand_right for each in self.reaching)
 
     @property
+    def naming(self) -> dict[str, list[str]]:
+        """The reaching faults whose operand was confirmed, hinted (each right or wrong), or not."""
+        found: dict[str, list[str]] = {
+            "confirmed": [], "confirmed wrong": [], "hinted": [], "hinted wrong": [], "silent": []
+        }  # fmt: skip
+        for each in self.reaching:
+            wrong = " wrong" if each.named != "silent" and each.operand_wrong else ""
+            found[each.named + wrong].append(each.fault.id)
+        return found
+
+    @property
     def false_alarms(self) -> list[str]:
         """Variations, and equivalent faults, that were not let pass."""
         harmless = [each.harmless.id for each in self.harmless
@@ -192,6 +218,7 @@ class Outcome:
             "false_alarms": len(self.false_alarms),
             "localised_exactly": self.localised_exactly,
             "operands_right": self.operands_right,
+            "operands": {kind: len(names) for kind, names in self.naming.items()},
             "missed": self.missed,
             "false_alarm_ids": self.false_alarms,
             "equivalent": [

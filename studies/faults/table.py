@@ -18,13 +18,17 @@ def summary(outcome: Outcome) -> list[str]:
         f"found: {_of(outcome.recall, real)} faults",
         f"located exactly: {_of(outcome.localised_exactly, reaching)} that reach a tap, a loss, a "
         "gradient or a step",
-        f"operand named right: {_of(outcome.operands_right, reaching)} of these",
+        f"operand named right: {_of(outcome.operands_right, reaching)} of these; "
+        + ", ".join(f"{kind} {len(names)}" for kind, names in outcome.naming.items()),
         f"false alarms: {len(outcome.false_alarms)} of {len(tried)} harmless variations and "
         f"{len(outcome.equivalent)} equivalent faults",
     ]
     for title, names in (("missed", outcome.missed), ("false alarms", outcome.false_alarms)):
         if names:
             lines.append(f"{title}: {', '.join(names)}")
+    for kind, names in outcome.naming.items():
+        if names and kind not in ("confirmed", "hinted"):
+            lines.append(f"operand {kind}: {', '.join(names)}")
     for each in outcome.elsewhere:
         lines.append(f"found elsewhere: {each.fault.id}, {_shown(each.worst.first_divergence)} "
                      f"instead of {_expected(each)}")  # fmt: skip
@@ -50,22 +54,22 @@ def csv_text(outcome: Outcome) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("id", "kind", "stage", "operand", "shows_in", "probe", "dtype", "source",
-                     "verdict", "first_divergence", "expected", "operand_named", "seconds",
-                     "note"))  # fmt: skip
+                     "verdict", "first_divergence", "expected", "operand_named", "confirmed",
+                     "seconds", "note"))  # fmt: skip
     for each in outcome.faults:
         fault = each.fault
         for one in each.judged:
             writer.writerow((fault.id, "fault", one.stage, fault.operand, " ".join(fault.shows_in),
                              fault.probe, fault.dtype, fault.source, one.verdict,
                              one.first_divergence, fault.expected[one.stage], one.operand,
-                             one.seconds, one.note))  # fmt: skip
+                             one.confirmed, one.seconds, one.note))  # fmt: skip
     for other in outcome.harmless:
         harmless = other.harmless
         for one in other.judged:
             writer.writerow((harmless.id, "harmless", one.stage, "", harmless.group,
                              harmless.probe, harmless.dtype, harmless.kind, one.verdict,
-                             one.first_divergence, "", one.operand, one.seconds,
-                             one.note))  # fmt: skip
+                             one.first_divergence, "", one.operand, one.confirmed,
+                             one.seconds, one.note))  # fmt: skip
     return stream.getvalue()
 
 

@@ -15,7 +15,7 @@ from studies.faults.faults import FAULTS
 from studies.faults.harmless import HARMLESS
 from studies.faults.harness import Job, jobs, run
 from studies.faults.outcome import Judged
-from studies.faults.truth_judge import VerdictJudge
+from studies.faults.verdict_judge import VerdictJudge
 from weight_conversion.errors import InputError
 
 TOGETHER = 8
@@ -34,12 +34,15 @@ def usual_workers() -> int:
     return max(1, min(2, os.cpu_count() or 1, memory // ROOM))
 
 
-def run_in_processes(todo: Sequence[Job], workers: int) -> Iterator[Judged]:
+def run_in_processes(
+    todo: Sequence[Job], workers: int, *, float64: bool = True
+) -> Iterator[Judged]:
     """Judge jobs by the default judge, in any order.
 
     Args:
         todo: see ``studies.faults.harness.jobs``.
         workers: processes, each with its share of the processor's cores.
+        float64: whether runs in float64 are judged.
 
     Raises:
         InputError: a process ended before its time.
@@ -55,7 +58,7 @@ def run_in_processes(todo: Sequence[Job], workers: int) -> Iterator[Judged]:
             workers, get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
         ) as pool,
     ):
-        left = {pool.submit(_judged, batch) for batch in batches}
+        left = {pool.submit(_judged, batch, float64) for batch in batches}
         try:
             while left:
                 done, left = wait(left, return_when=FIRST_COMPLETED)
@@ -85,10 +88,10 @@ def _parts(group: list[Job]) -> Iterator[list[Job]]:
         yield group[start : start + TOGETHER]
 
 
-def _judged(keys: list[Key]) -> list[Judged]:
+def _judged(keys: list[Key], float64: bool) -> list[Judged]:
     """In a worker: the jobs of these keys, by a judge that keeps its reference runs."""
     if not _kept:
-        _kept.append(VerdictJudge())
+        _kept.append(VerdictJudge(float64))
     wanted = {job.key: job for job in jobs(FAULTS, HARMLESS)}
     return list(run([wanted[key] for key in keys], _kept[0], BackendChoice("torch").make))
 

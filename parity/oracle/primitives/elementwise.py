@@ -28,6 +28,10 @@ all values not being the correctly rounded ones."""
 
 HALF_ROOT, TANH_SCALE = float(np.sqrt(0.5)), float(np.sqrt(2.0 / np.pi))
 ERF_SLOPE = float(2.0 / np.sqrt(np.pi))
+TINY = 1e-3
+"""A number that is added, or a limit below, smaller than this is there for what would be 0."""
+POWERS = range(-16, -2)
+"""Powers of ten that stand in place of such a limit."""
 LEAKS = (0.01, 0.1, 0.2, 0.3)
 """Slopes that leaky ReLUs have by default in the usual libraries."""
 
@@ -186,6 +190,14 @@ class Clip(Primitive):
                 other = {**settings, side: settings[side] + step}
                 words = f"the limit {other[side]:g} instead of {settings[side]:g}"
                 yield Mistake(words, lambda x, other=other: call("clip", x[0], **other))  # type: ignore[misc]
+        if 0.0 < settings.get("low", 0.0) < TINY:
+            for power in POWERS:
+                low = 10.0**power
+                if not np.isclose(low, settings["low"], rtol=1e-6, atol=0.0):
+                    yield Mistake(
+                        f"the limit 1e{power} instead of {settings['low']:.3g}",
+                        lambda x, low=low: call("clip", x[0], **{**settings, "low": low}),  # type: ignore[misc]
+                    )
         for kept, left in (("high", "low"), ("low", "high")):
             if kept in settings and left in settings:
                 limit = {kept: settings[kept]}

@@ -158,6 +158,13 @@ class Concatenate(Joining):
                     self.name, *x[:number], 0.0 * x[number], *x[number + 1 :], axis=axis
                 ),
             )  # fmt: skip
+        if axis == 0 and len(shapes) == 2:
+            for number in (0, 1):
+                yield Mistake(
+                    f"part {number + 1} of 2 left out",
+                    lambda x, number=number: x[1 - number],  # type: ignore[misc]
+                    whole=True,
+                )
 
     def join(self, settings: Settings, arrays: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(arrays, axis=settings["axis"])

@@ -1,6 +1,6 @@
 """Nearest neighbours: a decision, which the squared distance hardly feels and its gradient does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from scipy.spatial import KDTree
 from network.program import Expression, call
 from parity.oracle.number import Number
 from parity.oracle.primitives.movement import added_up
-from parity.oracle.primitives.rule import Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
 CANDIDATES = 8
 """Targets nearest to a point among which rounding may choose."""
@@ -65,6 +65,11 @@ class NearestSquare(Primitive):
 
     name = "nearest_square"
     term = "reduction"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        yield Mistake(
+            "distances for their squares", lambda x: call("sqrt", call("nearest_square", *x))
+        )
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         points, targets = (state.arithmetic.close(each) for each in operands)
@@ -131,6 +136,22 @@ class NearestGather(Primitive):
 
     name = "nearest_gather"
     term = "index order"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        count, rows = shapes[0][0], shapes[2][0]
+        for words, first in {
+            "one further on": slice(None, 1),
+            "one before": slice(-1, None),
+        }.items():
+
+            def rolled(x: Sequence[Expression], first: slice = first) -> Expression:
+                found = call("nearest_gather", *x)
+                parts = (found[1:], found[first]) if first.stop else (found[first], found[:-1])
+                return call("concatenate", *parts, axis=0)
+
+            yield Mistake(f"what belongs to the point {words}", rolled, whole=True)
+        if rows >= count:
+            yield Mistake("rows as they are stored, not of the nearest", lambda x: x[2][:count])
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         points, targets, rows = (state.arithmetic.close(each) for each in operands)

@@ -32,7 +32,7 @@ def run(contexts: dict[str, Context]) -> Run:
             return kept[stage]
         asked = probe("plane", stage, "gradient")
         backend = Mutant(injection or Injection(), stage, "float64", "cpu")
-        found = MemoryBackward.of(backend, asked.inputs, asked.weights.arrays, contexts[stage])
+        found = MemoryBackward.of(backend, asked, contexts[stage])
         if injection is None:
             kept[stage] = found
         return found

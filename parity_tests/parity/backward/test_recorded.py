@@ -150,7 +150,7 @@ def test_a_module_tells_its_gradients(
     asked, context = probe("plane", "coarse", "gradient"), contexts["coarse"]
 
     def run(backend: Any) -> MemoryBackward:
-        return MemoryBackward.of(backend, asked.inputs, asked.weights.arrays, context)
+        return MemoryBackward.of(backend, asked, context)
 
     reference = run(factory("coarse", "float64", "cpu"))
     theirs = port.factory("coarse", "float64", "cpu")

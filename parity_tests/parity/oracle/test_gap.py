@@ -24,8 +24,8 @@ from parity.verdict.compare import compare
 from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status, Verdict
 from parity_tests.parity.conftest import Build
+from studies.faults.memory import MemoryRun, context_of
 from studies.faults.probes import probe
-from studies.faults.truth_judge import MemoryRun, context_of
 
 Values = dict[str, np.ndarray]
 Run = Callable[[str, str], Values]

@@ -10,8 +10,8 @@ from parity.oracle.confidence import FALSE_ALARM, RUNS, confidence, longest_sum
 from parity.oracle.context import Context
 from parity.oracle.local import Local, local_error, share_of
 from parity.traces.backends import BackendChoice
+from studies.faults.memory import context_of
 from studies.faults.probes import Probe, probe
-from studies.faults.truth_judge import context_of
 
 STAGES = ("coarse", "refine")
 Taps = dict[str, np.ndarray]

@@ -12,9 +12,8 @@ from parity.oracle.context import Context
 from parity.oracle.losses import decay_value, loss_terms, total_of
 from parity.oracle.number import Number
 from studies.faults.asking import answers
-from studies.faults.memory import measured_in
+from studies.faults.memory import context_of, measured_in
 from studies.faults.probes import probe
-from studies.faults.truth_judge import context_of
 from torch_impl.backend import factory
 
 STAGES = tuple(LOSSES)

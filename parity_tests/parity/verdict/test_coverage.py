@@ -13,8 +13,8 @@ from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.verdict import coverage_cache
 from parity.verdict.sensitivity import Sensitivity, sensitivity
+from studies.faults.memory import MemoryRun, context_of
 from studies.faults.probes import probe
-from studies.faults.truth_judge import MemoryRun, context_of
 
 Probed = tuple[Context, dict[str, np.ndarray]]
 FIRST = "meshnetmvp2m/cnn/conv2d_1/W:0"

@@ -12,8 +12,8 @@ from parity.oracle.primitives.narrow import narrowed
 from parity.traces.backends import BackendChoice
 from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status
+from studies.faults.memory import JUDGED, MemoryRun, context_of
 from studies.faults.probes import probe
-from studies.faults.truth_judge import JUDGED, MemoryRun, context_of
 
 STAGE = "coarse"
 ROWS = {row.name: row for row in TAPS[STAGE]}
