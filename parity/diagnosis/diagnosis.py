@@ -160,6 +160,8 @@ def _pointed(question: Question) -> Diagnosis | None:
         return None
     operand, seen = found[0]
     said = f"no change of one operand gives the output; that {seen} points to the {operand}"
+    if operand == "not a number":
+        said = f"no change of one operand gives the output: {seen}"
     evidence = tuple(f"{what} ({name})" for name, what in found)
     return Diagnosis(question.row.name, operand, said, False, evidence)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from network.program import Program, formula
+from parity.diagnosis import mistakes
 from parity.diagnosis.question import Question
 from parity.oracle.local import pixels_of
 from parity.oracle.primitives.narrow import NARROWER, narrowed
@@ -64,13 +66,53 @@ def _not_numbers(question: Question) -> Iterator[tuple[str, str]]:
     at = np.argwhere(lost)[0].tolist()
     what = "NaN" if np.isnan(seen[tuple(at)]) else "infinite"
     if all(np.isfinite(array).all() for array in inputs):
+        where = _operation(question, int(at[0]))
         yield (
             "not a number",
             (
                 f"{np.count_nonzero(lost)} elements, the first at {at}, are {what}, though what "
-                "the layer reads is finite"
+                f"the layer reads is finite{f': {where}' if where else ''}"
             ),
         )
+
+
+def _operation(question: Question, row: int) -> str:
+    """The operation that can make what is no number in a row; empty where none can.
+
+    Of the official layer what rounding or the type's range may undo; then what overflows, or is a
+    division by 0, where a mistake is made.
+    """
+    told = _undefined(question, row, question.program, slack=True)
+    if told:
+        return told
+    for variant in mistakes.variants(question):
+        if not variant.whole and (told := _undefined(question, row, variant.program, slack=False)):
+            return f"with {variant.change} {told}"
+    return ""
+
+
+def _undefined(question: Question, row: int, program: Program, slack: bool) -> str:
+    """The first operation of a program that has no finite result, with ``slack`` by rounding."""
+    most = np.finfo(question.arithmetic.holds).max
+    try:
+        found = question.at(row, program)
+    except (ValueError, IndexError, np.linalg.LinAlgError):
+        return ""
+    for index, node in enumerate(program.nodes):
+        if index not in found or node.primitive in ("input", "literal"):
+            continue
+        words = formula(program, index, 2)
+        if (np.abs(found[index].value) > most).any() and node.primitive != "divide":
+            return f"{words} overflows"
+        if node.primitive not in ("divide", "sqrt", "log"):
+            continue
+        number = found[node.operands[-1]]
+        reach = question.arithmetic.limit(number) if slack else 0.0
+        if node.primitive == "divide" and (np.abs(number.value) <= reach).any():
+            return f"{words} divides by 0, or what rounding may make of it"
+        if node.primitive != "divide" and (number.value < reach).any():
+            return f"{words} is of a negative number, or of what rounding may make of 0"
+    return ""
 
 
 def _of_dropout(question: Question) -> Iterator[tuple[str, str]]:

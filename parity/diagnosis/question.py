@@ -160,14 +160,24 @@ class Question:
     @cached_property
     def nodes(self) -> tuple[dict[int, Number], bool]:
         """The official nodes' results on the sample, and whether no decision is close there."""
-        every = {str(index): index for index in range(len(self.program.nodes))}
         state = State(self.arithmetic)
+        found = self._every_node(self.sample, state)
+        return found, not any(border.near.any() for border in state.borders.values())
+
+    def at(self, row: int, program: Program) -> dict[int, Number]:
+        """A program's nodes' results at one row, or at all where rows cannot be cut."""
+        part = Part(rows=np.array([row])) if self.sliced else Part()
+        return self._every_node(part, State(self.arithmetic), program)
+
+    def _every_node(
+        self, part: Part, state: State, program: Program | None = None
+    ) -> dict[int, Number]:
+        whole = self.program if program is None else program
+        every = {str(index): index for index in range(len(whole.nodes))}
         found = run(
-            Program(self.program.nodes, every, self.program.activations),
-            self._cut(self.inputs, self.sample), state,
-        )  # fmt: skip
-        clear = not any(border.near.any() for border in state.borders.values())
-        return {int(index): number for index, number in found.items()}, clear
+            Program(whole.nodes, every, whole.activations), self._cut(self.inputs, part), state
+        )
+        return {int(index): number for index, number in found.items()}
 
     @cached_property
     def sample(self) -> Part:

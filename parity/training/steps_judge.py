@@ -29,7 +29,7 @@ from parity.training.steps_adam import (
     proportional,
     within,
 )
-from parity.verdict.judgement import finite
+from parity.verdict.findings import finite
 from parity.verdict.measure import relative
 from parity.verdict.result import Status, TapResult
 

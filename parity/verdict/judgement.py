@@ -14,9 +14,8 @@ against a bound of its own, of about one rounding (``parity.verdict.mean_square`
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,11 +26,12 @@ from parity.oracle.chunks import Part, in_parallel, parts_of
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
-from parity.oracle.local import Local, difference_of, local_error, share_of
+from parity.oracle.local import Local, difference_of, local_error
 from parity.oracle.number import Number
+from parity.verdict.findings import Findings, Spread, finite, greatest
 from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
-from parity.verdict.measure import bits_of, relative
-from parity.verdict.precision import PRECISION, narrower
+from parity.verdict.measure import relative
+from parity.verdict.precision import narrower
 from parity.verdict.result import Split, Status
 
 Place = tuple[str, int]
@@ -74,76 +74,6 @@ class Judged(Split):
     status: Status
     mismatched: int = 0
     note: str = ""
-
-
-@dataclass(eq=False)
-class Findings:
-    """What the parts of a tap have shown of the two runs in one precision.
-
-    Attributes:
-        share: the greatest difference of local errors over what rounding admits.
-        reference, candidate: the greatest local error of either side, in roundings.
-        mean_square: of the differences of local errors, in roundings.
-        beyond: elements beyond the limit.
-        open_rows: rows about which nothing can be said.
-        flipped: rows that the two sides decided differently, both rightly.
-        greatest: magnitudes of differences, by name.
-        scale: the reference's greatest finite magnitude.
-        finest: the greatest limit, decisions settled.
-    """
-
-    mean_square: MeanSquare
-    share: float = 0.0
-    reference: float = 0.0
-    candidate: float = 0.0
-    beyond: int = 0
-    open_rows: int = 0
-    flipped: int = 0
-    greatest: dict[str, float] = field(default_factory=dict)
-    scale: float = 0.0
-    finest: float = 0.0
-
-    @property
-    def within(self) -> bool:
-        """Whether the two sides' layers agree to rounding; False for NaN."""
-        return self.share <= 1 and self.mean_square.within
-
-    def raise_to(self, name: str, value: float) -> None:
-        self.greatest[name] = max(self.greatest.get(name, 0.0), value)
-
-    def join(self, other: "Findings") -> None:
-        """Add another part of the same tap."""
-        self.mean_square.join(other.mean_square)
-        for name in ("share", "reference", "candidate", "scale", "finest"):
-            setattr(self, name, max(getattr(self, name), getattr(other, name)))
-        for name in ("beyond", "open_rows", "flipped"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name, value in other.greatest.items():
-            self.raise_to(name, value)
-
-
-@dataclass(eq=False)
-class Spread:
-    """How far the runs in their own precision are apart, whatever made it."""
-
-    identical: bool = True
-    beyond: bool = False
-    squares: float = 0.0
-    away: float = 0.0
-    inherited: float = 0.0
-    most_inherited: float = 0.0
-    bits: tuple[int, ...] = (0, 0)
-    decisions: Counter[str] = field(default_factory=Counter)
-
-    def join(self, other: "Spread") -> None:
-        """Add another part of the same tap."""
-        self.identical &= other.identical
-        self.beyond |= other.beyond
-        for name in ("squares", "away", "inherited"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.most_inherited = max(self.most_inherited, other.most_inherited)
-        self.bits = tuple(max(pair) for pair in zip(self.bits, other.bits, strict=True))
-        self.decisions.update(other.decisions)
 
 
 class TapJudge:
@@ -222,9 +152,9 @@ class TapJudge:
             if not same or dtypes[0] != dtypes[1]:
                 second = local_error(row, given[1], self._context, seen[1], dtypes[1])
             # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
-            self._take(here, first, second, seen, squares=not across)
+            here.add(first, second, seen, self._confidence, squares=not across)
             if which == "own" or not self._own:
-                self._measure(row, spread, first, second, seen)
+                spread.add(row, first, second, seen, (sides[0].dtype, sides[1].dtype))
             if across:
                 here.finest = greatest(first.alone.settled + second.alone.settled)
                 here.scale = finite(seen[0])
@@ -257,49 +187,6 @@ class TapJudge:
         if known and self._known is not None:
             self._known[key] = found
         return found
-
-    def _take(
-        self, found: Findings, first: Local, second: Local, seen: list[np.ndarray], squares: bool
-    ) -> None:
-        """Add a part: the difference of the two local errors, held against both limits."""
-        local, limit = second.error - first.error, first.limit + second.limit
-        special = ~np.isfinite(local)
-        if special.any():
-            # What is not a number on both sides, or the same infinity, is the same error.
-            r, c = (np.asarray(values, np.float64).reshape(local.shape) for values in seen)
-            local = np.where(special, difference_of(c, r), local)
-        share = share_of(local, limit)
-        found.share = max(found.share, share) if not math.isnan(share) else math.inf
-        if not share <= 1:
-            found.beyond += int(np.count_nonzero(~(np.abs(local) <= limit) | np.isinf(local)))
-        found.reference = max(found.reference, first.roundings(self._confidence))
-        found.candidate = max(found.candidate, second.roundings(self._confidence))
-        found.open_rows += second.open_rows
-        found.flipped += otherwise(first, second)
-        found.raise_to("local", greatest(local))
-        if squares:
-            found.mean_square.add(local, first.alone, second.alone)
-
-    def _measure(
-        self, row: TapRow, apart: Spread, first: Local, second: Local, seen: list[np.ndarray]
-    ) -> None:
-        """How far the two runs are apart, and what of it they inherit."""
-        r, c = (np.asarray(values, np.float64).reshape(first.value.shape) for values in seen)
-        limit = first.limit + second.limit
-        inherited, difference = difference_of(second.value, first.value), difference_of(c, r)
-        enough = PRECISION[self._reference.dtype], PRECISION[self._candidate.dtype]
-        apart.bits = tuple(
-            most if most >= full else max(most, bits_of(values))
-            for most, full, values in zip(apart.bits, enough, (r, c), strict=True)
-        )
-        apart.identical = apart.identical and not np.any(difference)
-        apart.beyond = apart.beyond or not bool((np.abs(difference) <= limit).all())
-        apart.squares += squares_of(r)
-        apart.away += squares_of(difference)
-        apart.inherited += squares_of(inherited)
-        apart.most_inherited = max(apart.most_inherited, greatest(inherited))
-        reach = limit + np.abs(inherited)
-        count_decisions(row, r, c, reach, otherwise(first, second), apart.decisions)
 
     def _judged(
         self,
@@ -475,48 +362,6 @@ def _status(
     if apart.identical:
         return Status.AGREE, ""
     return (Status.INHERITED if origin is not None and apart.beyond else Status.ROUNDING), ""
-
-
-def otherwise(first: Local, second: Local) -> int:
-    """Rows of a projection that the two runs decided differently."""
-    ours = {each.row: each.choices for each in first.decided}
-    theirs = {each.row: each.choices for each in second.decided}
-    return sum(ours.get(row) != theirs.get(row) for row in ours.keys() | theirs.keys())
-
-
-def count_decisions(
-    row: TapRow, r: np.ndarray, c: np.ndarray, reach: np.ndarray, pixels: int, found: Counter[str]
-) -> None:
-    """Signs of ReLUs, and rows of pixels, that the two runs decided differently.
-
-    A sign is a tie where both values are within what rounding and inheritance explain; pixels were
-    found to be ties when the layer was evaluated, or the tap differs.
-    """
-    program = row.program
-    if any(node.primitive == "decide" for node in program.nodes):
-        found.update({"pixels": pixels, "ties": pixels})
-    elif program.nodes[program.outputs["value"]].primitive == "relu":
-        signs = (r > 0) != (c > 0)
-        ties = signs & (np.maximum(r, c) <= reach)
-        found.update({"signs": int(signs.sum()), "ties": int(ties.sum())})
-
-
-def finite(values: np.ndarray) -> float:
-    """The greatest finite magnitude."""
-    magnitudes = np.abs(np.asarray(values, np.float64))
-    return float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
-
-
-def greatest(difference: np.ndarray) -> float:
-    """The greatest magnitude."""
-    return float(np.abs(difference).max(initial=0.0))
-
-
-def squares_of(values: np.ndarray) -> float:
-    """The sum of the squares of the finite values."""
-    flat = values.ravel()
-    finite = flat if np.isfinite(flat).all() else flat[np.isfinite(flat)]
-    return float(np.einsum("i,i->", finite, finite))
 
 
 def _across_note(across: tuple[str, ...], finest: float, unbounded: bool) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from network.registry import network_of
 from parity.oracle.confidence import UNIT_ROUNDOFF, confidence, longest_sum
 from parity.oracle.local import difference_of
-from parity.verdict.judgement import finite, greatest
+from parity.verdict.findings import finite, greatest
 from parity.verdict.result import Status
 
 

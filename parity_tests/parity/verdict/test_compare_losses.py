@@ -92,3 +92,32 @@ def test_a_wrong_term_of_right_meshes_differs(traces: tuple[Path, Path], tmp_pat
     assert {entry.tap for entry in found.losses if entry.status is Status.DIFFER} == {
         "losses/edge_2"
     }
+    # No change that people make gives a factor of 1.0001, so none is named.
+    assert found.diagnosis is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "operand", "words"),
+    [
+        (("losses", "float64_losses"), "constant", "0.5 times the official value"),
+        (("losses",), "precision", "in float64 the term is right"),
+    ],
+)
+def test_what_is_wrong_with_a_term_is_named(
+    traces: tuple[Path, Path], tmp_path: Path, groups: tuple[str, ...], operand: str, words: str
+) -> None:
+    """Of the terms of a kind the first is explained, as of layers of a kind."""
+    reference, other = traces[0], tmp_path / "other.h5"
+    shutil.copyfile(reference, other)
+    with h5py.File(other, "r+") as file:
+        for group in groups:
+            for name in ("normal_1", "normal_3"):
+                value = np.asarray(file[group][name]) * 0.5
+                del file[group][name]
+                file[group][name] = value
+    found = compare(reference, other)
+    assert found.diagnosis is not None
+    assert found.diagnosis.tap == found.first_divergence == "losses/normal_1"
+    assert (found.diagnosis.operand, found.diagnosis.confirmed) == (operand, True)
+    assert words in found.diagnosis.explanation
+    assert [each.tap for each in found.diagnoses] == ["losses/normal_1"]

@@ -1,0 +1,194 @@
+"""What the parts of a tap show of two runs, added up: the numbers that ``judgement`` judges by."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from network.taps import TapRow
+from parity.oracle.local import Local, difference_of, share_of
+from parity.verdict.mean_square import MeanSquare
+from parity.verdict.measure import bits_of
+from parity.verdict.precision import PRECISION
+
+
+@dataclass(eq=False)
+class Findings:
+    """What the parts of a tap have shown of the two runs in one precision.
+
+    Attributes:
+        share: the greatest difference of local errors over what rounding admits.
+        reference, candidate: the greatest local error of either side, in roundings.
+        mean_square: of the differences of local errors, in roundings.
+        beyond: elements beyond the limit.
+        open_rows: rows about which nothing can be said.
+        flipped: rows that the two sides decided differently, both rightly.
+        greatest: magnitudes of differences, by name.
+        scale: the reference's greatest finite magnitude.
+        finest: the greatest limit, decisions settled.
+    """
+
+    mean_square: MeanSquare
+    share: float = 0.0
+    reference: float = 0.0
+    candidate: float = 0.0
+    beyond: int = 0
+    open_rows: int = 0
+    flipped: int = 0
+    greatest: dict[str, float] = field(default_factory=dict)
+    scale: float = 0.0
+    finest: float = 0.0
+
+    @property
+    def within(self) -> bool:
+        """Whether the two sides' layers agree to rounding; False for NaN."""
+        return self.share <= 1 and self.mean_square.within
+
+    def raise_to(self, name: str, value: float) -> None:
+        self.greatest[name] = max(self.greatest.get(name, 0.0), value)
+
+    def join(self, other: "Findings") -> None:
+        """Add another part of the same tap."""
+        self.mean_square.join(other.mean_square)
+        for name in ("share", "reference", "candidate", "scale", "finest"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+        for name in ("beyond", "open_rows", "flipped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, value in other.greatest.items():
+            self.raise_to(name, value)
+
+    def add(
+        self,
+        first: Local,
+        second: Local,
+        seen: list[np.ndarray],
+        confidence: float,
+        squares: bool,
+    ) -> None:
+        """Add a part: the difference of the two local errors, held against both limits.
+
+        Args:
+            first: the reference's layer.
+            second: the candidate's.
+            seen: their taps.
+            confidence: λ.
+            squares: whether the root mean square says anything.
+        """
+        local, limit = second.error - first.error, first.limit + second.limit
+        special = ~np.isfinite(local)
+        if special.any():
+            # What is not a number on both sides, or the same infinity, is the same error.
+            r, c = (np.asarray(values, np.float64).reshape(local.shape) for values in seen)
+            local = np.where(special, difference_of(c, r), local)
+        share = share_of(local, limit)
+        self.share = max(self.share, share) if not math.isnan(share) else math.inf
+        if not share <= 1:
+            self.beyond += int(np.count_nonzero(~(np.abs(local) <= limit) | np.isinf(local)))
+        self.reference = max(self.reference, first.roundings(confidence))
+        self.candidate = max(self.candidate, second.roundings(confidence))
+        self.open_rows += second.open_rows
+        self.flipped += otherwise(first, second)
+        self.raise_to("local", greatest(local))
+        if squares:
+            self.mean_square.add(local, first.alone, second.alone)
+
+
+@dataclass(eq=False)
+class Spread:
+    """How far the runs in their own precision are apart, whatever made it."""
+
+    identical: bool = True
+    beyond: bool = False
+    squares: float = 0.0
+    away: float = 0.0
+    inherited: float = 0.0
+    most_inherited: float = 0.0
+    bits: tuple[int, ...] = (0, 0)
+    decisions: Counter[str] = field(default_factory=Counter)
+
+    def join(self, other: "Spread") -> None:
+        """Add another part of the same tap."""
+        self.identical &= other.identical
+        self.beyond |= other.beyond
+        for name in ("squares", "away", "inherited"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.most_inherited = max(self.most_inherited, other.most_inherited)
+        self.bits = tuple(max(pair) for pair in zip(self.bits, other.bits, strict=True))
+        self.decisions.update(other.decisions)
+
+    def add(
+        self,
+        row: TapRow,
+        first: Local,
+        second: Local,
+        seen: list[np.ndarray],
+        dtypes: tuple[str, str],
+    ) -> None:
+        """Add a part: how far the two runs are apart, and what of it they inherit.
+
+        Args:
+            row: the tap.
+            first: the reference's layer.
+            second: the candidate's.
+            seen: their taps.
+            dtypes: the precisions that were asked for.
+        """
+        r, c = (np.asarray(values, np.float64).reshape(first.value.shape) for values in seen)
+        limit = first.limit + second.limit
+        inherited, difference = difference_of(second.value, first.value), difference_of(c, r)
+        enough = PRECISION[dtypes[0]], PRECISION[dtypes[1]]
+        self.bits = tuple(
+            most if most >= full else max(most, bits_of(values))
+            for most, full, values in zip(self.bits, enough, (r, c), strict=True)
+        )
+        self.identical = self.identical and not np.any(difference)
+        self.beyond = self.beyond or not bool((np.abs(difference) <= limit).all())
+        self.squares += squares_of(r)
+        self.away += squares_of(difference)
+        self.inherited += squares_of(inherited)
+        self.most_inherited = max(self.most_inherited, greatest(inherited))
+        reach = limit + np.abs(inherited)
+        count_decisions(row, r, c, reach, otherwise(first, second), self.decisions)
+
+
+def otherwise(first: Local, second: Local) -> int:
+    """Rows of a projection that the two runs decided differently."""
+    ours = {each.row: each.choices for each in first.decided}
+    theirs = {each.row: each.choices for each in second.decided}
+    return sum(ours.get(row) != theirs.get(row) for row in ours.keys() | theirs.keys())
+
+
+def count_decisions(
+    row: TapRow, r: np.ndarray, c: np.ndarray, reach: np.ndarray, pixels: int, found: Counter[str]
+) -> None:
+    """Signs of ReLUs, and rows of pixels, that the two runs decided differently.
+
+    A sign is a tie where both values are within what rounding and inheritance explain; pixels were
+    found to be ties when the layer was evaluated, or the tap differs.
+    """
+    program = row.program
+    if any(node.primitive == "decide" for node in program.nodes):
+        found.update({"pixels": pixels, "ties": pixels})
+    elif program.nodes[program.outputs["value"]].primitive == "relu":
+        signs = (r > 0) != (c > 0)
+        ties = signs & (np.maximum(r, c) <= reach)
+        found.update({"signs": int(signs.sum()), "ties": int(ties.sum())})
+
+
+def finite(values: np.ndarray) -> float:
+    """The greatest finite magnitude."""
+    magnitudes = np.abs(np.asarray(values, np.float64))
+    return float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
+
+
+def greatest(difference: np.ndarray) -> float:
+    """The greatest magnitude."""
+    return float(np.abs(difference).max(initial=0.0))
+
+
+def squares_of(values: np.ndarray) -> float:
+    """The sum of the squares of the finite values."""
+    flat = values.ravel()
+    finite = flat if np.isfinite(flat).all() else flat[np.isfinite(flat)]
+    return float(np.einsum("i,i->", finite, finite))
