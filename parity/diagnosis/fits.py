@@ -8,8 +8,10 @@ import numpy as np
 
 from network.layers import INPUTS
 from network.program import Expression, Node, Program, rewritten
+from network.taps import IMAGES
 from parity.diagnosis.operands import changed
 from parity.diagnosis.question import Part, Question, Variant
+from parity.oracle.context import widened
 from parity.oracle.evaluate import run
 from parity.oracle.number import exactly
 from parity.oracle.primitives import State
@@ -20,6 +22,9 @@ FITTED, SOLVED = 2, 3
 """Ranks: a number that fits explains less than a mistake that people make, a whole array less."""
 NEAR = 1e-5
 """How near a fitted factor has to be to a short number; whether that is right the limit says."""
+SNAPPED = (NEAR, 2.0**-23, 0.0)
+"""How near a number that was solved for has to be to a short one, tried in turn: 0.9961 may be
+meant, or 255/256."""
 FIT_ROWS = 4096
 NEWTON = 10
 """Steps of Gauss–Newton for one number."""
@@ -275,9 +280,16 @@ def _numbers(question: Question) -> Iterator[Variant]:
             return changed(question, "constant", f"{name} times {factor:.6g}", rank=rank,
                            inputs={name: factor * array})  # fmt: skip
 
-        found = _newton(question, part, times, 1.0)
-        if found is not None:
-            yield found
+        def held(factor: float, name: str = name, times: Make = times) -> Variant:
+            """As float32 holds it: what is done to images is done before the network."""
+            found = times(factor)
+            given = {name: exactly(widened(found.inputs[name].value))}
+            return replace(found, inputs=given, rank=FITTED)
+
+        for make in (times, held) if question.parents.get(name) == IMAGES else (times,):
+            found = _newton(question, part, make, 1.0)
+            if found is not None:
+                yield found
 
 
 def _of_literal(program: Program, places: Sequence[int]) -> str:
@@ -336,14 +348,15 @@ def _newton(question: Question, part: Part, make: Make, start: float) -> Variant
             break
     if not last <= GAIN * (first or 0.0) or number == start:
         return None
-    return make(_simplest(number))
+    found = [make(each) for each in dict.fromkeys(_simplest(number, near) for near in SNAPPED)]
+    return next((each for each in found if question.excess(each, part) <= 1.0), found[0])
 
 
-def _simplest(number: float) -> float:
-    """The number of fewest digits that is as near as float32 can tell."""
+def _simplest(number: float, tolerance: float) -> float:
+    """The number of fewest digits that is as near as a tolerance."""
     for digits in range(1, 8):
         near = short(number, digits)
-        if abs(near - number) <= NEAR * abs(near):
+        if abs(near - number) <= tolerance * abs(near):
             return near
     return number
 
@@ -392,8 +405,13 @@ def orders(question: Question) -> Iterator[Variant]:
         return
     channels = seen.shape[-1]
     if channels > 1:
-        order = same_order(seen.reshape(-1, channels), value.reshape(-1, channels), limit)
-        if order is not None and (order != np.arange(channels)).any():
+        flat = seen.reshape(-1, channels)
+        order = same_order(flat, value.reshape(-1, channels), limit)
+        # Zeros in place of channels are found somewhere else too, and are no evidence of an order.
+        if (
+            order is not None
+            and (np.ptp(flat[:, order != np.arange(channels)], axis=0) > limit).any()
+        ):
             yield Variant("channel order", f"output channels in another order{told(order)}",
                           question.program, columns=order)  # fmt: skip
     if question.row.is_map or len(seen) > FIT_ROWS:

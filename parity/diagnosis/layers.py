@@ -5,12 +5,16 @@ the primitives list it.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from network.layers import concatenate, pixels, relu, view_statistics
 from network.program import Expression, Program, call, trace
+from parity.diagnosis import mistakes
 from parity.diagnosis.question import Question, Variant
 from parity.oracle.local import pixels_of
+from parity.oracle.number import exactly
 
 SIZE = 224.0
 """Pixels of a side of the images that coordinates refer to."""
@@ -233,12 +237,36 @@ def _wrong_inside(question: Question) -> bool:
     return bool(((at > 0.0) & (at < LAST_INSIDE)).all(axis=(1, 2)).any())
 
 
+DISTANCE = 3
+"""The column of a camera's distance."""
+
+
+def _cameras(question: Question) -> Iterator[Variant]:
+    """Cameras at distance 1, as where their axes are taken for their places."""
+    cameras = np.array(question.inputs["cameras"].value)
+    cameras[:, DISTANCE] = 1.0
+    inputs = {"cameras": exactly(cameras)}
+    yield Variant("camera", "cameras at distance 1", question.program, inputs)
+    shapes = {index: np.shape(number.value) for index, number in question.nodes[0].items()}
+    for index, node in enumerate(question.program.nodes):
+        if node.role == "camera" and index in shapes:
+            for variant in mistakes.bypassed(question, index, shapes):
+                words = f"{variant.change} and cameras at distance 1"
+                yield replace(variant, change=words, inputs=inputs, start=0)
+
+
+def _read(question: Question) -> Iterator[Variant]:
+    yield from _cameras(question)
+    yield from _samplers(question)
+
+
 OTHERS: dict[str, Callable[[Question], Iterator[Variant]]] = {
     "graph_convolution": _graph,
     "local_graph_convolution": _graph,
     "coordinates": _graph,
     "softmax": _scores,
     "displaced_vertices": _displaced,
-    "refine_projection": _samplers,
+    "coarse_projection": _cameras,
+    "refine_projection": _read,
 }
 """By the layers' names."""

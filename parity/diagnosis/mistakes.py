@@ -1,6 +1,8 @@
 """What the primitives of a layer are mistaken for, one node at a time or all alike at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -19,29 +21,29 @@ def variants(question: Question) -> Iterator[Variant]:
     """Every mistake in every node of the layer, the same one in all alike nodes first."""
     program = question.program
     shapes = {index: np.shape(number.value) for index, number in question.nodes[0].items()}
-    alike: dict[tuple[str, str, str, int | None], list[tuple[int, Mistake]]] = {}
+    alike: dict[tuple[str, str, str, str], list[tuple[int, Mistake]]] = {}
     for index, node in enumerate(program.nodes):
         if node.primitive in ("input", "literal") or index not in shapes:
             continue
         given = [shapes[each] for each in node.operands]
         for mistake in RULES[node.primitive].mistakes(node.settings, given):
             operand = operand_of(program, index, mistake)
-            key = operand, node.primitive, mistake.change, mistake.of
+            of = mistake.of
+            read = "" if of is None else f"{of} {program.nodes[node.operands[of]].primitive}"
+            key = operand, node.primitive, mistake.change, read
             alike.setdefault(key, []).append((index, mistake))
-        yield from _bypassed(question, index, shapes)
+        yield from bypassed(question, index, shapes)
         yield from _of_a_variance(question, index)
-    for (operand, _, change, of), places in alike.items():
+    for (operand, _, change, _), places in alike.items():
+        of = places[0][1].of
+        words = change.format(f"operand {(of or 0) + 1}")
         if len(places) > 1:
-            changed = program
-            # From the last, so that the places of the others stay.
-            for index, mistake in sorted(places, key=lambda each: -each[0]):
-                changed = rewritten(changed, index, mistake.write)
-            whole = any(mistake.whole for _, mistake in places)
-            start = min(index for index, _ in places)
-            rank = SINGLE if places[0][1].rare else 0
-            words = change.format(f"operand {(of or 0) + 1}")
-            yield Variant(operand, f"{words} everywhere", changed, rank=rank, whole=whole,
-                          start=start)  # fmt: skip
+            yield _at_once(program, operand, f"{words} everywhere", places)
+        if len(places) == 3:
+            for pair in combinations(places, 2):
+                where = " and ".join(formula(program, index, 2) for index, _ in pair)
+                found = _at_once(program, operand, f"{words} in {where}", pair)
+                yield replace(found, rank=SINGLE)
         for index, mistake in places:
             name = "" if of is None else formula(program, program.nodes[index].operands[of], 1)
             yield Variant(
@@ -57,7 +59,23 @@ def variants(question: Question) -> Iterator[Variant]:
         yield Variant(kind, mistake.change, changed)
 
 
-def _bypassed(
+def _at_once(
+    program: Program, operand: str, change: str, places: Sequence[tuple[int, Mistake]]
+) -> Variant:
+    """One mistake in several nodes."""
+    changed = program
+    # From the last, so that the places of the others stay.
+    for index, mistake in sorted(places, key=lambda each: -each[0]):
+        changed = rewritten(changed, index, mistake.write)
+    return Variant(
+        operand, change, changed,
+        rank=SINGLE if places[0][1].rare else 0,
+        whole=any(mistake.whole for _, mistake in places),
+        start=min(index for index, _ in places),
+    )  # fmt: skip
+
+
+def bypassed(
     question: Question, index: int, shapes: Mapping[int, tuple[int, ...]]
 ) -> Iterator[Variant]:
     """A node left out with all that leads to it from an activation of its shape."""

@@ -222,7 +222,7 @@ def _entries(of: Any, values: np.ndarray) -> Any:
 
 def _activations(question: Question) -> Iterator[Variant]:
     given = {name: question.inputs[name].value for name in question.activations}
-    parents = dict(zip(question.activations, question.row.parents, strict=True))
+    parents = question.parents
     maps = [name for name, array in given.items() if array.ndim == 4]
     if maps:
         yield from _of_maps(question, {name: given[name] for name in maps})
@@ -350,7 +350,7 @@ class _Place:
 
 def _other_taps(question: Question) -> Iterator[Variant]:
     """Taps of the run read in place of the right ones."""
-    pairs = [_Place(*pair) for pair in zip(question.activations, question.row.parents, strict=True)]
+    pairs = [_Place(*pair) for pair in question.parents.items()]
     maps = [place for place in pairs if question.inputs[place.name].value.ndim == 4]
     if maps and len(maps) < len(pairs):
         yield from _other_levels(question, maps)

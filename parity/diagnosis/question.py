@@ -98,6 +98,11 @@ class Question:
         """The inputs that other layers compute."""
         return self.program.activations
 
+    @property
+    def parents(self) -> dict[str, str]:
+        """By the program's names of the activations, the tap or input that each one is."""
+        return dict(zip(self.activations, self.row.parents, strict=True))
+
     @cached_property
     def share(self) -> np.ndarray:
         """|error| over its limit, element by element."""
