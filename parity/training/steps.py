@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from network.registry import network_of
+from parity.diagnosis.diagnosis import Diagnosis
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs
 from parity.training.steps_judge import (
@@ -61,11 +62,12 @@ class StepSummary:
 
 @dataclass(frozen=True)
 class StepsResult:
-    """What the steps of two trainings showed."""
+    """What the steps of two trainings showed; ``diagnosis`` is of the first defect, if known."""
 
     entries: tuple[TapResult, ...]
     summaries: tuple[StepSummary, ...]
     notes: tuple[str, ...]
+    diagnosis: Diagnosis | None = None
 
 
 def add_steps(
@@ -154,6 +156,7 @@ class _Lockstep:
         self.entries: list[TapResult] = []
         self.summaries: list[StepSummary] = []
         self.tainted = False
+        self.diagnosis: Diagnosis | None = None
 
     def run(self, steps: int, rate: float, on_step: Callable[[str], None] | None) -> StepsResult:
         for number in range(1, steps + 1):
@@ -164,7 +167,9 @@ class _Lockstep:
             if on_step is not None:
                 on_step(f"step {number}")
         entries = tuple(replace(entry, order=order) for order, entry in enumerate(self.entries))
-        return StepsResult(entries, tuple(self.summaries), tuple(_notes(entries, self.summaries)))
+        return StepsResult(
+            entries, tuple(self.summaries), tuple(_notes(entries, self.summaries)), self.diagnosis
+        )
 
     def _step(self, step: Judged) -> list[TapResult]:
         losses = self.reference.step()
@@ -196,6 +201,11 @@ class _Lockstep:
         ordered = [finding for group in groups.values() for finding in group]
         found = statuses(step, ordered, self.tainted)
         defects = [finding.defect for finding in ordered if finding.defect]
+        named = ((f.entry.tap, f.cause) for f in ordered if f.cause is not None)
+        if self.diagnosis is None and not self.tainted:
+            self.diagnosis = next(
+                (Diagnosis(tap, cause.operand, cause.words, True) for tap, cause in named), None
+            )
         self.summaries.append(
             StepSummary(
                 step.number,
@@ -276,4 +286,8 @@ def with_steps(comparison: Comparison, result: StepsResult) -> Comparison:
         "missing": comparison.missing + missing,
         "notes": comparison.notes + result.notes,
     }
+    if result.diagnosis is not None:
+        changed["diagnoses"] = (*comparison.diagnoses, result.diagnosis)
+        if result.diagnosis.tap == changed["first_divergence"]:
+            changed["diagnosis"] = result.diagnosis
     return replace(comparison, **changed)

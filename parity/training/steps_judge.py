@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from network.registry import network_of
 from parity.oracle.local import difference_of
 from parity.training.steps_adam import (
-    Array,
-    Before,
+    Cause,
     before,
     check,
+    explain_gradient,
     explain_second,
     explain_weights,
     implied_gradient,
-    proportional,
+    norm,
     within,
 )
 from parity.verdict.findings import finite
@@ -48,11 +48,15 @@ OTHER_GRADIENT = "moved by another gradient than the backend's own"
 
 @dataclass(frozen=True)
 class Finding:
-    """A measured entry that has no status yet, and the optimiser's defect in it, if any."""
+    """A measured entry that has no status yet, and the optimiser's defect in it, if any.
+
+    ``cause`` says what the defect comes from, where that is something known.
+    """
 
     entry: TapResult
     kind: str
     defect: str = ""
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True)
@@ -131,37 +135,29 @@ def variable_findings(
         for part, r, c, least in parts
     ]
     defects = {"w": "", "m": "", "v": ""}
+    causes: dict[str, Cause | None] = dict.fromkeys(defects)
     if not within(w, expected.w, expected.w_bound):
-        defects["w"] = explain_weights(start, m, v, w) or "not the step that its moments make"
+        causes["w"] = explain_weights(start, m, v, w)
+        defects["w"] = "not the step that its moments make"
     if not within(v, expected.v, expected.v_bound):
-        defects["v"] = (
-            explain_second(start, m, v) or "not the square of the first moment's gradient"
-        )
+        causes["v"] = explain_second(start, m, v)
+        defects["v"] = "not the square of the first moment's gradient"
     if own is not None:
         true, bound = own.astype(np.float64), expected.gradient_bound
         if not within(expected.gradient, true, bound):
             # Threads add up a gradient in any order: beyond the bound alone proves nothing.
             bound = bound + step.limit * np.abs(true).max(initial=0.0)
             gross = not within(expected.gradient, true, bound)
-            why = _explain_gradient(start, m, expected.gradient, true)
-            defects["m"] = why or (OTHER_GRADIENT if gross else "")
+            causes["m"] = explain_gradient(start, m, expected.gradient, true)
+            defects["m"] = OTHER_GRADIENT if gross else ""
     elif step.exact and not _together(entries[1], step):
-        defects["m"] = _explain_gradient(start, m, expected.gradient, yardstick)
-    return (
-        Finding(entries[1], "m", defects["m"]),
-        Finding(entries[2], "v", defects["v"]),
-        Finding(entries[0], "w", defects["w"]),
-    )
-
-
-def _explain_gradient(old: Before, m: Array, gradient: Array, true: Array) -> str:
-    """Why a step was taken with another gradient than the true one, if it is something known."""
-    fresh = implied_gradient(np.zeros_like(m), m)
-    if old.number > 1 and _norm(fresh - true) < 0.1 * _norm(gradient - true):
-        return "the moments before the step were lost"
-    return proportional(
-        gradient - true, old.w, "weight decay coupled into the gradient: {}·w beside the loss"
-    )
+        causes["m"] = explain_gradient(start, m, expected.gradient, yardstick)
+    found = []
+    for name, entry in (("m", entries[1]), ("v", entries[2]), ("w", entries[0])):
+        cause = causes[name]
+        defect = defects[name] if cause is None else cause.words
+        found.append(Finding(entry, name, defect, cause))
+    return found[0], found[1], found[2]
 
 
 def statuses(step: Judged, findings: Iterable[Finding], tainted: bool) -> list[TapResult]:
@@ -237,11 +233,6 @@ def _measured(
         candidate=float(c[top]),
         scale=scale,
         max_rel=relative(float(delta[top]), scale),
-        rms_rel=relative(_norm(delta), max(_norm(r[np.isfinite(r)]), floor)),
+        rms_rel=relative(norm(delta), max(norm(r[np.isfinite(r)]), floor)),
         limit=step.limit,
     )
-
-
-def _norm(values: Array) -> float:
-    # Not BLAS, which would start threads for a millisecond's work.
-    return float(np.sqrt(np.einsum("i,i->", values.ravel(), values.ravel())))

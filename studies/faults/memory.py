@@ -136,6 +136,30 @@ def measured_in(
     return found
 
 
+class MemoryStepper:
+    """A backend's training on a probe, step by step; see ``parity.training.trainers.Stepper``.
+
+    Both sides take the probe's own samples.
+    """
+
+    def __init__(self, factory: Factory, probe: Probe, count: int) -> None:
+        backend: Any = factory(probe.stage, probe.dtype, "cpu")
+        self.samples = probe.inputs["samples"]
+        self._steps = backend.steps(probe.inputs, probe.weights.arrays, count)
+        self._state: Any = None
+
+    def step(self, samples: Any = None) -> dict[str, float]:  # noqa: ARG002 - the protocol's
+        taken, self._state = next(self._steps)
+        return dict(taken.losses)
+
+    def variable(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        state = self._state
+        return state.weights[key], state.first_moments[key], state.second_moments[key]
+
+    def gradients(self, *_: Any) -> None:
+        """None: steps are judged in float64 first, where none are needed."""
+
+
 def context_of(probe: Probe) -> Context:
     """What the layers of a probe need."""
     inputs: Mapping[str, Any] = probe.inputs

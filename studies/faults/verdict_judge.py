@@ -1,6 +1,5 @@
 """The verdict as a judge of mutants: what ``compare`` does with traces, in memory."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,17 +14,25 @@ from parity.diagnosis.gradients import diagnose as diagnose_gradient
 from parity.oracle.context import Context
 from parity.oracle.local import Local
 from parity.traces.backends import Factory
-from parity.training.steps_adam import BETA_1, BETA_2
+from parity.training.steps import compare_steps
+from parity.training.trainers import LearningSettings
 from parity.verdict.gradients import BackwardJudge
 from parity.verdict.gradients import Gradient as JudgedGradient
 from parity.verdict.judgement import Place, TapJudge
 from parity.verdict.losses import LossJudge
 from parity.verdict.result import Status
 from parity.verdict.yardstick import status_of, yardstick
-from studies.faults.asking import Enough, answers, ask
+from studies.faults.asking import STEPS, Enough, answers, ask
 from studies.faults.judge import Found
-from studies.faults.memory import MemoryBackward, MemoryRun, context_of, measured_in, meshes_of
-from studies.faults.order import gradient_order
+from studies.faults.memory import (
+    MemoryBackward,
+    MemoryRun,
+    MemoryStepper,
+    context_of,
+    measured_in,
+    meshes_of,
+)
+from studies.faults.order import gradient_order, step_order
 from studies.faults.probes import Probe
 
 Values = dict[str, np.ndarray]
@@ -33,7 +40,7 @@ FLOAT64 = "float64"
 
 
 class VerdictJudge:
-    """Judges a candidate's taps, losses and gradients by the one verdict, its steps by noise.
+    """Judges a candidate's taps, losses, gradients and steps as a comparison does.
 
     The reference's runs are kept as long as the probe stays the same.
 
@@ -175,19 +182,32 @@ class VerdictJudge:
                 return Found("invalid", f"gradients/{lacking[0]}")
         return Found("agree")
 
-    # Steps, and gradients of what tells none at its taps
+    # Steps
 
     def _steps(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
-        return self._by_noise(reference, candidate, probe)
+        for dtype in dict.fromkeys((FLOAT64, probe.dtype)):
+            asked = _in(probe, dtype)
+            found = compare_steps(
+                MemoryStepper(reference, asked, STEPS), MemoryStepper(candidate, asked, STEPS),
+                probe.weights.arrays, STEPS, stage=probe.stage, dtype=dtype,
+                learning_rate=LearningSettings().learning_rate,
+            )  # fmt: skip
+            wrong = {entry.tap for entry in found.entries if entry.status is Status.DIFFER}
+            if wrong:
+                told = found.diagnosis
+                return _found(_first_step(probe.stage, wrong), told)
+        return Found("agree")
+
+    # Gradients of what tells none at its taps
 
     def _by_noise(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
-        """Whole values, held against the noise floor of the reference's own runs."""
-        group = "gradients" if probe.group == "gradient" else probe.group
+        """Gradients as wholes, held against the noise floor of the reference's own runs."""
         true, own = (self._run(reference, probe, dtype) for dtype in (FLOAT64, probe.dtype))
         stick = self._once(
             reference, probe, "noise floor",
             lambda: yardstick(
-                probe.stage, group, _bare(self._run(reference, probe, "float32")), _bare(true)
+                probe.stage, "gradients", _bare(self._run(reference, probe, "float32")),
+                _bare(true),
             ),
         )  # fmt: skip
         seen = answers(candidate(probe.stage, FLOAT64, "cpu"), _in(probe, FLOAT64))
@@ -201,8 +221,7 @@ class VerdictJudge:
                 (own[name], value), (narrow[name], seen[name]), stick, _plain(name), probe.dtype
             )
             if status is Status.DIFFER:
-                operand = operand_of(name, value, seen[name])
-                return Found("differ", name, operand, operand is not None)
+                return Found("differ", name)
         return Found("agree" if set(seen) == set(true) else "invalid")
 
     def _run(self, reference: Factory, probe: Probe, dtype: str) -> Values:
@@ -253,29 +272,13 @@ def _reached(stage: str, judged: dict[str, JudgedGradient], wrong: JudgedGradien
     return f"gradients/{first[0] if first else wrong.name}"
 
 
-def operand_of(name: str, expected: np.ndarray, seen: np.ndarray) -> str | None:
-    """What of a gradient or step is wrong, as far as the two values tell."""
-    expected, seen = np.asarray(expected, np.float64), np.asarray(seen, np.float64)
-    if expected.shape != seen.shape:
-        return None
-    if not seen.any():
-        return "missing term"
-    factor = float((expected * seen).sum() / (expected * expected).sum())
-    if np.abs(seen - factor * expected).max() > 1e-9 * np.abs(seen).max() or expected.size == 1:
-        return None
-    if name.startswith("steps/"):
-        # Adam's update is proportional to its rate; what it starts with is known.
-        known = {_correction(1, 1), *(_correction(a, b) for a, b in ((2, 2), (2, 1), (1, 2)))}
-        first = _correction(1, 1)
-        starts = {1.0 / first, *(one / first for one in known)}
-        near = any(abs(factor - start) <= 1e-3 * start for start in starts if start != 1.0)
-        return "bias correction" if near else "learning rate"
-    return "constant"
-
-
-def _correction(first: int, second: int) -> float:
-    """What Adam corrects its update by with β₁ to the one and β₂ to the other power."""
-    return math.sqrt(1 - BETA_2**second) / (1 - BETA_1**first)
+def _first_step(stage: str, wrong: set[str]) -> str:
+    """The first variable, in the order of the network, of the first step that is off."""
+    number = min(int(tap.split("/")[1]) for tap in wrong)
+    for key in step_order(stage):
+        if wrong & {f"steps/{number}/{part}{key}" for part in ("", "m/", "v/")}:
+            return f"steps/{number}/{key}"
+    return min(wrong)
 
 
 def _in(probe: Probe, dtype: str) -> Probe:
@@ -293,7 +296,7 @@ def _same(expected: Values, seen: Values, row: TapRow, ours: MemoryRun) -> bool:
 
 def _plain(name: str) -> str:
     """The name within its group."""
-    return name.partition("/")[2] if name.startswith(("losses/", "gradients/")) else name
+    return name.partition("/")[2]
 
 
 def _bare(values: Values) -> Values:

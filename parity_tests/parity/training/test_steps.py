@@ -65,8 +65,11 @@ class Toy:
                 g = (g + 1e-3 * w).astype(self.dtype)
             elif broken == "doubled":
                 g = 2 * g
+            elif broken == "clipped":
+                g = g.clip(-0.01, 0.01)
+            beta_2 = 0.99 if broken == "beta" else BETA_2
             self.m[key] = self.m[key] + (g - self.m[key]) * self.dtype.type(1 - BETA_1)
-            self.v[key] = self.v[key] + (g * g - self.v[key]) * self.dtype.type(1 - BETA_2)
+            self.v[key] = self.v[key] + (g * g - self.v[key]) * self.dtype.type(1 - beta_2)
             change = self._change(self.m[key], self.v[key], str(broken or ""))
             if broken == "beside":
                 change = change + RATE * 1e-2 * w
@@ -80,7 +83,12 @@ class Toy:
             return rate / first * m / (np.sqrt(v / second) + EPSILON)
         if fault == "uncorrected":
             return rate * m / (np.sqrt(v) + EPSILON)
-        return rate * np.sqrt(second) / first * m / (np.sqrt(v) + EPSILON)
+        if fault == "ahead":
+            first, second = 1 - BETA_1 ** (self.taken + 1), 1 - BETA_2 ** (self.taken + 1)
+        if fault == "faster":
+            rate *= 3
+        epsilon = 1e-5 if fault == "keras" else EPSILON
+        return rate * np.sqrt(second) / first * m / (np.sqrt(v) + epsilon)
 
     def variable(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.w[key].copy(), self.m[key].copy(), self.v[key].copy()
@@ -129,32 +137,33 @@ def test_amplified_rounding_is_named_as_that() -> None:
 
 
 FAULTS = {
-    "epsilon": ("", "epsilon inside the bias correction"),
-    "uncorrected": ("", "without bias correction"),
-    "beside": ("", "weight decay beside the moments, as in AdamW: 1e-05·w"),
-    "coupled": ("m/", "weight decay coupled into the gradient: 0.001·w"),
-    "lost": ("m/", "the moments before the step were lost"),
-    "doubled": ("m/", "gradient"),
+    "epsilon": ("", "epsilon", "epsilon inside the bias correction"),
+    "keras": ("", "epsilon", "epsilon 1e-05"),
+    "uncorrected": ("", "bias correction", "without bias correction"),
+    "ahead": ("", "bias correction", "bias correction of the next step"),
+    "faster": ("", "learning rate", "a learning rate of 0.003 instead of 0.001"),
+    "beside": ("", "decay term", "weight decay beside the moments, as in AdamW: 1e-05·w"),
+    "coupled": ("m/", "decay term", "weight decay coupled into the gradient: 0.001·w"),
+    "lost": ("m/", "optimiser state", "the moments before the step were lost"),
+    "doubled": ("m/", "constant", "gradients 2 times those of the loss"),
+    "clipped": ("m/", "gradient clipping", "gradients limited to ±0.01"),
+    "beta": ("v/", "constant", "β₂ is 0.99 instead of 0.999"),
 }
 
 
 @DTYPES
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_defect_is_named_at_its_step(fault: str, dtype: str) -> None:
-    part, words = FAULTS[fault]
+    part, operand, words = FAULTS[fault]
     result = lockstep(dtype, Toy(dtype, fault, order=0 if dtype == "float64" else 1))
     assert first(result) == f"steps/{AT}/{part}{KEYS[0]}"
     entry = next(entry for entry in result.entries if entry.status is Status.DIFFER)
     assert words in entry.note
-    if fault != "doubled" or dtype == "float32":
-        assert [summary.optimiser == "right" for summary in result.summaries[:AT]] == [
-            True,
-            True,
-            False,
-        ]
-        assert f"from step {AT} on" in result.notes[0]
-    else:
-        assert entry.note == "the gradient differs"
+    right = [summary.optimiser == "right" for summary in result.summaries[:AT]]
+    assert right == [True, True, False]
+    assert f"from step {AT} on" in result.notes[0]
+    assert result.diagnosis is not None
+    assert (result.diagnosis.tap, result.diagnosis.operand) == (entry.tap, operand)
 
 
 def test_without_gradients_of_its_own_a_defect_of_the_optimiser_still_shows() -> None:
