@@ -145,11 +145,11 @@ def _named(question: Question, matches: list[_Match]) -> Diagnosis:
     )
     tap = question.row.name
     if len(names) > 1:
+        either = " or ".join(names)
         said += (
-            f", but not only so: the {' or '.join(names)} may be wrong, which this input does not "
-            "tell apart"
+            f", but not only so: the {either} may be wrong, which this input does not tell apart"
         )
-        return Diagnosis(tap, names[0], said, False, also)
+        return Diagnosis(tap, either, said, False, also)
     said += f"; so putting back the official layer's {names[0]} removes the difference"
     return Diagnosis(tap, names[0], said, True, also)
 

@@ -250,13 +250,12 @@ def _numbers(question: Question) -> Iterator[Variant]:
         groups += [(place,) for place in places]
         for group in groups:
             operand = _of_literal(program, group)
-            words = f"instead of {value:.6g}"
 
             def other(
                 number: float, group: tuple[int, ...] = group, operand: str = operand,
-                words: str = words,
+                value: float = value,
             ) -> Variant:  # fmt: skip
-                return Variant(operand, f"{number:.6g} {words}",
+                return Variant(operand, instead(number, value),
                                _with_literals(program, group, number), rank=FITTED)  # fmt: skip
 
             found = _newton(question, part, other, value)
@@ -290,6 +289,15 @@ def _numbers(question: Question) -> Iterator[Variant]:
             found = _newton(question, part, make, 1.0)
             if found is not None:
                 yield found
+
+
+def instead(number: float, official: float) -> str:
+    """Both numbers, to as many digits as tell them apart."""
+    for digits in range(6, 18):
+        first, second = (f"{each:.{digits}g}" for each in (number, official))
+        if first != second:
+            break
+    return f"{first} instead of {second}"
 
 
 def _of_literal(program: Program, places: Sequence[int]) -> str:

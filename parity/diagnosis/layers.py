@@ -4,20 +4,22 @@ By the layer's name in ``network.layers.PROGRAMS``. What differs in one operatio
 the primitives list it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from network.layers import concatenate, pixels, relu, view_statistics
-from network.program import Expression, Program, call, trace
+from network.program import Expression, Program, call, rewritten, trace
 from parity.diagnosis import mistakes
 from parity.diagnosis.question import Question, Variant
 from parity.oracle.local import pixels_of
-from parity.oracle.number import exactly
+from parity.oracle.number import Number, exactly
 
 SIZE = 224.0
 """Pixels of a side of the images that coordinates refer to."""
+SOLVED_ROUNDINGS = 16.0
+"""Roundings that a sum of exponentials is off by where it is solved for."""
 
 
 def variants(question: Question) -> Iterator[Variant]:
@@ -61,7 +63,7 @@ def _graph(question: Question) -> Iterator[Variant]:
 # Scores
 
 
-def _scores(_: Question) -> Iterator[Variant]:
+def _scores(question: Question) -> Iterator[Variant]:
     def sigmoid(x: Expression) -> Expression:
         return 1.0 / (1.0 + call("exp", -x))
 
@@ -91,7 +93,27 @@ def _scores(_: Question) -> Iterator[Variant]:
     }.items():
         yield Variant("reduction", words, trace(function))
     yield Variant("reduction", "a softmax over vertices", trace(over_vertices), whole=True)
+    yield from _over_more_vertices(question)
     yield Variant("missing term", "the logits themselves", trace(itself))
+
+
+def _over_more_vertices(question: Question) -> Iterator[Variant]:
+    """A softmax over vertices of which only some are at hand: the sums are solved for.
+
+    There are as many as hypotheses, and each is shown by every vertex.
+    """
+
+    def normalised(x: Expression, *, sums: Expression) -> Expression:
+        return call("exp", x) / sums
+
+    (name,) = question.activations
+    with np.errstate(all="ignore"):
+        each = np.exp(question.inputs[name].value) / question.observed
+    if len(each) > 2 and np.isfinite(each).all():
+        sums = np.median(each, axis=0, keepdims=True)
+        # Each is off by the roundings of an exponential and a division.
+        given = {"sums": Number(sums, SOLVED_ROUNDINGS * question.arithmetic.roundoff * sums)}
+        yield Variant("reduction", "a softmax over vertices", trace(normalised), given)
 
 
 def _greatest(x: Expression) -> Expression:
@@ -103,6 +125,42 @@ def _displaced(_: Question) -> Iterator[Variant]:
         return call("reduce_sum", _greatest(score) * offsets, axis=1, keep=False) + mesh
 
     yield Variant("reduction", "the best hypothesis alone", trace(best))
+
+
+# Convolutions of images
+
+
+def _strided(question: Question) -> Iterator[Variant]:
+    """Every output of a dense convolution used, where one of two by two should be."""
+    if question.row.settings["stride"] != 2:
+        return
+    for words, join in {
+        "two by two outputs averaged instead of one taken": _average,
+        "the greatest of two by two outputs instead of one": _maximum,
+    }.items():
+        yield Variant("stride", words, trace(_pooled(join)))
+
+
+Join = Callable[[Sequence[Expression]], Expression]
+
+
+def _pooled(join: Join) -> Callable[..., Expression]:
+    def layer(x: Expression, *, weight: Expression, bias: Expression) -> Expression:
+        dense = relu(call("conv2d", x, weight, stride=1) + bias)
+        steps = (slice(0, None, 2), slice(1, None, 2))
+        return join([dense[:, rows, columns] for rows in steps for columns in steps])
+
+    return layer
+
+
+def _average(parts: Sequence[Expression]) -> Expression:
+    first, second, third, fourth = parts
+    return 0.25 * (first + second + third + fourth)
+
+
+def _maximum(parts: Sequence[Expression]) -> Expression:
+    stacked = call("stack", *parts, axis=0)
+    return call("reduce_max", stacked, axis=0, keep=False)
 
 
 # Projections
@@ -243,7 +301,14 @@ DISTANCE = 3
 
 def _cameras(question: Question) -> Iterator[Variant]:
     """Cameras at distance 1, as where their axes are taken for their places."""
+    program = question.program
     cameras = np.array(question.inputs["cameras"].value)
+    for index, node in enumerate(program.nodes):
+        if node.role == "camera" and node.primitive == "subtract":
+            place = program.nodes[node.operands[1]]
+            if place.primitive == "stack":
+                there = rewritten(program, index, lambda x: x[0] - x[1][:1])
+                yield Variant("camera", "every view taken from the first one's place", there)
     cameras[:, DISTANCE] = 1.0
     inputs = {"cameras": exactly(cameras)}
     yield Variant("camera", "cameras at distance 1", question.program, inputs)
@@ -255,6 +320,26 @@ def _cameras(question: Question) -> Iterator[Variant]:
                 yield replace(variant, change=words, inputs=inputs, start=0)
 
 
+def _cells(question: Question) -> Iterator[Variant]:
+    """Cells that are rounded once, on the finest map, and halved on the others."""
+    yield from _cameras(question)
+
+    def layer(
+        points: Expression, *maps: Expression, cameras: Expression, scales: tuple[int, ...]
+    ) -> Expression:
+        inside = call("clip", pixels(points, cameras), low=0.0, high=SIZE - 1.0)
+        cell = call("clip", call("round", inside * (1.0 / scales[0])), low=0.0,
+                    high=SIZE / scales[0] - 1.0)  # fmt: skip
+        features = [
+            call("gather_pixels", each, call("floor", cell * (scales[0] / scale)), view=0)
+            for each, scale in zip(maps, scales, strict=True)
+        ]
+        return concatenate(points, view_statistics(concatenate(*features, axis=2)), axis=1)
+
+    yield Variant("rounding", "cells rounded to the nearest instead of down",
+                  _traced(question, layer, scales=question.row.settings["scales"]))  # fmt: skip
+
+
 def _read(question: Question) -> Iterator[Variant]:
     yield from _cameras(question)
     yield from _samplers(question)
@@ -264,9 +349,10 @@ OTHERS: dict[str, Callable[[Question], Iterator[Variant]]] = {
     "graph_convolution": _graph,
     "local_graph_convolution": _graph,
     "coordinates": _graph,
+    "image_convolution": _strided,
     "softmax": _scores,
     "displaced_vertices": _displaced,
-    "coarse_projection": _cameras,
+    "coarse_projection": _cells,
     "refine_projection": _read,
 }
 """By the layers' names."""

@@ -164,8 +164,9 @@ def _named(name: str, fitting: Sequence[Variant]) -> Diagnosis:
     also = tuple(f"so it is with {variant.change}" for variant in fitting[1:6])
     said = f"with {fitting[0].change} the candidate's value is reproduced"
     if len(names) > 1:
-        said += f", but not only so: the {' or '.join(names)} may be wrong"
-        return Diagnosis(name, names[0], said, False, also)
+        either = " or ".join(names)
+        said += f", but not only so: the {either} may be wrong"
+        return Diagnosis(name, either, said, False, also)
     return Diagnosis(name, names[0], said, True, also)
 
 

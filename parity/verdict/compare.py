@@ -29,6 +29,9 @@ from parity.verdict.traced import TracedRun
 from parity.verdict.yardstick import Yardstick, status_of, yardstick
 from weight_conversion.errors import InputError
 
+MOST_READ = 2**24
+"""Elements of a tap of another shape that are read at once to explain it."""
+
 
 def compare(
     reference: Path | str,
@@ -185,6 +188,8 @@ class _Comparing:
         base = TapResult(label, order, Status.DIFFER, first.shape, str(second.dtype))
         if first.shape != second.shape:
             note = f"shape {second.shape} in the candidate, {first.shape} in the reference"
+            if group == "taps" and name in self.rows:
+                self._of_another_shape(self.rows[name], second.size)
             return replace(base, note=note)
         if first.size == 0:
             return replace(base, status=Status.INVALID, note="holds no numbers")
@@ -229,6 +234,18 @@ class _Comparing:
         names = [name for name in self.judge.earlier(row) if self.candidate.has(group, name)]
         others = _Others(read, names)
         return diagnose(row, parents, self.context, observed, dtype, others=others)
+
+    def _of_another_shape(self, row: TapRow, size: int) -> None:
+        """Explain a tap whose shape alone tells that it differs, if it is of a size to be read."""
+        run, kind = self.runs[1], " ".join(row.variables) or row.layer
+        if kind in self.diagnoses or size > MOST_READ:
+            return
+        read = run.float64 if self.float64 else run.tap
+        group = run.group(self.float64)
+        if all(self.candidate.has(group, name) for name in row.parents if name in self.rows):
+            parents = {name: read(name, None) for name in row.parents}
+            dtype = FLOAT64 if self.float64 else run.dtype
+            self.diagnoses[kind] = diagnose(row, parents, self.context, read(row.name, None), dtype)
 
     def _loss(self, base: TapResult, name: str) -> TapResult | None:
         """A loss term, on the meshes that each run recorded; None where they were not compared.

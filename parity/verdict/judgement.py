@@ -319,13 +319,15 @@ class TapJudge:
         dtype = FLOAT64 if exact else self._candidate.dtype
         read = self._candidate.float64 if exact else self._candidate.tap
         across = before(row, self._gap)[1]
-        worst, chosen, where = -1.0, None, None
+        most, chosen, where = (-1, -1.0), None, None
         for part in parts_of(row, self._candidate.vertices):
             given = Inputs(row.stage, read, self._context, dtype, across).of(row, part)
             observed = read(row.name, part)
-            share = local_error(row, given, self._context, observed, dtype).worst
-            if share > worst:
-                worst, where = share, part
+            share = local_error(row, given, self._context, observed, dtype).share()
+            # Many wrong elements tell more than one that is far off.
+            found = int(np.count_nonzero(share > 1.0)), float(share.max(initial=0.0))
+            if found > most:
+                most, where = found, part
                 chosen = {name: number.value for name, number in given.items()}, observed
         assert chosen is not None
         return *chosen, lambda name: read(name, where), dtype

@@ -29,6 +29,10 @@ class TracedRun:
         """Whether the trace holds a run in float64."""
         return bool(self._trace.names(self._float64))
 
+    def group(self, float64: bool) -> str:
+        """The group that the taps of a precision are in."""
+        return self._float64 if float64 else layout.TAPS
+
     def tap(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input."""
         return self._values(layout.TAPS, name, part)

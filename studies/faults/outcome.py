@@ -74,8 +74,9 @@ class FaultOutcome:
 
     @property
     def operand_wrong(self) -> bool:
-        """Whether another operand was named on a stage."""
-        return any(each.operand not in (None, self.fault.operand) for each in self.judged)
+        """Whether another operand was named on a stage, and not this one among several."""
+        named = [each.operand.split(" or ") for each in self.judged if each.operand]
+        return any(self.fault.operand not in each for each in named)
 
     @property
     def named(self) -> str:

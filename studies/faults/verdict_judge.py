@@ -113,7 +113,10 @@ class VerdictJudge:
                 return
             seen[name] = np.array(value)
             if seen[name].shape != expected[name].shape:
-                verdicts.append(Found("differ", name))
+                read = theirs.float64 if exact else theirs.tap
+                parents = {parent: read(parent, None) for parent in row.parents}
+                told = diagnose(row, parents, ours.context, seen[name], probe.dtype)
+                verdicts.append(_found(name, told))
                 raise Enough
             if _same(expected, seen, row, ours):
                 return
