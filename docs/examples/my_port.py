@@ -129,7 +129,7 @@ class MyMVP2M(nn.Module):
 def factory(stage: str, dtype: str, device: str) -> ModulePort:
     """What ``--candidate my_port:factory`` calls."""
     if stage != "coarse":
-        raise ValueError("this port has the coarse stage only")
+        raise NotImplementedError("this port has the coarse stage only")
     precision = getattr(torch, dtype)
     module = MyMVP2M().to(device, precision)
 
