@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -258,6 +259,7 @@ def test_ports_that_are_run(port: str, wrong: list[str], pytester: pytest.Pytest
     if port == "mended":
         text = re.sub(r"(SAME_PADDING|GCN_BIAS) = False", r"\1 = True", text)
     pytester.makepyfile(my_port=text)
+    shutil.copy(EXAMPLE.with_suffix(".toml"), pytester.path)
     candidate = "torch" if port == "torch" else "my_port:factory"
     status, output, cases = run(
         pytester, "--p2m-candidate", candidate, "--p2m-item", "plane", "-k", "coarse",
