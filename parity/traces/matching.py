@@ -7,10 +7,8 @@ does, because the port has another layer there, its place is told by what the su
 the shapes, or by an equal name. What fits twice is left open.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, product
 
 import numpy as np
 
@@ -19,16 +17,11 @@ from network.taps import TapRow
 from parity.oracle.chunks import cut
 from parity.oracle.context import Context
 from parity.oracle.local import alone
-from parity.traces.port_map import RETURNED, TRANSPOSED, PortMap
+from parity.traces.assignments import Assignments, settled
+from parity.traces.likeness import TOLERANCE, constant, correlation, named, same
+from parity.traces.port_map import RETURNED, PortMap
 from parity.traces.probing import VERTICES, Event, Probe
 
-MOST_TRIED = 48
-"""Assignments of parameters to a layer's variables that are tried."""
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
-"""How far an element may be off, of itself and of the root mean square: enough to tell layers apart
-that have nothing in common; nothing is judged by it."""
-AGREEING = 0.9
-"""Share of the elements that must: a pixel's decision changes a row."""
 OTHERWISE = "by {}; its layer gives other numbers"
 BY_VALUE, KEPT, READ = "by value", "kept", "what reads it"
 NEAR, FAR = 0.9, 0.7
@@ -91,13 +84,14 @@ class _Matching:
     ) -> None:
         self.network, self.probe, self.context = network_of(stage), probed, context
         self.tolerance, self.kept = TOLERANCE[dtype], kept
-        self.found = Matches()
+        self.parameters = Assignments(self.network, probed)
+        self.found = Matches(variables=self.parameters.found)
         self.values: dict[str, np.ndarray] = {}
         self.events: dict[str, Event] = {}
-        self.claimed: set[frozenset] = set()
+        self.claimed: set[str | frozenset] = set()
         self.keys = self.network.variables_by_key
         for key, name in kept.variables.items():
-            if name and self._parameter(name) is not None:
+            if name and self.parameters.is_there(name):
                 self._assign(key, name, KEPT)
         self.last = last
         self.before = {
@@ -124,19 +118,19 @@ class _Matching:
         if name := self.kept.taps.get(row.name) or self.before.get(row.name):
             there = [event for event in there if event.name == name]
         for event in there if self._known(row) else ():
-            for assigned in self._assignments(row, event):
+            for assigned in self.parameters.of(row, event):
                 value = self._layer(row, assigned)
-                if self._fits(value, self._value(event, row)):
+                if same(value, self._value(event, row), self.tolerance):
                     self._take(row, event, assigned, BY_VALUE)
                     return
-                if _constant(value):
+                if constant(value):
                     self.found.constant.add(row.name)
         if there and row.name in self.kept.taps:
-            assigned = [*self._assignments(row, there[0])]
-            chosen = self._told_apart(row, there[0], assigned) if assigned else {}
+            tried = [*self.parameters.of(row, there[0])]
+            chosen = self._told_apart(row, there[0], tried) if tried else {}
             self._take(row, there[0], chosen, KEPT)
             return
-        if row.name in self.before:
+        if there and row.name in self.before:
             self._take(row, there[0], {}, BY_VALUE)
             return
         if row.name in self.found.constant and not self.last:
@@ -154,14 +148,13 @@ class _Matching:
             if event.fits(row.shape)
             and (event.name != RETURNED or row.name == self.network.output)
             and event.order > start
-            and frozenset(event.gives) not in self.claimed
+            and not {event.name, frozenset(event.gives)} & self.claimed
         ]
-        name = _plain(row.name)
         return sorted(
             found,
             key=lambda event: (
-                not _named(event.name, name), not self._reads(event, row), -event.name.count("."),
-                event.order,
+                not named(event.name, row.name), not self._reads(event, row),
+                -event.name.count("."), event.order,
             ),
         )  # fmt: skip
 
@@ -176,7 +169,7 @@ class _Matching:
 
     def _with_variables(self, row: TapRow, there: Sequence[Event]) -> bool:
         """The place of a layer that the port has another one for."""
-        tried = {event: [*self._assignments(row, event)] for event in there}
+        tried = {event: [*self.parameters.of(row, event)] for event in there}
         there = [event for event in there if tried[event]]
         reading = [event for event in there if self._reads(event, row)]
         event, how = self._placed(row, there, {"what it reads": reading, "shape": there})
@@ -215,8 +208,8 @@ class _Matching:
         """
         if read := _alike([event for event in there if self._read_by(row, event)]):
             return (read[0], READ) if len(read) == 1 else (None, "")
-        named = [event for event in there if _named(event.name, _plain(row.name))]
-        told = {how: _alike(some) for how, some in {"name": named, **more}.items()}
+        equal = [event for event in there if named(event.name, row.name)]
+        told = {how: _alike(some) for how, some in {"name": equal, **more}.items()}
         sure = {how: some[0] for how, some in told.items() if len(some) == 1}
         if len({frozenset(event.gives) for event in sure.values()}) == 1:
             how, event = next(iter(sure.items()))
@@ -232,12 +225,12 @@ class _Matching:
             self.values[row.name] = self._value(given, row)
         try:
             return any(
-                self._fits(self._layer(reader, assigned), self._value(event, reader))
+                same(self._layer(reader, assigned), self._value(event, reader), self.tolerance)
                 for reader in self.network.consumers[row.name]
                 if self._known(reader)
                 for event in self._candidates(reader)
                 if given is None or event.order > given.order
-                for assigned in self._assignments(reader, event)
+                for assigned in self.parameters.of(reader, event)
             )
         finally:
             if before is not None:
@@ -264,68 +257,21 @@ class _Matching:
         """
         if len(tried) == 1:
             return tried[0]
-        settled = {
-            key: name for key, name in tried[0].items() if all(each[key] == name for each in tried)
-        }
-        equal = [
-            assigned
-            for assigned in tried
-            if all(_named(name, _plain(_last(self.keys[key].torch_key)))
-                   for key, name in assigned.items())
-            and not any(name.endswith(TRANSPOSED) for name in assigned.values())
-        ]  # fmt: skip
-        if len(equal) == 1:
-            return equal[0]
-        if not self._known(row):
-            return settled
-        given = self._value(event, row)
-        alike = sorted(
-            ((_correlation(self._layer(row, each), given), n) for n, each in enumerate(tried)),
-            reverse=True,
-        )
-        if alike[0][0] > NEAR and alike[1][0] < FAR:
-            return tried[alike[0][1]]
-        return settled
-
-    def _assignments(self, row: TapRow, event: Event) -> Iterator[dict[str, str]]:
-        """Parameters for the variables of a layer, by checkpoint key, equal names first."""
-        if not row.variables:
-            yield {}
-            return
-        pool, _ = self.probe.owner(event)
-        choices = []
-        for key in row.variables.values():
-            if key in self.found.variables:
-                choices.append([self.found.variables[key]])
-                continue
-            wanted = _plain(_last(self.keys[key].torch_key))
-            fitting = self._fitting(pool, self.keys[key].torch_shape)
-            choices.append(sorted(fitting, key=lambda name: not _named(name, wanted)))
-        keys = [*row.variables.values()]
-        for names in islice(product(*choices), 4 * MOST_TRIED):
-            if len({name.removesuffix(TRANSPOSED) for name in names}) == len(names):
-                yield dict(zip(keys, names, strict=True))
-
-    def _fitting(self, pool: Sequence[str], shape: tuple[int, ...]) -> list[str]:
-        taken = {name.removesuffix(TRANSPOSED) for name in self.found.variables.values()}
-        found = []
-        for name in pool:
-            there = self.probe.parameters[name].shape
-            if name in taken:
-                continue
-            if there == shape:
-                found.append(name)
-            if len(shape) == 2 and there == shape[::-1] and 1 not in shape:
-                found.append(name + TRANSPOSED)
-        return found
+        if (equal := self.parameters.equal(tried)) is not None:
+            return equal
+        if self._known(row):
+            given = self._value(event, row)
+            alike = sorted(
+                ((correlation(self._layer(row, each), given), n) for n, each in enumerate(tried)),
+                reverse=True,
+            )
+            if alike[0][0] > NEAR and alike[1][0] < FAR:
+                return tried[alike[0][1]]
+        return settled(tried)
 
     def _layer(self, row: TapRow, assigned: Mapping[str, str]) -> np.ndarray:
         """What the layer gives with these parameters, on what was given before it."""
-        weights = {}
-        for key, name in assigned.items():
-            parameter = self._parameter(name)
-            assert parameter is not None
-            weights[key] = self.keys[key].layout.to_checkpoint(parameter)
+        weights = self.parameters.weights(assigned)
         context = self.context.with_weights(weights) if weights else self.context
         parents = {name: self._given(name, row) for name in row.parents}
         with np.errstate(all="ignore"):
@@ -356,24 +302,14 @@ class _Matching:
                 row, {key: name for key, name in assigned.items() if name}
             )
 
-    def _fits(self, value: np.ndarray, given: np.ndarray) -> bool:
-        """Whether two taps are the same but for a few elements; never where nothing varies."""
-        given = given.reshape(value.shape) if given.size == value.size else given
-        if given.shape != value.shape:
-            return False
-        scale = np.sqrt(np.nanmean(np.square(value)))
-        if not np.isfinite(scale) or _constant(value):
-            return False
-        close = np.abs(given - value) <= self.tolerance * (np.abs(value) + scale)
-        close |= np.isnan(given) & np.isnan(value)
-        return all(float(np.mean(each)) > AGREEING for each in (close, close[value != 0]))
-
     def _take(self, row: TapRow, event: Event, assigned: Mapping[str, str], why: str) -> None:
         self.found.taps[row.name] = event.name
         self.found.why[row.name] = KEPT if row.name in self.kept.taps else why
         self.values[row.name] = self._value(event, row)
         self.events[row.name] = event
-        self.claimed.add(frozenset(event.gives))
+        self.claimed.add(event.name)
+        if not constant(self.values[row.name]):
+            self.claimed.add(frozenset(event.gives))
         for key, name in assigned.items():
             self._assign(key, name, why)
 
@@ -385,42 +321,15 @@ class _Matching:
         """A variable whose layer was not found, or whose parameters were not told apart."""
         row = self.network.readers[key]
         event = self.events.get(row.name)
-        pool = [*self.probe.parameters] if event is None else self.probe.owner(event)[0]
-        fitting = self._fitting(pool, self.keys[key].torch_shape)
-        equal = [name for name in fitting if _named(name, _plain(self.keys[key].torch_key))]
+        pool = None if event is None else self.probe.owner(event)[0]
+        fitting = self.parameters.fitting(key, pool)
+        equal = [name for name in fitting if named(name, self.keys[key].torch_key)]
         if len(equal) == 1:
             self._assign(key, equal[0], "by name")
         else:
             self.found.open[key] = tuple(fitting)
 
-    def _parameter(self, name: str) -> np.ndarray | None:
-        found = self.probe.parameters.get(name.removesuffix(TRANSPOSED))
-        return found.T if found is not None and name.endswith(TRANSPOSED) else found
-
 
 def _alike(events: Sequence[Event]) -> list[Event]:
     """One of those that gave the same."""
     return [*{frozenset(event.gives): event for event in reversed(events)}.values()]
-
-
-def _constant(value: np.ndarray) -> bool:
-    return bool(np.nanstd(value) <= 1e-9 * np.nanmax(np.abs(value)))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"\W+", "_", name)
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
-def _named(name: str, wanted: str) -> bool:
-    """Whether a dotted name is, or ends in, another one."""
-    return f"_{_plain(name.removesuffix(TRANSPOSED))}".endswith(f"_{wanted}")
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = (each.ravel() - each.mean() for each in (a, b.reshape(a.shape)))
-    size = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / size) if size and np.isfinite(size) else 0.0

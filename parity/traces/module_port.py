@@ -21,7 +21,7 @@ from parity.traces.module_variables import (
     turned,
 )
 from parity.traces.port_inputs import tensors_of
-from parity.traces.port_map import RETURNED, PortMap, read_map
+from parity.traces.port_map import RETURNED, PortMap, all_named, read_map
 from parity.traces.probing import Probe, probe
 from weight_conversion.errors import InputError
 
@@ -87,10 +87,10 @@ class ModulePort:
                 raise InputError("tap map", f"unknown tap {tap!r}", expected)
             found[tap] = find_output(self.module, tap, name)
         named = {*self.map.taps, *self.map.unmatched}
-        _all_named("tap", [*network.rows], named, self.stage)
+        all_named("tap", [*network.rows], named, self.stage)
         if self.load is None:
             keys = [row.key for row in network.variables]
-            _all_named("variable", keys, {*self.map.variables, *self._bare}, self.stage)
+            all_named("variable", keys, {*self.map.variables, *self._bare}, self.stage)
         return found
 
     @property
@@ -300,11 +300,3 @@ class ModulePort:
 
         with hooked(self._outputs, take, differentiated=torch.is_grad_enabled()):
             yield meshes, take
-
-
-def _all_named(kind: str, there: list[str], named: set[str], stage: str) -> None:
-    forgotten = sorted(name for name in there if name not in named)
-    if forgotten:
-        some = ", ".join(forgotten[:3])
-        found = f"{len(forgotten)} {kind}s neither mapped nor unmatched ({some}, …)"
-        raise InputError(f"{kind} map", found, f"all {len(there)} of the {stage} stage")

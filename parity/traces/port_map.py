@@ -116,13 +116,25 @@ def write_maps(
         temporary.write_text("\n".join(lines), "utf-8")
 
 
+def all_named(kind: str, there: list[str], named: set[str], stage: str) -> None:
+    """Refuse a map that leaves out some of what is ``there``.
+
+    Raises:
+        InputError: it does.
+    """
+    forgotten = sorted(name for name in there if name not in named)
+    if forgotten:
+        some = ", ".join(forgotten[:3])
+        found = f"{len(forgotten)} {kind}s neither mapped nor unmatched ({some}, …)"
+        raise InputError(f"{kind} map", found, f"all {len(there)} of the {stage} stage")
+
+
 def _check(path: Path, stage: str, parts: Any) -> None:
     if not isinstance(parts, dict) or not {*parts} <= {*SECTIONS}:
         raise InputError(path, f"[{stage}] {parts}", f"sections {', '.join(SECTIONS)}")
     network = network_of(stage)
-    known = {
-        "taps": network.rows, "variables": network.variables_by_key, "unmatched": network.rows
-    }  # fmt: skip
+    keys = {row.key for row in network.variables}
+    known = {"taps": {*network.rows}, "variables": keys, "unmatched": {*network.rows}}
     for section, entries in parts.items():
         if not isinstance(entries, dict):
             raise InputError(path, f"[{stage}] {section} = {entries!r}", "names in quotes")

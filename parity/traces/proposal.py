@@ -77,8 +77,10 @@ def propose(
     Raises:
         InputError: the port cannot be made or run, or is no ``ModulePort``.
     """
-    named = isinstance(factory, str)
-    choice = BackendChoice(factory) if named else BackendChoice.of_factory(factory)
+    if isinstance(factory, str):
+        choice = BackendChoice(factory)
+    else:
+        choice = BackendChoice.of_factory(factory)
     stage, mapping = inputs.stage, inputs.mapping()
     context = Context.of(stage, arrays_of(stage, mapping), {})
 

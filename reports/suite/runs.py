@@ -116,9 +116,10 @@ class Recording:
             keep(found, paths)
         except (InputError, OSError) as error:
             return Found(failed=dict.fromkeys(KINDS, f"--p2m-report: {error}"))
-        sides = (replace(side, path="") for side in (found.reference, found.candidate))
-        found = replace(found, **dict(zip(("reference", "candidate"), sides, strict=True)))
-        return Found(found, absent, failed)
+        reference, candidate = (
+            replace(side, path="") for side in (found.reference, found.candidate)
+        )
+        return Found(replace(found, reference=reference, candidate=candidate), absent, failed)
 
     def _absent(self) -> dict[str, str]:
         """By kind of test, what keeps it from being made; empty where nothing does.
