@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": "Convert SOURCE to DESTINATION, both formats by ending, bit for bit.",
     "trace": "Record one run of STAGE.",
     "compare": "Compare the traces REFERENCE and CANDIDATE.",
+    "propose": "Find out how the names of a port belong to the network's, and write it to a file.",
     "run": "Run STAGE, or both, on two backends and report.",
     "losses": "Print the losses of meshes and checkpoints: the paper's Table 1 with Laplace.",
     "overfit": "Overfit STAGE on one item, by default with the official settings.",

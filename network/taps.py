@@ -100,6 +100,14 @@ class TapRow:
         return self.title or self.name
 
     @property
+    def alike(self) -> str:
+        """The same for layers that are likely written once: they have the same variables.
+
+        What is wrong with the first of them is likely wrong with the others too.
+        """
+        return " ".join(self.variables) or self.layer
+
+    @property
     def kind(self) -> str:
         """What layers like this one are called, in the plural."""
         return KINDS.get(self.layer, f"layers of the kind {self.layer}")

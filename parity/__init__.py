@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from parity.traces.module_port import ModulePort
+    from parity.traces.port_map import PortMap
+    from parity.traces.proposal import propose
     from parity.verdict.compare import compare
     from parity.verdict.pair import judge_module, run_pair
     from parity.verdict.result import Comparison
 
-__all__ = ["Comparison", "ModulePort", "compare", "judge_module", "run_pair"]
+__all__ = [
+    "Comparison", "ModulePort", "PortMap", "compare", "judge_module", "propose", "run_pair"
+]  # fmt: skip
 
 _HOMES = {
     "Comparison": "parity.verdict.result",
     "ModulePort": "parity.traces.module_port",
+    "PortMap": "parity.traces.port_map",
     "compare": "parity.verdict.compare",
     "judge_module": "parity.verdict.pair",
+    "propose": "parity.traces.proposal",
     "run_pair": "parity.verdict.pair",
 }
 

@@ -27,7 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the examples run, with the files that they take from the clone."""
     made = tmp_path_factory.mktemp("api")
     (made / "docs" / "examples").mkdir(parents=True)
-    shutil.copy(ROOT / "docs" / "examples" / "my_port.py", made / "docs" / "examples")
+    for name in ("my_port.py", "my_port.toml"):
+        shutil.copy(ROOT / "docs" / "examples" / name, made / "docs" / "examples")
     return made
 
 

@@ -9,6 +9,7 @@ the first divergence::
 With ``--p2m-report DIR`` each comparison's whole report is written to a folder of its own in
 ``DIR`` and one above them all; verdict and first divergence become properties of the test
 (``--junitxml``), and where ``GITHUB_STEP_SUMMARY`` names a file, the summary is appended to it.
+With ``--p2m-candidate`` there are tests without writing any: see ``reports.suite.plugin``.
 Nothing heavy is imported before a test asks for it.
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from parity.verdict.result import Comparison
     from reports.tables.summary import Part
 
+pytest_plugins = ["reports.suite.plugin"]
 OPTION = "--p2m-report"
 _LONGEST = 60  # characters of a comparison's folder
 _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -71,9 +73,16 @@ class ParityReport:
         return found
 
     def add(
-        self, comparison: "Comparison", *, label: str = "", traces: tuple[Path, Path] | None = None
+        self,
+        comparison: "Comparison",
+        *,
+        label: str = "",
+        traces: tuple[Path, Path] | None = None,
+        command: str = "",
     ) -> None:
         """Put a comparison into the report; with its traces the page has slices and meshes.
+
+        Without a ``command`` that repeats it, it is the running test's, whose properties say so.
 
         Raises:
             InputError: the report cannot be written.
@@ -88,7 +97,8 @@ class ParityReport:
             label = f"{name} ({number})"
         link = _folder_name(label, {part.link for part in self.parts})
         self.parts.append(Part(label, comparison, link))
-        if self.item is not None:
+        if self.item is not None and not command:
+            command = f"pytest {self.item.nodeid}"
             properties = {
                 "p2m_verdict": comparison.verdict.value,
                 "p2m_first_divergence": comparison.first_divergence or "",
@@ -100,7 +110,7 @@ class ParityReport:
             from reports.write import write_report
 
             meshes = output_meshes(*traces) if traces is not None else None
-            commands = [f"pytest {self.item.nodeid}"] if self.item is not None else []
+            commands = [command] if command else []
             write_report(
                 comparison, self.folder / link, meshes=meshes, traces=traces, commands=commands
             )
@@ -160,7 +170,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-_REPORT = pytest.StashKey[ParityReport]()
+REPORT = pytest.StashKey[ParityReport]()
+"""Where a session's report is."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -170,7 +181,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", {}).get("workerid")
     if folder is not None and worker is not None:
         folder = folder / worker
-    config.stash[_REPORT] = ParityReport(folder)
+    config.stash[REPORT] = ParityReport(folder)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -191,13 +202,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.fixture(scope="session")
 def p2m_report(pytestconfig: pytest.Config) -> ParityReport:
     """Compares traces for tests, and reports all comparisons with ``--p2m-report``."""
-    return pytestconfig.stash[_REPORT]
+    return pytestconfig.stash[REPORT]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Tell the collector which test is running."""
-    report = item.config.stash[_REPORT]
+    report = item.config.stash[REPORT]
     report.item = item
     try:
         return (yield)
@@ -208,7 +219,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over what a worker of pytest-xdist found."""
-    report = node.config.stash[_REPORT]
+    report = node.config.stash[REPORT]
     sent = getattr(node, "workeroutput", {}).get("p2m_parity")
     if sent is not None:
         from reports.tables.summary import Part
@@ -225,7 +236,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report, in the process that has all comparisons."""
     from weight_conversion.errors import InputError
 
-    report = session.config.stash[_REPORT]
+    report = session.config.stash[REPORT]
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["p2m_parity"] = pickle.dumps(report.parts)
@@ -241,7 +252,7 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Say what the verdict is and where the report stands."""
-    report = config.stash[_REPORT]
+    report = config.stash[REPORT]
     if report.folder is None:
         return
     from reports.tables.summary import overall

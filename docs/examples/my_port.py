@@ -3,15 +3,15 @@
 ``docs/own-port.md`` finds them. The switches at the top mend them one by one.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.taps import TAPS
-from network.weights import WEIGHTS
 from parity import ModulePort
-from weight_conversion import to_state_dict
 
 SAME_PADDING = False
 """Mistake 1: stride-2 convolutions padded on both sides, as ``nn.Conv2d(padding=…)`` does."""
@@ -126,47 +126,15 @@ class MyMVP2M(nn.Module):
         return torch.cat([points, views.amax(0), mean, spread], 1)
 
 
+def call(module: MyMVP2M, given: dict[str, Tensor]) -> Tensor:
+    laplacians = [given[f"template/support_{level}_1"].to_dense() for level in (1, 2, 3)]
+    pairs = [given[f"template/unpooling_{level}"] for level in (1, 2)]
+    return module(given["images"], given["cameras"], given["mesh"], laplacians, pairs)
+
+
 def factory(stage: str, dtype: str, device: str) -> ModulePort:
     """What ``--candidate my_port:factory`` calls."""
     if stage != "coarse":
-        raise ValueError("this port has the coarse stage only")
-    precision = getattr(torch, dtype)
-    module = MyMVP2M().to(device, precision)
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.tensor(np.asarray(array, np.float32), dtype=precision, device=device)
-
-    def load(module: nn.Module, weights: dict[str, np.ndarray]) -> None:
-        state = {}
-        for key, array in to_state_dict("coarse", weights).items():
-            state[key if key.startswith("cnn.") else f"graph.{key}"] = tensor(array)
-        module.load_state_dict(state)
-
-    def call(module: nn.Module, inputs: dict) -> Tensor:
-        template = inputs["template"]
-        laplacians = []
-        for _, laplacian in template.supports:
-            dense = np.zeros(laplacian.shape, np.float32)
-            dense[tuple(laplacian.indices.T)] = laplacian.values
-            laplacians.append(tensor(dense))
-        pairs = [
-            torch.tensor(np.asarray(each), device=device).long() for each in template.unpooling
-        ]
-        given = (tensor(inputs[name]) for name in ("images", "cameras", "mesh"))
-        return module(*given, laplacians, pairs)
-
-    # Tap to submodule: the three families of names of this port.
-    taps = {}
-    for row in TAPS["coarse"]:
-        if row.name.startswith("cnn."):
-            taps[row.name] = row.name
-        elif row.name in module.graph:
-            taps[row.name] = f"graph.{row.name}"
-        else:
-            taps[row.name] = f"named.{row.name.replace('.', '/')}"
-    # For gradients: which parameter each variable is.
-    variables = {
-        row.key: row.torch_key if row.torch_key.startswith("cnn.") else f"graph.{row.torch_key}"
-        for row in WEIGHTS["coarse"]
-    }
-    return ModulePort("coarse", module, taps, call, load, variables=variables)
+        raise NotImplementedError("this port has the coarse stage only")
+    module = MyMVP2M().to(device, getattr(torch, dtype))
+    return ModulePort(stage, module, call, Path(__file__).with_suffix(".toml"))

@@ -18,6 +18,10 @@ from parity.traces.port_guard import PortGuard, importing, making
 from weight_conversion.errors import InputError
 
 BUILT_IN = ("torch", "tf", "metagraph", "onnx")
+_EXTRAS = {
+    "tf": ("tensorflow", "tf"), "metagraph": ("tensorflow", "tf"), "onnx": ("onnxruntime", "onnx")
+}  # fmt: skip
+"""What must be installed for a backend, and the extra that brings it."""
 
 
 class Listen(Protocol):
@@ -34,8 +38,9 @@ class Backend(Protocol):
     ``watched_gradients(inputs, weights, watch)``, which returns losses and gradients and tells
     ``watch`` the value and the gradient at every tap (``torch_impl.tap_gradients.Watch``).
 
-    Optional attribute: ``unmatched``, a mapping of taps that the backend does not have to the
-    reason why. A port may also say, for error lines, which tap it computed last where it did not
+    Optional attributes: ``unmatched``, a mapping of taps that the backend does not have to the
+    reason why, and ``lacks``, the same of optional methods, where having one is not enough for it
+    to work. A port may also say, for error lines, which tap it computed last where it did not
     call ``listen`` then (``heard``), and what computes a tap (``source_of(tap)``, a few words).
     Where ``listen`` has the attribute ``wants(tap) -> bool``, a backend may skip unwanted taps.
     """
@@ -60,6 +65,13 @@ class Backend(Protocol):
 Factory = Callable[[str, str, str], Backend]
 
 
+def lacking(backend: Backend, method: str) -> str:
+    """Why an optional method of a backend cannot be called; empty where it can."""
+    if not callable(getattr(backend, method, None)):
+        return f"has no {method}()"
+    return str((getattr(backend, "lacks", None) or {}).get(method, ""))
+
+
 @dataclass(frozen=True)
 class BackendChoice:
     """A backend by name, with what the name alone does not say.
@@ -78,6 +90,18 @@ class BackendChoice:
         module = getattr(factory, "__module__", type(factory).__module__)
         name = getattr(factory, "__qualname__", type(factory).__qualname__)
         return cls(f"{module}:{name}", factory=factory)
+
+    def check(self) -> None:
+        """Import a port's module; nothing is made yet.
+
+        Raises:
+            InputError: the backend is unknown, its framework is not installed, or its factory
+                cannot be imported.
+        """
+        if self.name in _EXTRAS:
+            _needs(*_EXTRAS[self.name])
+        elif self.name not in BUILT_IN and self.factory is None:
+            _imported(self.name)
 
     def make(self, stage: str, dtype: str, device: str) -> Backend:
         """The backend itself, its framework imported.
@@ -121,19 +145,19 @@ class BackendChoice:
 
             return torch_factory
         if self.name == "tf":
-            _needs("tensorflow", "tf")
+            self.check()
             from tf_reference.backend import factory as tf_factory
 
             return tf_factory
         if self.name == "metagraph":
             if self.metagraph is None:
                 raise InputError("--metagraph", "not given", "the exported graph's .meta file")
-            _needs("tensorflow", "tf")
+            self.check()
             from tf_reference.backend import metagraph_factory
 
             return metagraph_factory(self.metagraph)
         if self.name == "onnx":
-            _needs("onnxruntime", "onnx")
+            self.check()
             from torch_impl.onnx_backend import factory as onnx_factory
 
             return onnx_factory

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from network.registry import network_of
+from parity.traces.module_variables import turned
 from weight_conversion.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,25 +71,28 @@ def losses_at(
 def gradients_of(
     stage: str,
     total: "torch.Tensor",
-    variables: Mapping[str, "torch.Tensor"],
-    mesh: "torch.Tensor | None",
+    parameters: Mapping[str, tuple[str, "torch.Tensor"]],
+    mesh: "torch.Tensor",
 ) -> dict[str, np.ndarray]:
-    """By checkpoint key, in the checkpoint's layout; and ``mesh``, where it is differentiated.
+    """By checkpoint key, in the checkpoint's layout, and of the ``mesh``.
 
-    ``variables``: by torch key, in torch's layout; zeros where the loss does not reach.
+    ``parameters``: by torch key, name in the map and parameter; zeros where the loss does not
+    reach.
     """
     import torch
 
     from torch_impl.loading import as_array
 
-    leaves = dict(variables)
-    if mesh is not None:
-        leaves["mesh"] = mesh
+    leaves = {key: parameter for key, (_, parameter) in parameters.items()}
+    leaves["mesh"] = mesh
+    names = {key: name for key, (name, _) in parameters.items()}
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     arrays = {
-        name: as_array(torch.zeros_like(leaf) if gradient is None else gradient)
-        for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+        key: as_array(
+            turned(names.get(key, ""), torch.zeros_like(leaf) if gradient is None else gradient)
+        )
+        for (key, leaf), gradient in zip(leaves.items(), found, strict=True)
     }
     rows = network_of(stage).variables
     result = {row.key: row.layout.to_checkpoint(arrays[row.torch_key]) for row in rows}
-    return result if mesh is None else {**result, "mesh": arrays["mesh"]}
+    return {**result, "mesh": arrays["mesh"]}

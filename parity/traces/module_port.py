@@ -1,8 +1,9 @@
-"""A ready ``Backend`` around any ``torch.nn.Module``: say which submodule computes which tap."""
+"""A ready ``Backend`` around any ``torch.nn.Module``: a module, and how it is called."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,72 +12,108 @@ from network.registry import network_of
 from parity.traces.backends import Listen
 from parity.traces.lent import WrittenError
 from parity.traces.module_gradients import NamedVariables, gradients_of, losses_at
+from parity.traces.module_joined import Joined, official
 from parity.traces.module_outputs import Output, check_replicas, find_output, hooked
+from parity.traces.module_variables import (
+    check_variables,
+    load_variables,
+    parameter_of,
+    turned,
+)
+from parity.traces.port_inputs import tensors_of
+from parity.traces.port_map import RETURNED, PortMap, all_named, read_map
+from parity.traces.probing import Probe, probe
 from weight_conversion.errors import InputError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Call = Callable[["nn.Module", Mapping[str, Any]], "torch.Tensor"]
+Call = Callable[["nn.Module", Any], "torch.Tensor"]
 Load = Callable[["nn.Module", Mapping[str, np.ndarray]], None]
 
 
-@dataclass(eq=False)
 class ModulePort:
     """One stage of a port, runnable by the harness; see ``parity.traces.backends.Backend``.
 
     Attributes:
-        stage: "coarse" or "refine".
+        stage: "coarse" or "refine", or another network's name.
         module: the port, on its device and in its precision.
-        taps: for every tap the dotted name of the submodule whose output it is; where that is a
-            tuple, a list or a mapping, with the index of the tensor: ``"graph.x[0]"``,
-            ``"graph.x['points']"``. A submodule that is called several times, such as once a view,
-            gives several outputs, which are joined along the first axis.
-        call: runs the module on the harness's inputs (arrays, see ``Backend.run``) and returns the
-            mesh (V, 3).
-        load: puts the weights, by checkpoint key and in the checkpoint's layout, into the module.
-        unmatched: taps that the port does not have, with the reason.
-        variables: for gradients: by checkpoint key the name of the module's parameter, which has
-            torch's layout (kernels out × in × height × width).
-        mesh_as_tensor: whether ``call`` takes ``inputs["mesh"]`` as a tensor that it must not
-            detach; without it the gradient at the input mesh is not known.
+        call: runs the module and returns the mesh (V, 3). It is given the run's inputs as tensors
+            of its own (see ``parity.traces.port_inputs``): ``images``, ``cameras``, ``mesh``, and
+            by their names under ``/inputs`` the fixed arrays that the network's layers read.
+        maps: which submodule is which tap and which parameter which variable: a file that
+            ``p2m-parity propose`` has written, read when it is first needed, or a ``PortMap``.
+        load: puts the weights, by checkpoint key and in the checkpoint's layout, into the module;
+            by default they go into the parameters that the map names.
 
     Raises:
-        InputError: a tap is unknown, neither mapped nor unmatched, a submodule or parameter does
-            not exist, or the module is one whose submodules cannot be heard.
+        InputError: the map is not one of this network and module, or the module is one whose
+            submodules cannot be heard.
     """
 
-    stage: str
-    module: "nn.Module"
-    taps: Mapping[str, str]
-    call: Call
-    load: Load
-    unmatched: Mapping[str, str] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-    mesh_as_tensor: bool = False
-
-    def __post_init__(self) -> None:
-        if self.variables:
-            self._check_variables()
-            if not self.mesh_as_tensor:
-                why = "the port takes its input mesh as an array, which cannot be differentiated"
-                self.unmatched = {**self.unmatched, "gradients/mesh": why}
-        check_replicas(self.module)
+    def __init__(
+        self,
+        stage: str,
+        module: "nn.Module",
+        call: Call,
+        maps: PortMap | Path | str,
+        load: Load | None = None,
+    ) -> None:
+        check_replicas(module)
+        self.stage, self.module, self.call, self.maps = stage, module, call, maps
+        self.load = load
         self.heard = ""
-        self._outputs: dict[str, Output] = {}
-        official = {row.name for row in network_of(self.stage).taps}
-        for tap, name in self.taps.items():
-            if tap not in official:
-                raise InputError(
-                    "tap map", f"unknown tap {tap!r}", f"a tap of the {self.stage} stage"
-                )
-            self._outputs[tap] = find_output(self.module, tap, name)
-        forgotten = [name for name in official if name not in {*self.taps, *self.unmatched}]
-        if forgotten:
-            some = ", ".join(sorted(forgotten)[:3])
-            found = f"{len(forgotten)} taps neither mapped nor unmatched ({some}, …)"
-            raise InputError("tap map", found, f"all {len(official)} of the {self.stage} stage")
+        if isinstance(maps, PortMap):
+            self._outputs  # noqa: B018 - refuses a wrong one now
+
+    @cached_property
+    def map(self) -> PortMap:
+        """The map, its file read."""
+        if isinstance(self.maps, PortMap):
+            return self.maps
+        return read_map(Path(self.maps), self.stage)
+
+    @cached_property
+    def _outputs(self) -> dict[str, Output]:
+        """By tap, the map held against network and module."""
+        check_variables(self.stage, self.module, self.map.variables)
+        network, found = network_of(self.stage), {}
+        for tap, name in self.map.taps.items():
+            if (tap, name) == (network.output, RETURNED):
+                continue
+            if tap not in network.rows:
+                expected = f"a tap of the {self.stage} stage"
+                raise InputError("tap map", f"unknown tap {tap!r}", expected)
+            found[tap] = find_output(self.module, tap, name)
+        named = {*self.map.taps, *self.map.unmatched}
+        all_named("tap", [*network.rows], named, self.stage)
+        if self.load is None:
+            keys = [row.key for row in network.variables]
+            all_named("variable", keys, {*self.map.variables, *self._bare}, self.stage)
+        return found
+
+    @property
+    def _returns(self) -> bool:
+        """Whether the network's output is what the call returns."""
+        return self.map.taps.get(network_of(self.stage).output) == RETURNED
+
+    @property
+    def _bare(self) -> set[str]:
+        """Variables that the port has no parameter for, with a reason in the map."""
+        return {name.removeprefix("gradients/") for name in self.map.unmatched}
+
+    @property
+    def unmatched(self) -> Mapping[str, str]:
+        """Taps that the port does not have, with the reason."""
+        return self.map.unmatched
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """Optional methods that cannot work, with the reason."""
+        keys = (row.key for row in network_of(self.stage).variables)
+        missing = [key for key in keys if key not in self.map.variables]
+        return {"gradients": f"maps no parameter for {missing[0]}"} if missing else {}
 
     def run(
         self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Listen | None
@@ -86,21 +123,33 @@ class ModulePort:
 
         from torch_impl.loading import as_array
 
-        self.load(self.module, weights)
+        outputs = self._outputs
+        self._load(weights)
         wants = getattr(listen, "wants", None)
-        outputs = {} if listen is None else self._outputs
+        if listen is None:
+            outputs = {}
         if wants is not None:
             outputs = {tap: output for tap, output in outputs.items() if wants(tap)}
-        joined = _Joined(self.stage, outputs, listen)
+        joined = Joined(self.stage, outputs, listen)
         with torch.no_grad(), hooked(outputs, joined.take):
-            mesh = self.call(self.module, inputs)
+            mesh = self._called(tensors_of(self.stage, inputs, self._like()), inputs)
         joined.finish()
+        output = network_of(self.stage).row(network_of(self.stage).output)
+        if listen is not None and self._returns and (wants is None or wants(output.name)):
+            listen(output.name, official(mesh, output.shape))
         if not isinstance(mesh, torch.Tensor):
             raise InputError("call", f"returned a {type(mesh).__qualname__}", "the mesh, a tensor")
         return as_array(mesh)
 
+    def probed(self, inputs: Mapping[str, Any], seed: int) -> Probe:
+        """Run the port with random parameters of a ``seed``, see ``parity.traces.probing``."""
+        given = tensors_of(self.stage, inputs, self._like())
+        return probe(self.stage, self.module, lambda module: self.call(module, given), seed)
+
     def source_of(self, tap: str) -> str:
         """What computes a tap: the submodule, the types of its parameters, its ``forward``."""
+        if tap not in self._outputs:
+            return "what the call returns"
         return self._outputs[tap].source()
 
     def losses(
@@ -114,7 +163,7 @@ class ModulePort:
         import torch
 
         with torch.no_grad():
-            terms, _, _ = self._terms(inputs, weights, None)
+            terms, _ = self._terms(inputs, weights, None)
         return {name: float(value) for name, value in terms.items()}
 
     def gradients(
@@ -131,65 +180,101 @@ class ModulePort:
         self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], watch: Any
     ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """Both, of one pass; ``watch``, if any, is told value and gradient at every tap."""
-        if not self.variables:
-            raise InputError(
-                "--gradients", "a port without variables", "ModulePort(…, variables={key: name})"
-            )
+        if lacks := self.lacks:
+            raise InputError("--gradients", f"the port {lacks['gradients']}", "one for every one")
         import torch
 
         for parameter in self.module.parameters():
             parameter.requires_grad_(True)
         with torch.enable_grad():  # a port that only predicts may have switched gradients off
-            terms, variables, mesh = self._terms(inputs, weights, watch)
-            leaf = mesh if self.mesh_as_tensor else None
-            found = gradients_of(self.stage, terms["total"], variables, leaf)
+            terms, mesh = self._terms(inputs, weights, watch)
+            found = gradients_of(self.stage, terms["total"], self._parameters(), mesh)
         return {name: float(value.detach()) for name, value in terms.items()}, found
 
     def _terms(
         self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], watch: Any
-    ) -> tuple[dict[str, "torch.Tensor"], dict[str, "torch.Tensor"], "torch.Tensor"]:
-        """Loss terms, what decays by torch key, and the input mesh, of one forward pass."""
+    ) -> tuple[dict[str, "torch.Tensor"], "torch.Tensor"]:
+        """Loss terms, and the input mesh, of one forward pass."""
         import torch
 
-        from parity.traces.torch_places import WriteFinder
-
-        self.load(self.module, weights)
-        some = next(self.module.parameters(), None)
-        if some is None:
+        self._outputs  # noqa: B018 - refuses a wrong map before anything is run
+        self._load(weights)
+        if next(self.module.parameters(), None) is None:
             raise InputError("module", "has no parameters", "those of the stage, for the losses")
+        like = self._like()
 
         def tensor(array: np.ndarray) -> "torch.Tensor":
             kind = np.asarray(array).dtype.kind
             if kind != "f":
-                return torch.tensor(np.ascontiguousarray(array), device=some.device)
+                return torch.tensor(np.ascontiguousarray(array), device=like.device)
             narrow = np.ascontiguousarray(array, np.float32)
-            return torch.tensor(narrow, dtype=some.dtype, device=some.device)
+            return torch.tensor(narrow, dtype=like.dtype, device=like.device)
 
-        mesh = tensor(inputs["mesh"]).requires_grad_(
-            self.mesh_as_tensor and torch.is_grad_enabled()
-        )
-        given = {**inputs, "mesh": mesh} if self.mesh_as_tensor else inputs
-        before = mesh.detach().clone()
-        with self._watching(watch) as meshes:
-            self.call(self.module, given)
-        if not torch.equal(mesh, before):
-            path = "inputs['mesh']"
-            with WriteFinder({path: mesh}):
-                self.call(self.module, given)
-            raise WrittenError(path)
-        named = dict(self.module.named_parameters())
-        variables: dict[str, torch.Tensor] = {
-            row.torch_key: named[self.variables[row.key]]
-            if self.variables
-            else tensor(weights[row.key])
-            for row in network_of(self.stage).variables
+        given = tensors_of(self.stage, inputs, like)
+        mesh = given["mesh"].requires_grad_(torch.is_grad_enabled())
+        with self._watching(watch) as (meshes, take):
+            result = self._called(given, inputs)
+            if self._returns:
+                take(network_of(self.stage).output, result)
+        named = self._parameters()
+        rows = network_of(self.stage).variables
+        decaying = {
+            row.torch_key: turned(*named[row.torch_key])
+            if row.torch_key in named
+            else tensor(row.layout.to_torch(weights[row.key]))
+            for row in rows
         }
-        terms = losses_at(self.stage, inputs, mesh, meshes, NamedVariables(variables), tensor)
-        return terms, variables, mesh
+        variables = NamedVariables(decaying)
+        return losses_at(self.stage, inputs, mesh, meshes, variables, tensor), mesh
+
+    def _like(self) -> "torch.Tensor":
+        """Where the module is, and in which precision."""
+        import torch
+
+        return next(self.module.parameters(), torch.empty(0))
+
+    def _load(self, weights: Mapping[str, np.ndarray]) -> None:
+        if self.load is not None:
+            self.load(self.module, weights)
+        else:
+            load_variables(self.stage, self.module, self.map.variables, weights)
+
+    def _parameters(self) -> dict[str, tuple[str, "torch.Tensor"]]:
+        """By torch key, the name that the map has for a variable, and the parameter."""
+        rows = network_of(self.stage).variables_by_key
+        return {
+            rows[key].torch_key: (name, parameter_of(self.module, name))
+            for key, name in self.map.variables.items()
+        }
+
+    def _called(
+        self, given: dict[str, "torch.Tensor"], inputs: Mapping[str, Any]
+    ) -> "torch.Tensor":
+        """Call the module, and see that it leaves its inputs as they are.
+
+        Raises:
+            WrittenError: it does not.
+        """
+        import torch
+
+        found = self.call(self.module, given)
+        for name, before in tensors_of(self.stage, inputs, self._like()).items():
+            if not before.is_sparse and not torch.equal(given[name].detach(), before):
+                from parity.traces.torch_places import WriteFinder
+
+                path = f"inputs[{name!r}]"
+                again = tensors_of(self.stage, inputs, self._like())
+                with WriteFinder({path: again[name]}):
+                    self.call(self.module, again)
+                raise WrittenError(path)
+        return found
 
     @contextmanager
-    def _watching(self, watch: Any) -> Iterator[dict[str, Any]]:
-        """The blocks' meshes by tap; ``watch`` is told every tap, and its gradient later."""
+    def _watching(self, watch: Any) -> Iterator[tuple[dict[str, Any], Callable[..., None]]]:
+        """The blocks' meshes by tap, and what takes a tap that no submodule gives.
+
+        ``watch`` is told every tap, and its gradient later.
+        """
         import torch
 
         meshes: dict[str, Any] = {}
@@ -203,93 +288,15 @@ class ModulePort:
                 meshes[tap] = output.clone()
             if watch is None:
                 return
-            array = _official(output, shapes[tap])
+            array = official(output, shapes[tap])
             start = seen.get(tap, 0)
             seen[tap] = start + len(array)
             rows = slice(start, seen[tap])
             watch.value(tap, rows, array.copy())
             if output.requires_grad:
                 output.register_hook(
-                    lambda gradient: watch.gradient(tap, rows, _official(gradient, shapes[tap]))
+                    lambda gradient: watch.gradient(tap, rows, official(gradient, shapes[tap]))
                 )
 
         with hooked(self._outputs, take, differentiated=torch.is_grad_enabled()):
-            yield meshes
-
-    def _check_variables(self) -> None:
-        there = {name for name, _ in self.module.named_parameters()}
-        for row in network_of(self.stage).variables:
-            name = self.variables.get(row.key)
-            if name not in there:
-                found = "is not mapped" if name is None else f"no parameter {name!r}"
-                raise InputError("variable map", f"{row.key}: {found}", "a parameter of the module")
-
-
-class _Joined:
-    """Tells ``listen`` of a tap as soon as the last of its parts has come."""
-
-    def __init__(self, stage: str, outputs: Mapping[str, Output], listen: Listen | None) -> None:
-        self._outputs, self._listen = outputs, listen
-        self._shapes = {row.name: row.shape for row in network_of(stage).taps}
-        self._parts: dict[str, list[torch.Tensor]] = {}
-        self._done: set[str] = set()
-
-    def take(self, tap: str, part: "torch.Tensor") -> None:
-        """Take the output of one call of a tap's submodule."""
-        rows = next(iter(self._shapes[tap]), 1)
-        if tap in self._done:
-            raise InputError(
-                f"tap {tap}",
-                f"submodule {self._outputs[tap].name!r} was called again after its {rows} rows",
-                "a submodule for each tap alone: put an identity with a name behind each call",
-            )
-        parts = self._parts.setdefault(tap, [])
-        # A copy: what follows may work in place.
-        parts.append(part.detach().clone())
-        if sum(len(each) if each.ndim else 1 for each in parts) == rows:
-            self._tell(tap)
-
-    def finish(self) -> None:
-        """Tell of what has another shape than the official one; refuse what never came."""
-        for tap in [*self._parts]:
-            self._tell(tap)
-        silent = [tap for tap in self._outputs if tap not in self._done]
-        if silent:
-            more = f", nor those of {len(silent) - 1} taps more" if len(silent) > 1 else ""
-            raise InputError(
-                f"tap {silent[0]}",
-                f"submodule {self._outputs[silent[0]].name!r} was never called{more}",
-                "submodules that the run calls, and not their forward() alone",
-            )
-
-    def _tell(self, tap: str) -> None:
-        import torch
-
-        parts = self._parts.pop(tap)
-        self._done.add(tap)
-        try:
-            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
-        except RuntimeError as error:
-            shapes = ", ".join(sorted({str(tuple(each.shape)) for each in parts}))
-            raise InputError(
-                f"tap {tap}",
-                f"submodule {self._outputs[tap].name!r} was called {len(parts)} times and gave "
-                f"{shapes}",
-                "parts that can be joined along the first axis",
-            ) from error
-        if self._listen is not None:
-            self._listen(tap, _official(whole, self._shapes[tap]))
-
-
-def _official(value: "torch.Tensor", shape: tuple[int, ...]) -> np.ndarray:
-    """In the official layout: feature maps (N, H, W, C), where torch has (N, C, H, W).
-
-    Nothing else is rearranged: a port that has another shape is told so by the comparison.
-    """
-    from torch_impl.loading import as_array
-
-    # Views may come one by one. No official map is as high as it has channels.
-    turned = (shape[3], shape[1], shape[2]) if len(shape) == 4 else None
-    if value.ndim == 4 and tuple(value.shape[1:]) == turned:
-        value = value.permute(0, 2, 3, 1)
-    return as_array(value)
+            yield meshes, take

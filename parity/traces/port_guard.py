@@ -62,6 +62,7 @@ class PortGuard:
             "gradients": partial(self._named, "gradients"),
             "watched_gradients": self._watched,
             "steps": self._stepping,
+            "probed": self._probed,
         }
         return guarded[attribute] if callable(found) and attribute in guarded else found
 
@@ -71,6 +72,11 @@ class PortGuard:
         """See ``Backend.run``."""
         mesh = self._call("run", inputs, weights, listen)
         return None if mesh is None else self._array("run", "the mesh", mesh)
+
+    def _probed(self, inputs: Mapping[str, Any], seed: int) -> Any:
+        lent, call = Lent(inputs), _Call(self._name, "its call", self._port)
+        with call.guarding():
+            return self._port.probed(lent.value, seed)
 
     def _named(
         self, method: str, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray]

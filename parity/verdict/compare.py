@@ -219,12 +219,10 @@ class _Comparing:
                 return _unjudged(base, f"the {side} was recorded without {lacking}")
         judged = self.judge.judge(row)
         self.judged.add(name)
-        # What is wrong with the first layer of some variables is likely wrong with the others too.
-        kind = " ".join(row.variables) or row.layer
         if judged.status in (Status.DIFFER, Status.FLIP):
             self.off.append(row.name)
-        if judged.status is Status.DIFFER and kind not in self.diagnoses:
-            self.diagnoses[kind] = self._diagnosis(row, judged.cause)
+        if judged.status is Status.DIFFER and row.alike not in self.diagnoses:
+            self.diagnoses[row.alike] = self._diagnosis(row, judged.cause)
         return replace(base, **vars(judged))
 
     def _diagnosis(self, row: TapRow, cause: str) -> Any:

@@ -16,6 +16,7 @@ from torch import nn
 from network import Layout, Network, TapRow, WeightRow, call, trace
 from network.program import Expression
 from parity.traces.module_port import ModulePort
+from parity.traces.port_map import PortMap
 from parity.traces.record import ArrayInputs
 from weight_conversion.weight_set import WeightSet
 
@@ -199,23 +200,19 @@ def port(module: nn.Module, dtype: str) -> ModulePort:
     """The module as a backend, in a precision."""
     module = module.to(getattr(torch, dtype))
 
-    def call_it(module: nn.Module, given: Mapping[str, Any]) -> torch.Tensor:
-        def tensor(array: np.ndarray) -> torch.Tensor:
-            return torch.tensor(array, dtype=getattr(torch, dtype))
+    return ModulePort(NAME, module, call_it, MAP)
 
-        graphs = []
-        for name in ("near", "far"):
-            graph = torch.zeros(POINTS, POINTS, dtype=getattr(torch, dtype))
-            graph[tuple(given[f"graph/{name}/indices"].T)] = tensor(given[f"graph/{name}/values"])
-            graphs.append(graph)
-        return module(tensor(given["photos"]), tensor(given["points"]), *graphs)
 
-    def load(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-        module.load_state_dict(
-            {row.torch_key: torch.tensor(row.layout.to_torch(arrays[row.key])) for row in VARIABLES}
-        )
+def call_it(module: nn.Module, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """How the harness calls it."""
+    graphs = [given[f"graph/{name}"].to_dense() for name in ("near", "far")]
+    found: torch.Tensor = module(given["photos"], given["points"], *graphs)
+    return found
 
-    return ModulePort(NAME, module, {row.name: row.name for row in NETWORK.taps}, call_it, load)
+
+MAP = PortMap(
+    {row.name: row.name for row in NETWORK.taps}, {row.key: row.torch_key for row in VARIABLES}
+)
 
 
 def factory(_stage: str, dtype: str, _device: str) -> ModulePort:

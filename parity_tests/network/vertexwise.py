@@ -5,7 +5,6 @@ that an official tap has too, with another number of rows by vertex.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import nn
 from network import Layout, Network, TapRow, WeightRow, call, network_of, trace
 from network.program import Expression
 from parity.traces.module_port import ModulePort
+from parity.traces.port_map import PortMap
 from parity.traces.record import ArrayInputs
 from weight_conversion.weight_set import WeightSet
 
@@ -112,15 +112,19 @@ def port(module: nn.Module, dtype: str) -> ModulePort:
     """The module as a backend, in a precision."""
     module = module.to(getattr(torch, dtype))
 
-    def call_it(module: nn.Module, given: Mapping[str, Any]) -> torch.Tensor:
-        arrays = (given[name] for name in ("mesh", "places/offsets"))
-        return module(*(torch.tensor(array, dtype=getattr(torch, dtype)) for array in arrays))
+    return ModulePort(NAME, module, call_it, MAP)
 
-    def load(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-        rows = NETWORK.variables
-        module.load_state_dict({row.torch_key: torch.tensor(arrays[row.key]) for row in rows})
 
-    return ModulePort(NAME, module, {row.name: row.module for row in NETWORK.taps}, call_it, load)
+def call_it(module: nn.Module, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """How the harness calls it."""
+    found: torch.Tensor = module(given["mesh"], given["places/offsets"])
+    return found
+
+
+MAP = PortMap(
+    {row.name: row.module for row in NETWORK.taps},
+    {row.key: row.torch_key for row in NETWORK.variables},
+)
 
 
 def factory(_stage: str, dtype: str, _device: str) -> ModulePort:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from parity.verdict.result import Comparison
+from network.registry import network_of
+from parity.verdict.result import Comparison, TapResult
 from reports import wording
 
 
@@ -59,6 +60,21 @@ def diagnosis_lines(comparison: Comparison) -> list[str]:
     for other in others:
         lines += [f"at {other['tap']} too. {line}" for line in _told(other)]
     return [wording.printable(line) for line in lines]
+
+
+def diagnosis_at(comparison: Comparison, entry: TapResult) -> list[str]:
+    """What one entry points to, or the first one of layers like its own."""
+    plain = [vars(each) for each in comparison.diagnoses]
+    own = [each for each in plain if each["tap"] == entry.tap]
+    if own:
+        return [wording.printable(line) for line in _told(own[0])]
+    rows = network_of(comparison.stage).rows
+    row = rows.get(entry.tap)
+    for each in plain:
+        if row is not None and each["tap"] in rows and rows[each["tap"]].alike == row.alike:
+            certain = "confirmed" if each.get("confirmed") else "suspected"
+            return [wording.printable(f"as at {each['tap']}: {each['operand']}, {certain} there")]
+    return []
 
 
 def _told(found: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from network.taps import TAPS
 from parity.traces.module_outputs import find_output, hooked
 from parity.traces.module_port import ModulePort
 from parity.traces.port_guard import PortError, PortGuard, check_float64
+from parity.traces.port_map import PortMap
 from parity_tests.parity.traces.ports import unmatched, write
 from weight_conversion.errors import InputError
 
@@ -68,8 +69,8 @@ def port(module: nn.Module, taps: dict[str, str], **options: Any) -> ModulePort:
         return module(torch.as_tensor(inputs["x"]))
 
     return ModulePort(
-        "coarse", module, taps, options.pop("call", call), lambda *_: None, unmatched(*taps),
-        **options,
+        "coarse", module, options.pop("call", call), PortMap(taps, {}, unmatched(*taps)),
+        lambda *_: None, **options,
     )  # fmt: skip
 
 
@@ -398,17 +399,19 @@ def test_a_mesh_that_is_no_tensor_is_told() -> None:
     assert line == "backend my:port: call: returned a tuple; expected the mesh, a tensor"
 
 
-def test_a_write_to_the_mesh_given_as_a_tensor_is_found() -> None:
+@pytest.mark.parametrize("method", ["losses", "run"])
+def test_a_write_to_an_input_is_found(method: str) -> None:
     def call(module: nn.Module, inputs: Any) -> Tensor:
         inputs["mesh"].sub_(1)
         return module(inputs["mesh"])
 
-    guard = PortGuard("my:port", port(Net(), {FIRST: "first"}, call=call, mesh_as_tensor=True))
+    guard = PortGuard("my:port", port(Net(), {FIRST: "first"}, call=call))
+    heard = () if method == "losses" else (lambda *_: None,)
     with pytest.raises(PortError) as caught:
-        guard.losses({"mesh": np.ones(SHAPE, np.float32)}, {})
+        getattr(guard, method)({"mesh": np.ones(SHAPE, np.float32)}, {}, *heard)
     place = f"{call.__code__.co_filename}:{call.__code__.co_firstlineno + 1}"
     assert caught.value.reason == (
-        f"its losses() writes to inputs['mesh'] at {place} (sub_); expected inputs left as they "
+        f"its {method}() writes to inputs['mesh'] at {place} (sub_); expected inputs left as they "
         "are: copy an array before changing it"
     )
 
@@ -433,6 +436,7 @@ import numpy as np, torch
 from torch import nn
 from parity.traces.module_outputs import find_output, hooked
 from parity.traces.module_port import ModulePort
+from parity.traces.port_map import PortMap
 from parity_tests.parity.traces.ports import unmatched
 class Layer(nn.Module):
     def __init__(self, width, weight_dtype):
@@ -453,9 +457,10 @@ class Net(nn.Module):
 def factory(stage, dtype, device):
     precision = {precision}
     def call(module, inputs):
-        return module(torch.tensor(inputs["x"], dtype=precision))
+        return module(inputs["x"].to(precision))
     taps = {{"graph_conv_blk1_1_layer_1": "first", "graph_conv_blk1_2_layer_2": "second"}}
-    return ModulePort("coarse", Net(precision), taps, call, lambda *_: None, unmatched(*taps))
+    maps = PortMap(taps, {{}}, unmatched(*taps))
+    return ModulePort("coarse", Net(precision), call, maps, lambda *_: None)
 """
 
 

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +23,7 @@ from inputs.seeded import seeded_weights
 from inputs.template import build_template
 from network.taps import TAPS
 from parity.traces.module_port import ModulePort
+from parity.traces.port_map import PortMap
 from parity.traces.record import RunInputs
 from parity_tests.commands.cli import p2m
 from weight_conversion.errors import InputError
@@ -51,6 +55,7 @@ def report(folder: Path, mended: bool) -> tuple[int, dict]:
             assert f"{switch} = False" in text
             text = text.replace(f"{switch} = False", f"{switch} = True")
     (folder / "my_port.py").write_text(text, encoding="utf-8")
+    shutil.copy(EXAMPLE.with_suffix(".toml"), folder)
     assert p2m("seed", "coarse", "coarse.npz", cwd=folder).status == 0
     outcome = p2m(
         "run", "coarse", "--candidate", "my_port:factory", "--reference", "torch",
@@ -92,22 +97,38 @@ def test_mended_it_agrees(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda taps: {**taps, "cnn.conv2d_99": "cnn.conv2d_1"}, "unknown tap 'cnn.conv2d_99'"),
-        (lambda taps: {**taps, "cnn.conv2d_1": "nowhere"}, "no submodule 'nowhere'"),
-        (lambda taps: {k: v for k, v in taps.items() if "residual" not in k}, "18 taps neither"),
+        ({"taps": {"cnn.conv2d_99": "cnn.conv2d_1"}}, "unknown tap 'cnn.conv2d_99'"),
+        ({"taps": {"cnn.conv2d_1": "nowhere"}}, "no submodule 'nowhere'"),
+        ({"taps": {"residual": None}}, "18 taps neither"),
+        ({"variables": {"meshnetmvp2m/cnn/conv2d_1/b:0": "nowhere"}}, "no parameter 'nowhere'"),
+        (
+            {"variables": {"meshnetmvp2m/cnn/conv2d_1/b:0": "cnn.conv2d_5.bias"}},
+            "'cnn.conv2d_5.bias' has shape (32,); expected (16,)",
+        ),
+        (
+            {"variables": {"meshnetmvp2m/cnn/conv2d_1/b:0": "cnn.conv2d_2.bias"}},
+            "'cnn.conv2d_2.bias' is meshnetmvp2m/cnn/conv2d_1/b:0 and",
+        ),
+        ({"variables": {"meshnetmvp2m/cnn": None}}, "36 variables neither"),
+        ({"variables": {"nothing": "cnn.conv2d_1.bias"}}, "unknown variable 'nothing'"),
     ],
 )
-def test_a_wrong_map_is_told(example: ModuleType, change: object, message: str) -> None:
+def test_a_wrong_map_is_told(example: ModuleType, change: dict, message: str) -> None:
     port = example.factory("coarse", "float32", "cpu")
-    with pytest.raises(InputError, match=message.replace("(", r"\(")):
-        ModulePort("coarse", port.module, change(port.taps), port.call, port.load)  # type: ignore[operator]
+    parts = {}
+    for section, changed in change.items():
+        there = {**getattr(port.map, section), **changed}
+        gone = [key for key, name in changed.items() if name is None]
+        parts[section] = {k: v for k, v in there.items() if not any(each in k for each in gone)}
+    with pytest.raises(InputError, match=re.escape(message)):
+        ModulePort("coarse", port.module, port.call, replace(port.map, **parts))
 
 
 def test_what_is_missing_for_a_reason_is_admitted(example: ModuleType) -> None:
     port = example.factory("coarse", "float32", "cpu")
-    taps = {name: module for name, module in port.taps.items() if "residual" not in name}
-    reasons = {name: "fused" for name in port.taps if "residual" in name}
-    ModulePort("coarse", port.module, taps, port.call, port.load, reasons)
+    taps = {name: module for name, module in port.map.taps.items() if "residual" not in name}
+    reasons = {name: "fused" for name in port.map.taps if "residual" in name}
+    ModulePort("coarse", port.module, port.call, PortMap(taps, port.map.variables, reasons))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ TAPS = "cnn.conv2d_[12]"
 PORT = """
 import torch
 from torch import nn
-from parity import ModulePort
+from parity import ModulePort, PortMap
 from parity_tests.parity.traces.ports import unmatched
 from weight_conversion import to_state_dict
 
@@ -60,7 +60,7 @@ def factory(stage, dtype, device):
         some = next(module.parameters())
         x = torch.as_tensor(inputs["images"]).to(some.dtype).permute(0, 3, 1, 2)
         {called}
-    return ModulePort(stage, module, taps, call, load, unmatched(*taps))
+    return ModulePort(stage, module, call, PortMap(taps, {{}}, unmatched(*taps)), load)
 """
 LINES = {
     "returned": "y",
