@@ -1,12 +1,13 @@
 """``compare``: the verdict per tap from two traces."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from commands.console import print_json, steps
-from commands.options import PATH, unmatched_option
-from commands.reporting import show, write
+from commands.options import PATH, figures_option, unmatched_option
+from commands.reporting import drawing_meshes, show, write
 from commands.staging import staging
 from parity.traces.probe import probe
 from parity.verdict.compare import compare
@@ -18,6 +19,7 @@ from parity.verdict.compare import compare
 @click.option("--taps", default="*", help="Compare only taps that match this glob.")
 @unmatched_option
 @click.option("--out", type=PATH, help="Folder for the report.")
+@figures_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     reference: Path,
@@ -25,15 +27,22 @@ def command(
     taps: str,
     unmatched: dict[str, str],
     out: Path | None,
+    figures: bool,
     as_json: bool,
 ) -> int:
     """Compare the traces REFERENCE and CANDIDATE."""
-    with steps() as progress, progress.task("comparing"):
+    with ExitStack() as stack:
+        stack.enter_context(stack.enter_context(steps()).task("comparing"))
         probe(reference, candidate)
+        if out is not None:
+            drawn = stack.enter_context(drawing_meshes(reference, candidate))
         comparison = compare(reference, candidate, taps=taps, unmatched=unmatched)
         if out is not None:
-            with staging(out) as folder:
-                write(comparison, folder, reference, candidate, again(reference, candidate))
+            folder = stack.enter_context(staging(out))
+            write(
+                comparison, folder, reference, candidate, again(reference, candidate),
+                figures=figures, drawn=drawn,
+            )  # fmt: skip
     if as_json:
         print_json(comparison.to_json())
     else:

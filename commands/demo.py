@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from commands.console import Steps, steps
-from commands.options import PATH, load_sources
+from commands.options import PATH, figures_option, load_sources
 from commands.pairs import Settings, run_stages
 from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
@@ -27,7 +27,8 @@ from weight_conversion.formats import WeightSet, load_weights, save_weights, wei
 @click.option("--out", type=PATH, default=Path("demo-report"), show_default=True,
               help="Folder for weights and reports.")  # fmt: skip
 @click.option("--keep-traces", is_flag=True, help="Keep the traces (3 GB an item).")
-def command(out: Path, keep_traces: bool) -> int:
+@figures_option
+def command(out: Path, keep_traces: bool, figures: bool) -> int:
     """Run both stages in TensorFlow and PyTorch on a plane and a sofa, and compare.
 
     The weights, of one network overfitted on both, are written as TensorFlow 1 checkpoints and
@@ -38,6 +39,7 @@ def command(out: Path, keep_traces: bool) -> int:
         reference={stage: BackendChoice("tf") for stage in STAGES},
         candidate={stage: BackendChoice("torch") for stage in STAGES},
         keep_traces=keep_traces,
+        figures=figures,
     )
     parts: list[Part] = []
     with steps() as progress, staging(out) as folder:

@@ -92,6 +92,14 @@ def run_options(command: Command) -> Command:
     return command
 
 
+def figures_option(command: Command) -> Command:
+    """``--figures``: files that few people need, and that take longest to draw."""
+    return click.option(
+        "--figures", is_flag=True,
+        help="Draw every figure as PNG and as PDF too, and the meshes as PDFs of polygons.",
+    )(command)  # fmt: skip
+
+
 def unmatched_option(command: Command) -> Command:
     """``--unmatched``: what a side may lack, with the reason."""
     return click.option(

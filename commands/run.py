@@ -12,6 +12,7 @@ from commands.options import (
     PATH,
     backend_choice,
     by_stage,
+    figures_option,
     input_options,
     load_sources,
     load_stages,
@@ -47,6 +48,7 @@ from weight_conversion.errors import InputError
               help="Of --steps.")  # fmt: skip
 @click.option("--keep-traces", is_flag=True,
               help="Keep both sides' traces beside the report (9 GB for both stages).")  # fmt: skip
+@figures_option
 @click.option("--out", type=PATH, required=True, help="Folder for the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -65,6 +67,7 @@ def command(
     training_steps: int | None,
     learning_rate: float,
     keep_traces: bool,
+    figures: bool,
     out: Path,
     as_json: bool,
     **sources: Any,
@@ -84,6 +87,7 @@ def command(
         float64=not no_float64,
         training=None if training_steps is None else Training(training_steps, learning_rate),
         keep_traces=keep_traces,
+        figures=figures,
     )
     commands = [shlex.join(["p2m-parity", *sys.argv[1:]])]
     if training_steps is not None and sources["ground_truth"] is None:

@@ -32,7 +32,7 @@ from parity.meshes.loss_weights import PRESETS
 from parity.meshes.losses import Samples
 from parity.verdict.result import jsonable
 from reports.figures.differences import image
-from reports.figures.renderings import NotDrawnError
+from reports.figures.renderer import NotDrawnError
 from reports.figures.table1 import curves_figure, item_figure, read_log
 from reports.meshes import Meshes
 from reports.tables.comparison import json_text
