@@ -1,16 +1,10 @@
 """``compare``: the verdict per tap from two traces."""
 
-from contextlib import ExitStack
-from pathlib import Path
+from typing import Any
 
 import click
 
-from commands.console import print_json, steps
 from commands.options import PATH, figures_option, unmatched_option
-from commands.reporting import drawing_meshes, show, write
-from commands.staging import staging
-from parity.traces.probe import probe
-from parity.verdict.compare import compare
 
 
 @click.command("compare")
@@ -21,35 +15,8 @@ from parity.verdict.compare import compare
 @click.option("--out", type=PATH, help="Folder for the report.")
 @figures_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(
-    reference: Path,
-    candidate: Path,
-    taps: str,
-    unmatched: dict[str, str],
-    out: Path | None,
-    figures: bool,
-    as_json: bool,
-) -> int:
+def command(**given: Any) -> int:
     """Compare the traces REFERENCE and CANDIDATE."""
-    with ExitStack() as stack:
-        stack.enter_context(stack.enter_context(steps()).task("comparing"))
-        probe(reference, candidate)
-        if out is not None:
-            drawn = stack.enter_context(drawing_meshes(reference, candidate))
-        comparison = compare(reference, candidate, taps=taps, unmatched=unmatched)
-        if out is not None:
-            folder = stack.enter_context(staging(out))
-            write(
-                comparison, folder, reference, candidate, again(reference, candidate),
-                figures=figures, drawn=drawn,
-            )  # fmt: skip
-    if as_json:
-        print_json(comparison.to_json())
-    else:
-        show(comparison, out)
-    return comparison.verdict.exit_status
+    from commands.actions.compare import perform
 
-
-def again(reference: Path, candidate: Path) -> list[str]:
-    """The command that repeats the comparison."""
-    return [f"p2m-parity compare {reference} {candidate}"]
+    return perform(**given)

@@ -18,7 +18,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from commands.options import load_sources
+from commands.loading import load_sources
 from commands.reporting import drawing_meshes, write
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights

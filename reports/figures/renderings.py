@@ -254,7 +254,7 @@ def polygons_figure(plate: Plate, request: Mapping[str, Any]) -> Figure:
     return _figure(plate, fill)
 
 
-_WIDTH, _EDGE, _GAP, _TITLE, _SCALE = 8.0, 0.06, 0.12, 0.3, 0.75
+_WIDTH, _EDGE, _GAP, _TITLE, _SCALE = 8.0, 0.06, 0.12, 0.3, 1.1
 """Inches: of a plate, at its edges, between panels, above them, and right of them for a scale."""
 
 
