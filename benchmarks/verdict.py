@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ PARTS: dict[str, Callable[..., Result]] = {
     "peer": parts.peer,
     "planted": parts.planted,
 }
+CLOCKS = ("seconds", "cpu_seconds")
 SMALL_TAPS = "cnn.conv2d_[12]"
 
 
@@ -76,31 +77,15 @@ def measure_stage(
                 found = launch(name if name in PARTS else "peer", [*arguments, place])
                 measured[name].append(found)
                 task.advance()
-    seconds = {
-        name: {
-            key: statistics.median(each["seconds"][key] for each in measured[name])
-            for key in measured[name][0]["seconds"]
-        }
-        for name in ("passes", "run")
-    }
-    plain, whole = sum(seconds["passes"].values()), sum(seconds["run"].values())
     return {
-        "passes": seconds["passes"],
-        **seconds["run"],
-        "whole": whole,
+        **{clock: stage_times(measured, clock) for clock in CLOCKS},
         "memory_mb": _greatest(measured["run"], "memory_mb"),
         "passes_memory_mb": _greatest(measured["passes"], "memory_mb"),
         "disk_mb": _greatest(measured["run"], "disk_mb"),
         "verdict": measured["run"][-1]["verdict"],
-        "ratios": {
-            "whole_over_passes_and_imports": whole / (plain + seconds["run"]["imports"]),
-            "recording_over_passes": seconds["run"]["recording"] / plain,
-            "judging_over_passes": seconds["run"]["judging"] / plain,
-            "report_over_whole": seconds["run"]["report"] / whole,
-        },
         "peers": {
             name: {
-                "seconds": statistics.median(each["seconds"] for each in measured[name]),
+                **{clock: medians(measured[name], clock)[name] for clock in CLOCKS},
                 "memory_mb": _greatest(measured[name], "memory_mb"),
                 "differs": measured[name][-1]["differs"],
                 "first": measured[name][-1]["first"],
@@ -108,6 +93,29 @@ def measure_stage(
             for name in names
         },
     }
+
+
+def stage_times(measured: Mapping[str, Sequence[Result]], clock: str) -> Result:
+    """Medians of a stage's passes and of its run's parts by one clock, and their ratios."""
+    passes, run = (medians(measured[name], clock) for name in ("passes", "run"))
+    plain, whole = sum(passes.values()), sum(run.values())
+    return {
+        "passes": passes,
+        **run,
+        "whole": whole,
+        "ratios": {
+            "whole_over_passes_and_imports": whole / (plain + run["imports"]),
+            "recording_over_passes": run["recording"] / plain,
+            "judging_over_passes": run["judging"] / plain,
+            "report_over_whole": run["report"] / whole,
+        },
+    }
+
+
+def medians(results: Sequence[Result], clock: str) -> dict[str, float]:
+    """Of each name's seconds, over the rounds."""
+    names = results[0][clock]
+    return {name: statistics.median(each[clock][name] for each in results) for name in names}
 
 
 def _greatest(results: Sequence[Result], name: str) -> int:
@@ -180,18 +188,21 @@ def _version(name: str) -> str:
 
 def show(result: Result, console: Console) -> None:
     """The result for people."""
-    table = Table(title="seconds")
+    table = Table(title="seconds, and those of the processor")
     names = ("passes", "imports", "recording", "judging", "report", "whole")
     for heading in ("stage", *names, "memory MB", "disk MB"):
         table.add_column(heading)
     for stage, found in result["stages"].items():
-        values = (sum(found[n].values()) if n == "passes" else found[n] for n in names)
-        cells = [f"{value:.1f}" for value in values]
-        table.add_row(stage, *cells, str(found["memory_mb"]), str(found["disk_mb"]))
+        for clock in CLOCKS:
+            taken = {**found[clock], "passes": sum(found[clock]["passes"].values())}
+            cells = [f"{taken[name]:.1f}" for name in names]
+            label = stage if clock == CLOCKS[0] else f"{stage}, processor"
+            table.add_row(label, *cells, str(found["memory_mb"]), str(found["disk_mb"]))
     console.print(table)
     for stage, found in result["stages"].items():
-        for name, value in found["ratios"].items():
-            console.print(f"{stage} {name}: {value:.2f}")
+        for name, value in found[CLOCKS[0]]["ratios"].items():
+            processor = found[CLOCKS[1]]["ratios"][name]
+            console.print(f"{stage} {name}: {value:.2f}, of the processor {processor:.2f}")
     peers = Table(title="the same traces, and planted faults")
     stages = list(result["stages"])
     for heading in ("", *(f"{stage} s" for stage in stages), "found", "named", "false alarms"):

@@ -1,11 +1,13 @@
 """What each process of ``benchmarks.verdict`` measures: passes, a whole run, peers, faults."""
 
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +60,23 @@ def memory_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-@contextmanager
-def timed(found: Result, name: str) -> Iterator[None]:
-    """Put the block's seconds under a name."""
-    start = time.perf_counter()
-    yield
-    found[name] = time.perf_counter() - start
+@dataclass
+class Times:
+    """Seconds by name: those that pass, and those of the processor, child processes included.
+
+    On a machine that others use the second say more: they do not grow while one waits.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Take the block's."""
+        start, before = time.perf_counter(), sum(os.times()[:4])
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        self.cpu_seconds[name] = sum(os.times()[:4]) - before
 
 
 def inputs_of(stage: str, folder: Path) -> RunInputs:
@@ -84,22 +97,22 @@ def inputs_of(stage: str, folder: Path) -> RunInputs:
 
 def passes(stage: str, _taps: str, folder: Path) -> Result:
     """Seconds of the plain passes: networks loaded, nobody listening, the first one not counted."""
-    found: Result = {}
+    times = Times()
     inputs, weights = inputs_of(stage, folder).mapping(), demo_weights(stage).arrays
     for backend in BACKENDS:
         for dtype in DTYPES:
             made = BackendChoice(backend).make(stage, dtype, "cpu")
             made.run(inputs, weights, None)
-            with timed(found, f"{backend} {dtype}"):
+            with times.of(f"{backend} {dtype}"):
                 made.run(inputs, weights, None)
-    return {"seconds": found, "memory_mb": memory_mb()}
+    return {**vars(times), "memory_mb": memory_mb()}
 
 
 def run(stage: str, taps: str, folder: Path) -> Result:
     """Seconds of what ``run`` does with a stage, its traces left in ``folder``."""
-    found: Result = {}
+    times = Times()
     inputs, weights = inputs_of(stage, folder), demo_weights(stage)
-    with timed(found, "imports"):
+    with times.of("imports"):
         # S603: this interpreter and a text of ours, no shell.
         subprocess.run([sys.executable, "-c", IMPORTS], check=True)  # noqa: S603
     for backend in BACKENDS:
@@ -107,19 +120,19 @@ def run(stage: str, taps: str, folder: Path) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     paths = PairPaths.in_folder(folder)
     reference, candidate = (BackendChoice(backend) for backend in BACKENDS)
-    with timed(found, "recording"):
+    with times.of("recording"):
         record_pair(reference, candidate, inputs, weights, paths, progress=_silent, taps=taps)
     disk = sum(path.stat().st_size for path in vars(paths).values())
     with drawing_meshes(paths.reference, paths.candidate) as drawn:
-        with timed(found, "judging"):
+        with times.of("judging"):
             comparison = compare(paths.reference, paths.candidate, taps=taps)
-        with timed(found, "report"):
+        with times.of("report"):
             write(
                 comparison, folder / "report", paths.reference, paths.candidate, [],
                 figures=False, drawn=drawn,
             )  # fmt: skip
     return {
-        "seconds": found,
+        **vars(times),
         "memory_mb": memory_mb(),
         "disk_mb": disk // 2**20,
         "verdict": comparison.verdict.value,
@@ -133,10 +146,10 @@ def _silent(_description: str, _total: int) -> Iterator[Callable[[str], None]]:
 
 def peer(name: str, folder: Path) -> Result:
     """Seconds that a peer, or the verdict, takes with the traces in ``folder``."""
-    paths, found = PairPaths.in_folder(folder), {}
-    with timed(found, "seconds"):
+    paths, times = PairPaths.in_folder(folder), Times()
+    with times.of(name):
         differs, first = first_found(name, paths.reference, paths.candidate)
-    return {**found, "memory_mb": memory_mb(), "differs": differs, "first": first}
+    return {**vars(times), "memory_mb": memory_mb(), "differs": differs, "first": first}
 
 
 def planted(fault: str, taps: str, folder: Path) -> Result:
