@@ -232,8 +232,8 @@ def _difference(name: str, distance: NDArray[np.float64], unit: str) -> Plate:
             "left out."
         )
     shown = tuple((f"{view}_difference", title) for view, title in views)
-    scale = {"unit": unit, "most": float(difference_norm(distance).vmax or 1.0)} if moved else {}
-    return Plate(name, " ".join(sentences), 2.75, shown, **scale)
+    most = float(finite.max()) if moved else 1.0
+    return Plate(name, " ".join(sentences), 2.75, shown, unit if moved else "", most)
 
 
 def _pixels(plate: Plate, pictures: Mapping[str, NDArray[np.uint8]]) -> bytes:
