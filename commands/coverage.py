@@ -1,31 +1,11 @@
 """``coverage``: what an item and weights can tell, before anything is judged by them."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
-from commands.console import print_json, steps
-from commands.options import (
-    PATH,
-    backend_choice,
-    by_stage,
-    input_options,
-    load_sources,
-    load_stages,
-    weights_option,
-)
-from network.registry import network_of
+from commands.options import PATH, input_options, weights_option
 from network.weights import STAGES
-from parity.oracle.context import Context
-from parity.traces.backends import BackendChoice
-from parity.traces.record import RunInputs, predict, record
-from parity.traces.trace import open_trace
-from parity.verdict import coverage_cache
-from parity.verdict.coverage import measured
-from parity.verdict.traced import TracedRun
-from weight_conversion.formats import WeightSet
 
 
 @click.command("coverage")
@@ -37,59 +17,12 @@ from weight_conversion.formats import WeightSet
               help="Exported graph, for the backend metagraph.")  # fmt: skip
 @click.option("--store", type=PATH, help="Folder to keep the result in, beside the user's cache.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(
-    stage: str,
-    weights: tuple[Path, ...],
-    backend: str,
-    metagraph: tuple[str, ...],
-    store: Path | None,
-    as_json: bool,
-    **sources: Any,
-) -> None:
+def command(**given: Any) -> None:
     """What an item and weights can tell of STAGE, or both: measured once, then kept.
 
     Every variable is perturbed, channels are permuted and views swapped, in float64; what changes
     nothing is not covered by a verdict on these inputs.
     """
-    stages = STAGES if stage == "both" else (stage,)
-    loaded = load_stages(weights, stages)
-    given = load_sources(**sources, stages=stages)
-    graphs = by_stage("--metagraph", metagraph)
-    found: dict[str, Any] = {}
-    mesh = None
-    with steps() as progress:
-        for name in stages:
-            inputs = given.of(name, mesh)
-            choice = backend_choice(backend, name, graphs)
-            with progress.task(f"{name} on {backend}", len(network_of(name).taps)) as task:
-                key, found[name] = _found(choice, inputs, loaded[name], task.advance)
-            coverage_cache.store(key, found[name])
-            if store is not None:
-                coverage_cache.store(key, found[name], store)
-            if given.mesh is None and any(network_of(each).follows == name for each in stages):
-                mesh = predict(choice, inputs, loaded[name])
-    if as_json:
-        print_json(found if stage == "both" else found[stage])
-        return
-    for name, value in found.items():
-        for title, number in value["perturbed"].items():
-            told = ", ".join(number) or "none" if isinstance(number, list) else number
-            click.echo(f"{name}: {title}: {told}")
-        for line in value["findings"]:
-            click.echo(f"{name}: {line}")
+    from commands.actions.coverage import perform
 
-
-def _found(
-    choice: BackendChoice, inputs: RunInputs, weights: WeightSet, advance: Any
-) -> tuple[str, dict[str, Any]]:
-    """The probe's hash and what it can tell, measured on a float64 run where it is not known."""
-    context = Context.of(inputs.stage, inputs.arrays(), weights.arrays)
-    key = coverage_cache.key_of(context)
-    known = coverage_cache.load(key)
-    if known is not None:
-        return key, known
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "run.h5"
-        record(choice, inputs, weights, path, dtype="float64", on_tap=advance)
-        with open_trace(path) as trace:
-            return key, measured(TracedRun(trace), context)
+    perform(**given)

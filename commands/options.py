@@ -1,19 +1,15 @@
-"""Options that several commands share, parsed once."""
+"""Options that several commands share, parsed once. What they name is loaded by ``loading``."""
 
 import fnmatch
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from commands.weights import read_weights
-from network.registry import names, network_of
 from network.weights import STAGES
-from parity.traces.backends import BackendChoice
-from parity.traces.sources import Sources, read_sources
 from weight_conversion.errors import InputError
-from weight_conversion.formats import WeightSet
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
@@ -92,6 +88,14 @@ def run_options(command: Command) -> Command:
     return command
 
 
+def figures_option(command: Command) -> Command:
+    """``--figures``: files that few people need, and that take longest to draw."""
+    return click.option(
+        "--figures", is_flag=True,
+        help="Draw every figure as PNG and as PDF too, and the meshes as PDFs of polygons.",
+    )(command)  # fmt: skip
+
+
 def unmatched_option(command: Command) -> Command:
     """``--unmatched``: what a side may lack, with the reason."""
     return click.option(
@@ -109,6 +113,8 @@ def _reasons(
     Raises:
         InputError: one has no reason, or its glob fits nothing that a trace can hold.
     """
+    from network.registry import names, network_of
+
     found = {}
     taps = [row.name for name in names() for row in network_of(name).taps]
     for value in values:
@@ -121,26 +127,22 @@ def _reasons(
     return found
 
 
-def load_sources(
-    item: Path,
-    views: str = "0,6,7",
-    template: Path | None = None,
-    hypotheses: Path | None = None,
-    mesh: Path | None = None,
-    ground_truth: Path | None = None,
-    samples: tuple[str, ...] = (),
-    stages: tuple[str, ...] = STAGES,
-) -> Sources:
-    """Load what the options name; see ``read_sources``."""
-    return read_sources(
-        item,
-        views=parse_views(views),
-        template=template,
-        hypotheses=hypotheses,
-        mesh=mesh,
-        ground_truth=ground_truth,
-        samples=by_stage("--samples", samples, stages),
-    )
+def choice_options(command: Command) -> Command:
+    """``--scope`` and ``--ema``: which of several sets in a file, given as ``choice``."""
+
+    @click.option("--scope", metavar="SCOPE",
+                  help="Take the variables under SCOPE, such as tower_0 or ema, where there are "
+                  "several; '' for those under none.")  # fmt: skip
+    @click.option("--ema/--no-ema", "averaged", default=None,
+                  help="Take the variables' moving averages, or the variables, where there are "
+                  "both.")  # fmt: skip
+    @functools.wraps(command)
+    def chosen(*args: Any, scope: str | None, averaged: bool | None, **kwargs: Any) -> Any:
+        from weight_conversion.formats import Choice
+
+        return command(*args, choice=Choice(scope, averaged), **kwargs)
+
+    return chosen
 
 
 def parse_views(text: str) -> tuple[int, ...]:
@@ -149,28 +151,6 @@ def parse_views(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError("--views", repr(text), "three numbers such as 0,6,7") from None
-
-
-def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, WeightSet]:
-    """One set of weights for each of ``stages``, recognised by their variables.
-
-    Raises:
-        InputError: a stage has no weights or two, or weights are of a stage not asked for.
-    """
-    found: dict[str, WeightSet] = {}
-    for path in paths:
-        weights = read_weights(path)
-        if weights.stage in found:
-            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
-        if weights.stage not in stages:
-            raise InputError(
-                path, f"weights of the {weights.stage} stage", f"the {' and '.join(stages)} stage"
-            )
-        found[weights.stage] = weights
-    for stage in stages:
-        if stage not in found:
-            raise InputError("--weights", f"no {stage} weights given", f"--weights for {stage}")
-    return found
 
 
 def by_stage(
@@ -190,8 +170,3 @@ def by_stage(
                 raise InputError(option, f"given twice for {key}", "one a stage")
             found[key] = Path(path if named else value)
     return found
-
-
-def backend_choice(name: str, stage: str, graphs: dict[str, Path]) -> BackendChoice:
-    """The backend of that name for a stage."""
-    return BackendChoice(name, graphs.get(stage))

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from commands.console import Steps
-from commands.reporting import at, write
+from commands.reporting import at, drawing_meshes, write
 from network.registry import network_of
 from parity.traces.backends import BackendChoice
 from parity.traces.record import read_output
 from parity.traces.sources import Sources
 from parity.training.steps import Training, add_steps
-from parity.verdict.pair import Advance, PairPaths, compare_pair
+from parity.verdict.compare import compare
+from parity.verdict.pair import Advance, PairPaths, record_pair
 from parity.verdict.result import Comparison
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
@@ -38,6 +39,7 @@ class Settings:
     float64: bool = True
     training: Training | None = None
     keep_traces: bool = False
+    figures: bool = False
 
 
 def run_stage(
@@ -75,7 +77,7 @@ def run_stage(
 
     inputs = sources.of(stage, mesh)
     paths, shown = PairPaths.in_folder(folder), PairPaths.in_folder(final)
-    comparison = compare_pair(
+    record_pair(
         settings.reference[stage],
         settings.candidate[stage],
         inputs,
@@ -85,31 +87,38 @@ def run_stage(
         dtype=settings.dtype,
         devices=settings.devices,
         taps=settings.taps,
-        unmatched=settings.unmatched,
         gradients=settings.gradients,
         float64=settings.float64,
     )
-    if settings.training is not None:
-        with progress.task(f"{stage} steps", settings.training.steps) as line:
-            comparison = add_steps(
-                comparison,
-                settings.reference[stage],
-                settings.candidate[stage],
-                inputs,
-                weights,
-                settings.training,
-                dtype=settings.dtype,
-                devices=settings.devices,
-                on_step=line.advance,
+    with drawing_meshes(paths.reference, paths.candidate) as drawn:
+        with progress.task(f"{stage} compared", 1):
+            comparison = compare(
+                paths.reference, paths.candidate, taps=settings.taps, unmatched=settings.unmatched
             )
-    again = list(commands)
-    if not settings.keep_traces:
-        comparison = at(comparison, None, None)
-    else:
-        comparison = at(comparison, shown.reference, shown.candidate)
-        again.append(f"p2m-parity compare {shown.reference} {shown.candidate}")
-    with progress.task(f"{stage} report", 1):
-        write(comparison, folder, paths.reference, paths.candidate, again)
+        if settings.training is not None:
+            with progress.task(f"{stage} steps", settings.training.steps) as line:
+                comparison = add_steps(
+                    comparison,
+                    settings.reference[stage],
+                    settings.candidate[stage],
+                    inputs,
+                    weights,
+                    settings.training,
+                    dtype=settings.dtype,
+                    devices=settings.devices,
+                    on_step=line.advance,
+                )
+        again = list(commands)
+        if not settings.keep_traces:
+            comparison = at(comparison, None, None)
+        else:
+            comparison = at(comparison, shown.reference, shown.candidate)
+            again.append(f"p2m-parity compare {shown.reference} {shown.candidate}")
+        with progress.task(f"{stage} report", 1):
+            write(
+                comparison, folder, paths.reference, paths.candidate, again,
+                figures=settings.figures, drawn=drawn,
+            )  # fmt: skip
     output, _ = read_output(paths.reference)
     if not settings.keep_traces:
         for path in vars(paths).values():

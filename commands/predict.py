@@ -1,26 +1,10 @@
 """``predict``: the mesh, on any backend."""
 
-from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
-from commands.console import steps
-from commands.options import (
-    PATH,
-    backend_choice,
-    by_stage,
-    input_options,
-    load_sources,
-    run_options,
-    weights_option,
-)
-from commands.weights import read_weights
-from inputs.meshes import save_obj
-from network.weights import STAGES
-from parity.traces.record import predict
-from weight_conversion.errors import InputError
+from commands.options import PATH, input_options, run_options, weights_option
 
 
 @click.command("predict")
@@ -29,41 +13,12 @@ from weight_conversion.errors import InputError
 @run_options
 @click.option("--backend", default="torch", show_default=True, help="What runs the network.")
 @click.option("--out", type=PATH, required=True, help="Mesh to write (.obj).")
-def command(
-    weights: tuple[Path, ...],
-    dtype: str,
-    device: str,
-    metagraph: tuple[str, ...],
-    backend: str,
-    out: Path,
-    **sources: Any,
-) -> None:
+def command(**given: Any) -> None:
     """Predict the mesh of one item: coarse, refined, or refined from --mesh.
 
     With coarse weights alone the coarse mesh is written; with both, the refined one; with refine
     weights alone --mesh is refined. Vertices are in the camera frame of the first view.
     """
-    if out.suffix != ".obj":
-        raise InputError(out, f"ending {out.suffix!r}", ".obj")
-    stages = _stages(weights)
-    both = load_sources(**sources)
-    graphs = by_stage("--metagraph", metagraph)
-    mesh: np.ndarray | None = None
-    with steps() as progress:
-        for stage, loaded in stages.items():
-            inputs = both.of(stage, mesh)
-            choice = backend_choice(backend, stage, graphs)
-            with progress.task(f"{stage} on {backend}"):
-                mesh = predict(choice, inputs, loaded, dtype, device)
-    save_obj(out, np.asarray(mesh), both.template.faces[2])
-    click.echo(f"{out}")
+    from commands.actions.predict import perform
 
-
-def _stages(paths: tuple[Path, ...]) -> dict[str, Any]:
-    found = {}
-    for path in paths:
-        weights = read_weights(path)
-        if weights.stage in found:
-            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
-        found[weights.stage] = weights
-    return {stage: found[stage] for stage in STAGES if stage in found}
+    perform(**given)

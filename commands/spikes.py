@@ -1,23 +1,11 @@
 """``spikes``: judge meshes; ``spikes diagnose`` traces a spike, ``spikes repair`` removes them."""
 
-from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from rich.console import Console
 
-from commands.console import print_json, steps
-from commands.options import PATH, parse_views
-from commands.staging import staging
-from inputs.ground_truth import GroundTruth, load_ground_truth
-from inputs.item import Item, load_item
-from inputs.meshes import save_obj
-from inputs.template import build_template, load_template
-from parity.meshes.spikes.judge import Against, judge, source_of
-from parity.meshes.spikes.repair import METHODS, repair
-from reports.tables import spikes as spikes_report
-from weight_conversion.errors import InputError
+from commands.options import PATH
+from parity.meshes.spikes.methods import METHODS
 
 
 class Meshes(click.Group):
@@ -69,56 +57,16 @@ def _against_options(function: Any) -> Any:
     return function
 
 
-def load_against(
-    template: Path | None, item: Path | None, views: str, ground_truth: Path | None
-) -> Against:
-    """What the meshes are held against."""
-    shape = build_template() if template is None else load_template(template)
-    loaded: Item | None = None if item is None else load_item(item, parse_views(views))
-    truth: GroundTruth | None = None
-    if ground_truth is not None:
-        if ground_truth.suffix.lower() == ".xyz" and loaded is None:
-            raise InputError(ground_truth, "ground truth in the object's frame", "--item as well")
-        row = (0.0, 0.0, 0.0, 1.0, 25.0) if loaded is None else loaded.cameras[0]
-        truth = load_ground_truth(ground_truth, row)
-    return Against(shape, template is not None, loaded, truth)
-
-
 @command.command("judge")
 @click.argument("meshes", type=PATH, nargs=-1, required=True, metavar="MESH…")
 @_against_options
 @click.option("--out", type=PATH, help="Folder for tables, a row a vertex, and pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
-def judge_command(
-    meshes: tuple[Path, ...],
-    template: Path | None,
-    item: Path | None,
-    views: str,
-    ground_truth: Path | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def judge_command(**given: Any) -> None:
     """Count the spikes of meshes (.obj, .npy) and say what they have in common."""
-    against = load_against(template, item, views, ground_truth)
-    reasons: list[str] = []
-    with steps() as progress, progress.task("judging", len(meshes)) as task:
-        judged = []
-        for path in meshes:
-            judged.append(judge(source_of(path), against))
-            task.advance()
-        if out is not None:
-            with staging(out) as folder:
-                reasons = spikes_report.write(judged, folder)
-    if as_json:
-        print_json([each.report for each in judged])
-        return
-    console = Console()
-    for each in judged:
-        spikes_report.show(each.report, console)
-    for reason in reasons:
-        click.echo(reason)
-    if out is not None:
-        click.echo(f"written: {out / 'spikes.md'}")
+    from commands.actions.spikes import judge_meshes
+
+    judge_meshes(**given)
 
 
 @command.command("repair")
@@ -128,27 +76,8 @@ def judge_command(
               help="What takes a spike's place; see docs/spikes.md.")  # fmt: skip
 @_against_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
-def repair_command(
-    mesh: Path,
-    out: Path,
-    method: str,
-    template: Path | None,
-    item: Path | None,
-    views: str,
-    ground_truth: Path | None,
-    as_json: bool,
-) -> None:
+def repair_command(**given: Any) -> None:
     """Take the spikes out of a mesh, and say which vertices moved and how far."""
-    if out.suffix.lower() != ".obj":
-        raise InputError(out, f"has suffix {out.suffix!r}", "a mesh to write: .obj")
-    against = load_against(template, item, views, ground_truth)
-    judged = judge(source_of(mesh), against)
-    truth = None if against.ground_truth is None else against.ground_truth.points.astype(np.float64)
-    done = repair(judged.residuals.vertices, judged.topology, method, truth)
-    save_obj(out, done.vertices, judged.topology.faces)
-    report = {"mesh": str(mesh), "written": str(out), **done.report}
-    if as_json:
-        print_json(report)
-        return
-    for line in spikes_report.repair_lines(report):
-        click.echo(line)
+    from commands.actions.spikes import repair_mesh
+
+    repair_mesh(**given)

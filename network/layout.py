@@ -1,10 +1,12 @@
 """How a variable's axes are ordered in a checkpoint and in a PyTorch state dict."""
 
-from enum import Enum
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the tables are read where nothing is computed, to list options
+    from numpy.typing import NDArray
 
 
 class Layout(Enum):
@@ -43,8 +45,8 @@ class Layout(Enum):
 
     def to_torch(self, array: NDArray[Any]) -> NDArray[Any]:
         """A contiguous copy of ``array`` (checkpoint axes) with state-dict axes, bits kept."""
-        return np.array(array.transpose(self.to_torch_order), order="C")
+        return array.transpose(self.to_torch_order).copy(order="C")
 
     def to_checkpoint(self, array: NDArray[Any]) -> NDArray[Any]:
         """A contiguous copy of ``array`` (state-dict axes) with checkpoint axes, bits kept."""
-        return np.array(array.transpose(self.to_checkpoint_order), order="C")
+        return array.transpose(self.to_checkpoint_order).copy(order="C")

@@ -86,7 +86,7 @@ def test_importing_imports_no_framework(code: str, absent: tuple[str, ...]) -> N
 def test_the_function_is_not_hidden_by_a_module_of_its_name() -> None:
     """A submodule that was imported is an attribute of its package, and would come first."""
     code = (
-        "import commands.main, commands.demo, commands.compare; "
+        "import commands.main, commands.actions.demo, commands.actions.compare; "
         "from parity import compare; from weight_conversion import convert; "
         "print(compare.__name__, convert.__name__)"
     )

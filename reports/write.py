@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from parity.verdict.result import Comparison, Verdict
-from reports.figures import flips as flips_figure
-from reports.figures import ulps as ulps_figure
-from reports.figures.differences import difference_figure, image
-from reports.figures.renderings import Renderings, render
-from reports.figures.roundings import has_roundings, roundings_figure
+from reports.figures.drawn import (
+    DIFFERENCES,
+    FIGURES,
+    OTHER_FORMS,
+    PAGE_FORM,
+    difference_caption,
+    draw_all,
+    mesh_sketches,
+    sketches,
+)
+from reports.figures.renderings import Finish, Renderings, rendering
 from reports.meshes import Meshes, obj_text
 from reports.page.html import Picture
 from reports.page.page import PartPictures, report_page, summary_page
@@ -21,10 +27,6 @@ from reports.tables.summary import Part, summary_json, summary_markdown
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 
-_FIGURES = (
-    "difference_by_tap", "difference_by_gradient", "roundings_by_tap", "ulps_by_tap",
-    "decisions_by_tap",
-)  # fmt: skip
 _RENDERINGS = ("meshes_view0", "meshes_oblique", "vertex_difference")
 _SAMPLES = "samples.json"
 _ROOM = 7_500_000
@@ -37,8 +39,8 @@ _OURS = (
     "taps.csv",
     "report.md",
     "report.html",
-    *(f"figures/{name}.{form}" for name in _FIGURES for form in ("png", "pdf")),
-    *(f"figures/{name}.{form}" for name in _RENDERINGS for form in ("png", "pdf")),
+    *(f"figures/{name}.{form}" for name in FIGURES for form in (PAGE_FORM, *OTHER_FORMS)),
+    *(f"figures/{name}.{form}" for name in _RENDERINGS for form in OTHER_FORMS),
     "meshes/reference.obj",
     "meshes/candidate.obj",
     _SAMPLES,
@@ -53,42 +55,58 @@ def write_report(
     meshes: Meshes | None,
     commands: Sequence[str] = (),
     traces: tuple[Path, Path] | None = None,
+    figures: bool = False,
+    drawn: Finish | None = None,
 ) -> None:
-    """Write ``comparison`` to ``directory`` in every form: JSON, CSV, Markdown, HTML, figures.
+    """Write ``comparison`` to ``directory``: JSON, CSV, Markdown, HTML, figures.
 
-    ``meshes`` are the two sides' outputs, None where there are none; ``commands`` are the shell
-    lines that make this report again; ``traces`` are the reference's and the candidate's, for the
-    page's slices and histograms, which it does without if there are none. Other files in
-    ``directory`` are left alone.
+    Other files in ``directory`` are left alone.
+
+    Args:
+        comparison: what there is to tell.
+        directory: the folder.
+        meshes: the two sides' outputs, None where there are none.
+        commands: the shell lines that make this report again.
+        traces: the reference's and the candidate's, for the page's slices and histograms, which it
+            does without if there are none.
+        figures: whether every figure is also drawn as PNG and as PDF, and the meshes as PDF.
+        drawn: the renderings of ``meshes``, where they are being drawn already.
 
     Raises:
         InputError: the folder cannot be written to, the disk is full, or a trace cannot be read;
             nothing is changed then.
     """
     files: dict[str, bytes] = {}
-    data = payload(comparison, meshes=meshes, traces=traces)
-    figures, links = _figures(comparison, data["samples"], files)
-    drawn = render(meshes) if meshes is not None else Renderings()
+    with ExitStack() as stack:
+        if meshes is not None and drawn is None:
+            drawn = stack.enter_context(rendering(meshes))
+        data = payload(comparison, meshes=meshes, traces=traces)
+        wanted = sketches(comparison, data["samples"], figures)
+        if figures and drawn is not None:
+            wanted += mesh_sketches(drawn())
+        pictures, links = [], []
+        for sketch, forms in zip(wanted, draw_all(wanted), strict=True):
+            for form, content in forms.items():
+                files[f"figures/{sketch.name}.{form}"] = content
+            if PAGE_FORM in forms:
+                pictures.append(Picture(forms[PAGE_FORM], PAGE_FORM, sketch.caption))
+                links.append((f"figures/{sketch.name}.{PAGE_FORM}", sketch.caption))
+        shown = drawn() if drawn is not None else Renderings()
     if meshes is not None:
         files["meshes/reference.obj"] = obj_text(meshes.reference, meshes.faces).encode()
         files["meshes/candidate.obj"] = obj_text(meshes.candidate, meshes.faces).encode()
-    for picture in drawn.pictures:
+    for picture in shown.pictures:
         files[f"figures/{picture.name}.png"] = picture.png
-        files[f"figures/{picture.name}.pdf"] = picture.pdf
         links.append((f"figures/{picture.name}.png", picture.caption))
-    remarks = _remarks(meshes, drawn)
+    remarks = _remarks(meshes, shown)
     files["taps.csv"] = csv_text(comparison).encode("utf-8", "backslashreplace")
     files["report.md"] = markdown_text(
         comparison, pictures=links, remarks=remarks, commands=commands
     ).encode()
-    pictures = PartPictures(
-        figures,
-        [Picture(shown.png, "png", shown.caption) for shown in drawn.pictures],
-        remarks,
-        data,
-    )
+    renderings = [Picture(picture.png, "png", picture.caption) for picture in shown.pictures]
+    parts = PartPictures(pictures, renderings, remarks, data)
     files[_SAMPLES] = json.dumps(data, allow_nan=False).encode()
-    files["report.html"] = report_page(comparison, pictures, commands=commands).encode()
+    files["report.html"] = report_page(comparison, parts, commands=commands).encode()
     files["report.json"] = json_text(comparison.to_json()).encode()
     _replace(directory, files)
 
@@ -102,7 +120,7 @@ def write_summary(
 ) -> None:
     """Write ``report.json``, ``.md`` and ``.html`` above the parts' own reports.
 
-    The parts' reports must have been written before: their renderings are shown again here.
+    The parts' reports must have been written before: their pictures are shown again here.
 
     Raises:
         InputError: the folder cannot be written to, or the disk is full; nothing is changed then.
@@ -110,16 +128,7 @@ def write_summary(
     data = _written_samples(directory, parts)
     pictures = [
         PartPictures(
-            [
-                Picture(
-                    image(difference_figure(part.comparison, part.comparison.taps, "tap"), "svg"),
-                    "svg",
-                    _caption("tap"),
-                )
-            ],
-            _written_renderings(directory, part),
-            (),
-            data[place],
+            _written_figures(directory, part), _written_renderings(directory, part), (), data[place]
         )
         for place, part in enumerate(parts)
     ]
@@ -134,61 +143,24 @@ def write_summary(
     )
 
 
-def _figures(
-    comparison: Comparison, samples: Sequence[Any], files: dict[str, bytes]
-) -> tuple[list[Picture], list[tuple[str, str]]]:
-    """Draw the figures into ``files``; return them for the page and as links with captions."""
-    pictures, links = [], []
-    kinds = [(_FIGURES[0], comparison.taps, "tap")]
-    if comparison.losses or comparison.gradients:
-        kinds.append((_FIGURES[1], comparison.losses + comparison.gradients, "loss and gradient"))
-    drawn = [
-        (name, difference_figure(comparison, entries, noun), _caption(noun))
-        for name, entries, noun in kinds
-    ]
-    if has_roundings(comparison):
-        drawn.append((_FIGURES[2], roundings_figure(comparison), _ROUNDINGS))
-    counts = ulps_figure.ulp_counts(samples)
-    if counts is not None:
-        figure = ulps_figure.ulps_figure(comparison, counts)
-        drawn.append((_FIGURES[3], figure, ulps_figure.CAPTION))
-    if flips_figure.decision_counts(comparison):
-        figure = flips_figure.flips_figure(comparison)
-        drawn.append((_FIGURES[4], figure, flips_figure.CAPTION))
-    for name, figure, caption in drawn:
-        for form in ("png", "pdf"):
-            files[f"figures/{name}.{form}"] = image(figure, form)
-        pictures.append(Picture(image(figure, "svg"), "svg", caption))
-        links.append((f"figures/{name}.png", caption))
-    return pictures, links
-
-
-_ROUNDINGS = (
-    "Above, the greatest error that arises in each layer on its own inputs, in roundings of the "
-    "precision, and how many are admitted; below, the two parts of the difference over the "
-    "reference's greatest magnitude: what arises in the layer, and what it was handed down."
-)
-
-
-def _caption(noun: str) -> str:
-    return (
-        f"Difference by {noun}, numbered as in the table: the greatest difference over the "
-        "reference's greatest magnitude (filled) and the RMS of the difference over the RMS of "
-        "the reference (hollow), on a logarithmic scale."
-    )
-
-
-def _remarks(meshes: Meshes | None, drawn: Renderings) -> list[str]:
+def _remarks(meshes: Meshes | None, shown: Renderings) -> list[str]:
     if meshes is None:
         return ["The traces hold no output mesh of both sides, so there is none to show."]
     remarks = []
-    if drawn.reason:
-        remarks.append(f"No rendering: {drawn.reason}.")
+    if shown.reason:
+        remarks.append(f"No rendering: {shown.reason}.")
     remarks.append(
         "The meshes themselves are in meshes/reference.obj and meshes/candidate.obj "
         f"({meshes.unit})."
     )
     return remarks
+
+
+def _written_figures(directory: Path, part: Part) -> list[Picture]:
+    with suppress(OSError):
+        path = directory / part.link / "figures" / f"{DIFFERENCES}.{PAGE_FORM}"
+        return [Picture(path.read_bytes(), PAGE_FORM, difference_caption("tap"))]
+    return []
 
 
 def _written_renderings(directory: Path, part: Part) -> list[Picture]:

@@ -18,8 +18,8 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from commands.options import load_sources
-from commands.reporting import write
+from commands.loading import load_sources
+from commands.reporting import drawing_meshes, write
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
 from parity.traces.backends import BackendChoice
@@ -130,7 +130,8 @@ def _report(
             comparison, BackendChoice("tf"), choice, inputs, weights, Training(STEPS, 1e-5),
             dtype="float64", devices=("cpu", "cpu"),
         )  # fmt: skip
-    write(comparison, folder, reference, candidate, [])
+    with drawing_meshes(reference, candidate) as drawn:
+        write(comparison, folder, reference, candidate, [], figures=False, drawn=drawn)
     candidate.unlink()
 
 

@@ -47,10 +47,33 @@ def compare_pair(
     gradients: bool = False,
     float64: bool = True,
 ) -> Comparison:
-    """Record both sides and compare them.
+    """Record both sides, see ``record_pair``, and compare them; ``unmatched`` as in ``compare``."""
+    record_pair(
+        reference, candidate, inputs, weights, paths, progress=progress, dtype=dtype,
+        devices=devices, taps=taps, gradients=gradients, float64=float64,
+    )  # fmt: skip
+    with progress(f"{inputs.stage} compared", 1):
+        return compare(paths.reference, paths.candidate, taps=taps, unmatched=unmatched)
+
+
+def record_pair(
+    reference: BackendChoice,
+    candidate: BackendChoice,
+    inputs: RunInputs | ArrayInputs,
+    weights: WeightSet,
+    paths: PairPaths,
+    *,
+    progress: Progress,
+    dtype: str = "float32",
+    devices: tuple[str, str] = ("cpu", "cpu"),
+    taps: str = "*",
+    gradients: bool = False,
+    float64: bool = True,
+) -> None:
+    """Record both sides.
 
     Losses of both sides are taken at the reference's samples. With ``float64`` the runs in float64
-    are recorded too. ``unmatched`` as in ``compare``.
+    are recorded too.
     """
     total = len(network_of(inputs.stage).taps)
     sides = ((reference, paths.reference, devices[0]), (candidate, paths.candidate, devices[1]))
@@ -64,8 +87,6 @@ def compare_pair(
                 dtype=dtype, device=device, taps=taps, gradients=gradients, float64=float64,
                 on_tap=advance,
             )  # fmt: skip
-    with progress(f"{inputs.stage} compared", 1):
-        return compare(paths.reference, paths.candidate, taps=taps, unmatched=unmatched)
 
 
 def run_pair(

@@ -35,7 +35,7 @@ def test_agreement_is_0(folder: Path, tmp_path: Path) -> None:
     assert report["verdict"] == "agree"
     assert report["compared"] == 86
     assert report["first_divergence"] is None
-    for name in ("taps.csv", "report.md", "report.html", "figures/difference_by_tap.png"):
+    for name in ("taps.csv", "report.md", "report.html", "figures/difference_by_tap.svg"):
         assert (tmp_path / "r" / name).stat().st_size > 0
 
 

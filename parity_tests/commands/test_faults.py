@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.faults import JOURNAL, _Journal
+from commands.actions.faults import JOURNAL, _Journal
 from parity_tests.commands.cli import assert_trouble, p2m
 from studies.faults.verdict_judge import VerdictJudge
 from weight_conversion.errors import InputError

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ def planted_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     traces = _traces(folder)
     comparison = compare(*traces, taps="*")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "render", lambda _: Renderings(reason="not drawn in this test"))
+        none = Renderings(reason="not drawn in this test")
+        patch.setattr(write, "rendering", lambda _: nullcontext(lambda: none))
         vertices, faces = sphere()
         spikes = np.zeros(len(vertices), bool)
         spikes[[3, 50]] = True

@@ -1,4 +1,8 @@
+import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,8 @@ import pytest
 
 from inputs.meshes import load_mesh, obj_triangles
 from reports.figures import renderings
-from reports.figures.renderings import SIZE, draw, panels, render
+from reports.figures.renderer import draw
+from reports.figures.renderings import SIZE, panels, render, rendering
 from reports.figures.scene import VIEW_0, oblique_camera, unseen, vertex_distance
 from reports.meshes import Meshes
 
@@ -57,10 +62,12 @@ def lopsided_panels(lopsided: Meshes, tmp_path_factory: pytest.TempPathFactory) 
 def blank(monkeypatch: pytest.MonkeyPatch) -> None:
     """White panels without a renderer, for what is written beside them."""
 
-    def white(request: dict[str, Any], *_: object) -> dict[str, Any]:
-        return {name: np.full((9, 9, 3), 255, np.uint8) for name in request["panels"].tolist()}
+    @contextmanager
+    def white(request: dict[str, Any], *_: object) -> Iterator[Callable[[], dict[str, Any]]]:
+        names = request["panels"].tolist()
+        yield lambda: {name: np.full((9, 9, 3), 255, np.uint8) for name in names}
 
-    monkeypatch.setattr(renderings, "draw", white)
+    monkeypatch.setattr(renderings, "drawing", white)
 
 
 @pytest.mark.parametrize("side", ["reference", "candidate"])
@@ -213,6 +220,21 @@ def test_a_renderer_that_dies_leaves_a_reason(meshes: Meshes, program: str, reas
 def test_a_renderer_that_cannot_start(meshes: Meshes) -> None:
     found = render(meshes, command=["/no/such/program"])
     assert found.reason == "the renderer could not be run: No such file or directory"
+
+
+def test_the_renderer_works_beside_the_block_and_ends_with_it(
+    meshes: Meshes, tmp_path: Path
+) -> None:
+    program = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+    begun = tmp_path / "begun"
+    with rendering(meshes, command=[sys.executable, "-c", program, str(begun)]):
+        for _ in range(200):
+            if begun.exists() and begun.read_text():
+                break
+            time.sleep(0.05)
+        child = int(begun.read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_the_official_demo_mesh(official: Path) -> None:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from inputs.meshes import load_mesh, obj_triangles
 from parity_tests.reports.test_renderings import drawn
-from reports.figures.renderings import SIZE, panels
+from reports.figures.drawn import mesh_sketches
+from reports.figures.renderings import SIZE, panels, render
 from reports.figures.scene import VIEW_0, vertex_distance
 from reports.figures.vector import draw_panel, polygons
 from reports.meshes import Meshes
@@ -89,17 +90,16 @@ def test_looks_as_the_rendering_does(official: Path, panel: str) -> None:
 
 
 def test_a_pdf_holds_paths_and_no_pixels(meshes: Meshes) -> None:
-    from reports.figures.renderings import render
-
-    pictures = render(meshes).pictures
-    assert len(pictures) == 3
-    for picture in pictures:
-        assert picture.pdf.startswith(b"%PDF")
-        streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", picture.pdf, re.DOTALL)
+    sketches = mesh_sketches(render(meshes))
+    assert len(sketches) == 3
+    for sketch in sketches:
+        (pdf,) = sketch.files().values()
+        assert pdf.startswith(b"%PDF")
+        streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
         plain = b"\n".join(_inflated(each) for each in streams)
         colours = len(re.findall(rb"\d rg\b", plain))
         assert colours >= 4  # a fill for each triangle that is seen
-        images = re.findall(rb"/Width (\d+)", picture.pdf)
+        images = re.findall(rb"/Width (\d+)", pdf)
         assert max(map(int, images), default=0) <= 256  # the colour bar at most, no panel
 
 

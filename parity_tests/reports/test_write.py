@@ -1,15 +1,24 @@
+import base64
 import errno
 import json
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from parity.verdict.result import Comparison
 from reports import write
-from reports.figures.renderings import Rendering, Renderings
+from reports.figures import drawn as drawn_figures
+from reports.figures.drawn import Sketch, draw_all
+from reports.figures.renderings import Plate, Rendering, Renderings, panels
+from reports.figures.scene import VIEW_0, vertex_distance
 from reports.meshes import Meshes
 from reports.tables.summary import Part
 from reports.write import write_report, write_summary
@@ -23,17 +32,13 @@ ALWAYS = {
     "report.html",
     "taps.csv",
     "samples.json",
-    "figures/difference_by_tap.png",
-    "figures/difference_by_tap.pdf",
+    "figures/difference_by_tap.svg",
 }
+RENDERINGS = ("meshes_view0", "meshes_oblique", "vertex_difference")
 WITH_MESHES = {
     "meshes/reference.obj",
     "meshes/candidate.obj",
-    *(
-        f"figures/{name}.{form}"
-        for name in ("meshes_view0", "meshes_oblique", "vertex_difference")
-        for form in ("png", "pdf")
-    ),
+    *(f"figures/{name}.png" for name in RENDERINGS),
 }
 
 
@@ -46,17 +51,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn(meshes: Meshes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures without a renderer."""
-    names = ("meshes_view0", "meshes_oblique", "vertex_difference")
-    pictures = tuple(Rendering(name, b"\x89PNG " + name.encode(), name, b"%PDF") for name in names)
-    monkeypatch.setattr(write, "render", lambda _: Renderings(pictures))
+    pictures = tuple(Rendering(name, b"\x89PNG " + name.encode(), name) for name in RENDERINGS)
+    request = panels(meshes, {"view0": VIEW_0}, vertex_distance(meshes)[0])
+    plate = Plate(RENDERINGS[0], "", 4.25, (("view0_reference", "reference"),))
+    found = Renderings(pictures, request=request, plates=(plate,))
+    monkeypatch.setattr(write, "rendering", lambda _: nullcontext(lambda: found))
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures that take no time, where only the files matter."""
-    monkeypatch.setattr(write, "image", lambda _, form: f"a {form}".encode())
+    monkeypatch.setattr(drawn_figures, "image", lambda _, form: f"a {form}".encode())
 
 
 def test_everything_is_written_in_every_state(each: Comparison, tmp_path: Path) -> None:
@@ -64,12 +71,12 @@ def test_everything_is_written_in_every_state(each: Comparison, tmp_path: Path) 
     write_report(each, folder, meshes=None, commands=["p2m-parity compare"])
     extra = set()
     if each.losses:
-        extra = {f"figures/difference_by_gradient.{form}" for form in ("png", "pdf")}
+        extra = {"figures/difference_by_gradient.svg"}
     judged = any(tap.local_roundings is not None for tap in each.taps)
     if any(tap.decisions for tap in each.taps):
-        extra |= {f"figures/decisions_by_tap.{form}" for form in ("png", "pdf")}
+        extra.add("figures/decisions_by_tap.svg")
     if judged:
-        extra |= {f"figures/roundings_by_tap.{form}" for form in ("png", "pdf")}
+        extra.add("figures/roundings_by_tap.svg")
     assert files(folder) == ALWAYS | extra
     # All forms tell the same.
     assert json.loads((folder / "report.json").read_text()) == each.to_json()
@@ -87,12 +94,63 @@ def test_with_meshes(planted: Planted, meshes: Meshes, tmp_path: Path) -> None:
     assert "No rendering" not in page
 
 
+@pytest.mark.usefixtures("drawn")
+def test_every_form_is_drawn_where_it_is_asked_for(
+    planted: Planted, meshes: Meshes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # draws here, beside no other process
+    comparison = planted("differ")
+    write_report(comparison, tmp_path, meshes=meshes, figures=True)
+    more = {"figures/difference_by_tap.png", "figures/difference_by_tap.pdf"}
+    more.add("figures/meshes_view0.pdf")
+    assert files(tmp_path) == ALWAYS | WITH_MESHES | more
+    for name in more:
+        begins = b"%PDF" if name.endswith("pdf") else b"\x89PNG"
+        assert (tmp_path / name).read_bytes().startswith(begins)
+    # Those of an earlier report do not stand beside a newer verdict.
+    write_report(comparison, tmp_path, meshes=meshes)
+    assert files(tmp_path) == ALWAYS | WITH_MESHES
+
+
+def empty_figure(size: float) -> Figure:
+    figure = Figure(figsize=(size, size))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def test_processes_beside_each_other_draw_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    forms = ("svg", "png", "pdf")
+    wanted = [Sketch(name, "", partial(empty_figure, size), forms)
+              for name, size in (("a", 1.0), ("b", 2.0))]  # fmt: skip
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert draw_all(wanted) == [sketch.files() for sketch in wanted]
+
+
+def test_no_figure_is_drawn_twice(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    files_of = Sketch.files
+    monkeypatch.setattr(
+        Sketch, "files", lambda sketch: names.append(sketch.name) or files_of(sketch)
+    )
+    for stage in ("agree", "refine"):
+        write_report(planted(stage), tmp_path / stage, meshes=None)
+    parts = [Part(stage, planted(stage), stage) for stage in ("agree", "refine")]
+    write_summary(parts, tmp_path)
+    assert names == ["difference_by_tap", "difference_by_tap", "decisions_by_tap"]
+    page = (tmp_path / "report.html").read_text()
+    for part in parts:
+        svg = (tmp_path / part.link / "figures/difference_by_tap.svg").read_bytes()
+        assert base64.b64encode(svg).decode() in page
+
+
 @pytest.mark.usefixtures("quick")
 def test_without_a_renderer_the_report_says_why(
     planted: Planted, meshes: Meshes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = "the renderer (VTK) was ended by SIGSEGV, as happens where OpenGL is not installed"
-    monkeypatch.setattr(write, "render", lambda _: Renderings(reason=reason))
+    monkeypatch.setattr(write, "rendering", lambda _: nullcontext(lambda: Renderings((), reason)))
     write_report(planted("agree"), tmp_path, meshes=meshes)
     assert files(tmp_path) == ALWAYS | {"meshes/reference.obj", "meshes/candidate.obj"}
     for name in ("report.html", "report.md"):
@@ -117,7 +175,7 @@ def test_old_pictures_go_and_other_files_stay(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("mine")
     write_report(planted("trained"), tmp_path, meshes=meshes)
-    assert (tmp_path / "figures/difference_by_gradient.png").exists()
+    assert (tmp_path / "figures/difference_by_gradient.svg").exists()
     write_report(planted("differ"), tmp_path, meshes=None)
     assert files(tmp_path) == ALWAYS | {"reference.h5", "figures/mine.png", "notes/a.txt"}
 

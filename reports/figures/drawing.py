@@ -1,6 +1,6 @@
 """The process that draws meshes with VTK: it may die without taking the report with it.
 
-``reports.figures.renderings`` starts it with two paths: an ``.npz`` with the meshes and cameras to
+``reports.figures.renderer`` starts it with two paths: an ``.npz`` with the meshes and cameras to
 draw, and the ``.npz`` of pictures that it writes.
 """
 

@@ -1,21 +1,14 @@
 """Pictures of the two output meshes side by side, and of the difference between them.
 
-Each is a PNG that VTK rendered, and a PDF of polygons (``reports.figures.vector``). VTK draws in a
-process
-of its own, because on a machine without OpenGL it can end the process that uses it. Whatever
-happens there, the caller gets pictures or the reason why there are none.
+Each is a PNG that VTK rendered (``reports.figures.renderer``); as a PDF of polygons
+(``reports.figures.vector``) it is drawn on request. The caller gets pictures or the reason why
+there are none.
 """
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,8 +18,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports import wording
 from reports.figures.differences import image
+from reports.figures.renderer import NotDrawnError, drawing
 from reports.figures.scene import (
     VIEW_0,
     Camera,
@@ -38,11 +31,6 @@ from reports.figures.scene import (
 from reports.figures.vector import draw_panel
 from reports.meshes import Meshes
 
-# The child gets this process's search path as it is, and looks for modules nowhere else.
-_BOOT = (
-    "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep); "
-    "from reports.figures.drawing import main; sys.exit(main(sys.argv[1:]))"
-)
 SIZE = 540  # pixels of a panel's side
 _GREY = (178, 186, 196)
 Fill = Callable[[Axes, str], None]
@@ -53,58 +41,102 @@ DIFFERENCES = LinearSegmentedColormap.from_list(
 
 
 @dataclass(frozen=True)
+class Plate:
+    """A picture of several panels side by side, in whichever form they are filled.
+
+    Attributes:
+        name: the file's stem.
+        caption: what it shows.
+        height: of the figure, in inches; it is 8 inches wide.
+        panels: each panel's name in the request, and its title.
+        unit: of the colours, where there is a scale of them beside the panels.
+        most: what the end of that scale stands for.
+    """
+
+    name: str
+    caption: str
+    height: float
+    panels: tuple[tuple[str, str], ...]
+    unit: str = ""
+    most: float = 1.0
+
+
+@dataclass(frozen=True)
 class Rendering:
-    """A finished picture: ``name`` is the file's stem, ``pdf`` the same as a vector drawing."""
+    """A finished picture: ``name`` is the file's stem."""
 
     name: str
     png: bytes
     caption: str
-    pdf: bytes = b""
 
 
 @dataclass(frozen=True)
 class Renderings:
-    """The pictures; with ``reason`` saying why there are none where there are none."""
+    """The pictures; with ``reason`` saying why there are none where there are none.
+
+    ``request`` and ``plates`` are what the same pictures are drawn from as polygons.
+    """
 
     pictures: tuple[Rendering, ...] = ()
     reason: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict)
+    plates: tuple[Plate, ...] = ()
 
 
-class NotDrawnError(Exception):
-    """Why there is no picture."""
+Finish = Callable[[], Renderings]
+"""Waits for the pictures. Never raises for what the meshes hold or the machine lacks."""
+
+
+@contextmanager
+def rendering(
+    meshes: Meshes, *, timeout: float = 180.0, command: Sequence[str] | None = None
+) -> Iterator[Finish]:
+    """Draw both meshes from view 0 and obliquely, and their difference as colour.
+
+    VTK begins at once, in another process, and draws while the block does something else; the
+    block's value waits for it. ``command`` replaces the drawing process (it gets the two paths of
+    ``reports.figures.drawing``).
+    """
+    try:
+        _check(meshes)
+    except NotDrawnError as problem:
+        reason = str(problem)
+        yield lambda: Renderings(reason=reason)
+        return
+    cameras = {
+        "view0": VIEW_0,
+        "oblique": oblique_camera(meshes.reference),
+        "opposite": oblique_camera(meshes.reference, opposite=True),
+    }
+    distance, unit = vertex_distance(meshes)
+    request = panels(meshes, cameras, distance)
+    with drawing(request, timeout, command) as wait:
+
+        def finish() -> Renderings:
+            try:
+                pictures = wait()
+            except NotDrawnError as problem:
+                return Renderings(reason=str(problem))
+            plates = (
+                _side_by_side(
+                    "meshes_view0", "view 0 (the network's camera)", meshes, cameras["view0"]
+                ),
+                _side_by_side("meshes_oblique", "an oblique view", meshes, cameras["oblique"]),
+                _difference("vertex_difference", distance, unit),
+            )
+            drawn = (Rendering(plate.name, _pixels(plate, pictures), plate.caption)
+                     for plate in plates)  # fmt: skip
+            return Renderings(tuple(drawn), request=request, plates=plates)
+
+        yield finish
 
 
 def render(
     meshes: Meshes, *, timeout: float = 180.0, command: Sequence[str] | None = None
 ) -> Renderings:
-    """Both meshes from view 0 and obliquely, and their difference as colour.
-
-    ``command`` replaces the drawing process (it gets the two paths of ``reports.figures.drawing``).
-    Never raises for what the meshes hold or the machine lacks: see ``Renderings.reason``.
-    """
-    try:
-        _check(meshes)
-        cameras = {
-            "view0": VIEW_0,
-            "oblique": oblique_camera(meshes.reference),
-            "opposite": oblique_camera(meshes.reference, opposite=True),
-        }
-        distance, unit = vertex_distance(meshes)
-        request = panels(meshes, cameras, distance)
-        pictures = draw(request, timeout, command)
-    except NotDrawnError as problem:
-        return Renderings(reason=str(problem))
-    return Renderings(
-        (
-            _side_by_side(
-                "meshes_view0", "view 0 (the network's camera)", meshes, VIEW_0, pictures, request
-            ),
-            _side_by_side(
-                "meshes_oblique", "an oblique view", meshes, cameras["oblique"], pictures, request
-            ),
-            _difference("vertex_difference", distance, unit, pictures, request),
-        )
-    )
+    """The pictures of ``rendering``, waited for."""
+    with rendering(meshes, timeout=timeout, command=command) as finish:
+        return finish()
 
 
 def _check(meshes: Meshes) -> None:
@@ -160,83 +192,14 @@ def panels(
     return request
 
 
-def _drawing_command() -> list[str]:
-    return [sys.executable, "-c", _BOOT, os.pathsep.join(sys.path)]
-
-
-def draw(
-    request: dict[str, Any], timeout: float = 180.0, command: Sequence[str] | None = None
-) -> dict[str, NDArray[np.uint8]]:
-    """Every panel of ``request``, (SIZE, SIZE, 3), drawn in another process.
-
-    Raises:
-        NotDrawnError: it could not be started, died, took too long, or wrote nothing.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="p2m-parity-") as folder:
-            source, destination = Path(folder, "request.npz"), Path(folder, "pictures.npz")
-            np.savez(source, allow_pickle=False, **request)
-            arguments = [*(command or _drawing_command()), str(source), str(destination)]
-            # S603: the command is this interpreter and our own module, no shell, no input text.
-            ended = subprocess.run(  # noqa: S603
-                arguments,
-                cwd=folder,  # where a core dump, if any, disappears with the folder
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                check=False,
-            )
-            if ended.returncode != 0:
-                raise NotDrawnError(_died(ended.returncode, ended.stderr))
-            if not destination.exists():
-                raise NotDrawnError("the renderer (VTK) wrote no pictures")
-            with np.load(destination, allow_pickle=False) as archive:
-                return {name: archive[name] for name in request["panels"].tolist()}
-    except subprocess.TimeoutExpired as error:
-        raise NotDrawnError(f"the renderer (VTK) was not done after {timeout:g} s") from error
-    except OSError as error:
-        raise NotDrawnError(f"the renderer could not be run: {error.strerror or error}") from error
-    except (KeyError, ValueError, BadZipFile) as error:
-        raise NotDrawnError("the renderer (VTK) wrote pictures that cannot be read") from error
-
-
-def _died(status: int, stderr: bytes) -> str:
-    if status < 0:
-        try:
-            how = f"was ended by {signal.Signals(-status).name}"
-        except ValueError:
-            how = f"was ended by signal {-status}"
-        how += ", as happens where OpenGL is not installed"
-    else:
-        how = f"ended with status {status}"
-    lines = [line.strip() for line in stderr.decode(errors="replace").splitlines()]
-    last = next((line for line in reversed(lines) if line), "")
-    said = f"; its last words: {wording.shortened(wording.printable(last), 300)}" if last else ""
-    return f"the renderer (VTK) {how}{said}"
-
-
-def _side_by_side(
-    name: str,
-    view: str,
-    meshes: Meshes,
-    camera: Camera,
-    pictures: dict[str, NDArray[np.uint8]],
-    request: dict[str, Any],
-) -> Rendering:
+def _side_by_side(name: str, view: str, meshes: Meshes, camera: Camera) -> Plate:
     place = name.removeprefix("meshes_")
-
-    def figure(fill: Fill) -> Figure:
-        made = Figure(figsize=(8, 4.25), layout="compressed")
-        FigureCanvasAgg(made)
-        for column, side in enumerate(("reference", "candidate")):
-            _panel(made, 2, column + 1, fill, f"{place}_{side}", side)
-        return made
-
     remarks = []
     for side in ("reference", "candidate"):
         remarks += unseen(side, getattr(meshes, side), camera)
     caption = f"Reference and candidate from {view}, both from the same camera."
-    return _both_forms(name, figure, pictures, request, " ".join([caption, *remarks]))
+    shown = tuple((f"{place}_{side}", side) for side in ("reference", "candidate"))
+    return Plate(name, " ".join([caption, *remarks]), 4.25, shown)
 
 
 def difference_norm(distance: NDArray[np.float64]) -> Normalize:
@@ -246,30 +209,10 @@ def difference_norm(distance: NDArray[np.float64]) -> Normalize:
     return Normalize(0.0, greatest or 1.0)
 
 
-def _difference(
-    name: str,
-    distance: NDArray[np.float64],
-    unit: str,
-    pictures: dict[str, NDArray[np.uint8]],
-    request: dict[str, Any],
-) -> Rendering:
+def _difference(name: str, distance: NDArray[np.float64], unit: str) -> Plate:
     views = (("view0", "view 0"), ("oblique", "oblique"), ("opposite", "from the other side"))
     finite = distance[np.isfinite(distance)]
     moved = bool(finite.size and finite.max() > 0)
-
-    def figure(fill: Fill) -> Figure:
-        made = Figure(figsize=(8, 2.75), layout="compressed")
-        FigureCanvasAgg(made)
-        axes = [
-            _panel(made, 3, place, fill, f"{view}_difference", title)
-            for place, (view, title) in enumerate(views, start=1)
-        ]
-        if moved:
-            colours = ScalarMappable(difference_norm(distance), DIFFERENCES)
-            bar = made.colorbar(colours, ax=axes, shrink=0.9, aspect=25, pad=0.02)
-            bar.set_label(unit, parse_math=False)
-        return made
-
     sentences = []
     if moved:
         sentences.append(
@@ -288,34 +231,60 @@ def _difference(
             f"{lost} of {len(distance)} vertices are not finite on one side; their triangles are "
             "left out."
         )
-    return _both_forms(name, figure, pictures, request, " ".join(sentences))
+    shown = tuple((f"{view}_difference", title) for view, title in views)
+    most = float(finite.max()) if moved else 1.0
+    return Plate(name, " ".join(sentences), 2.75, shown, unit if moved else "", most)
 
 
-def _both_forms(
-    name: str,
-    figure: Callable[[Fill], Figure],
-    pictures: dict[str, NDArray[np.uint8]],
-    request: dict[str, Any],
-    caption: str,
-) -> Rendering:
-    """The figure with VTK's pixels as PNG, and with polygons as PDF."""
+def _pixels(plate: Plate, pictures: Mapping[str, NDArray[np.uint8]]) -> bytes:
+    """The plate with VTK's pixels, as PNG."""
 
-    def pixels(axes: Axes, panel: str) -> None:
+    def fill(axes: Axes, panel: str) -> None:
         axes.imshow(pictures[panel], interpolation="none")
 
-    def shapes(axes: Axes, panel: str) -> None:
+    return image(_figure(plate, fill), "png")
+
+
+def polygons_figure(plate: Plate, request: Mapping[str, Any]) -> Figure:
+    """The plate with polygons, for a vector drawing."""
+
+    def fill(axes: Axes, panel: str) -> None:
         draw_panel(axes, request, panel)
 
-    png, pdf = image(figure(pixels), "png"), image(figure(shapes), "pdf")
-    return Rendering(name, png, caption, pdf)
+    return _figure(plate, fill)
 
 
-def _panel(figure: Figure, columns: int, place: int, fill: Fill, panel: str, title: str) -> Axes:
-    axes = figure.add_subplot(1, columns, place)
-    fill(axes, panel)
-    axes.set_title(title, fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color("#cccccc")
-    return axes
+_WIDTH, _EDGE, _GAP, _TITLE, _SCALE = 8.0, 0.06, 0.12, 0.3, 1.1
+"""Inches: of a plate, at its edges, between panels, above them, and right of them for a scale."""
+
+
+def _figure(plate: Plate, fill: Fill) -> Figure:
+    """The panels in a row. Placed by hand: Matplotlib's layouts draw everything several times."""
+    figure = Figure(figsize=(_WIDTH, plate.height))
+    FigureCanvasAgg(figure)
+    count = len(plate.panels)
+    room = _WIDTH - 2 * _EDGE - (count - 1) * _GAP - (_SCALE if plate.unit else 0.0)
+    side = min(room / count, plate.height - _TITLE - _EDGE)
+    left = _EDGE + (room - count * side) / 2
+    bottom = (plate.height - _TITLE - side) / 2
+    for number, (panel, title) in enumerate(plate.panels):
+        box = (left + number * (side + _GAP), bottom, side, side)
+        axes = _axes(figure, plate, box)
+        fill(axes, panel)
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_color("#cccccc")
+    if plate.unit:
+        start = left + count * side + count * _GAP
+        axes = _axes(figure, plate, (start, bottom + 0.05 * side, 0.1, 0.9 * side))
+        bar = figure.colorbar(ScalarMappable(Normalize(0.0, plate.most), DIFFERENCES), cax=axes)
+        bar.set_label(plate.unit, parse_math=False)
+    return figure
+
+
+def _axes(figure: Figure, plate: Plate, box: tuple[float, float, float, float]) -> Axes:
+    left, bottom, width, height = box
+    sides = (left / _WIDTH, bottom / plate.height, width / _WIDTH, height / plate.height)
+    return figure.add_axes(sides)

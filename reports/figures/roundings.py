@@ -12,6 +12,11 @@ from parity.verdict.result import Comparison, TapResult
 from reports.figures.differences import STYLE, draw_groups
 from reports.palette import LOOKS
 
+CAPTION = (
+    "Above, the greatest error that arises in each layer on its own inputs, in roundings of the "
+    "precision, and how many are admitted; below, the two parts of the difference over the "
+    "reference's greatest magnitude: what arises in the layer, and what it was handed down."
+)
 # field, marker, filled, label
 _LOCAL = (
     ("local_roundings", "o", True, "candidate, own precision"),

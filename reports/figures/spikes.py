@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from parity.meshes.spikes.judge import Judged
 from reports.figures.differences import image
-from reports.figures.renderings import SIZE, NotDrawnError, draw
+from reports.figures.renderer import NotDrawnError, draw
+from reports.figures.renderings import SIZE
 from reports.figures.scene import VIEW_0, Camera, drawable, oblique_camera
 from reports.meshes import Meshes
 

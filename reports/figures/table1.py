@@ -12,7 +12,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from reports.figures.renderings import DIFFERENCES, difference_norm, draw, panels
+from reports.figures.renderer import draw
+from reports.figures.renderings import DIFFERENCES, difference_norm, panels
 from reports.figures.scene import VIEW_0, oblique_camera, vertex_distance
 from reports.meshes import Meshes
 from weight_conversion.errors import InputError

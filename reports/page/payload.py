@@ -5,8 +5,11 @@ traces, the source lines, and the meshes. It is also written as ``samples.json``
 page above several comparisons takes it.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.registry import taps_of
+from parity.oracle.chunks import MOST_WORKERS
 from parity.traces.trace import TraceReader, open_trace
 from parity.verdict.result import Comparison, TapResult, jsonable
 from reports import wording
@@ -67,12 +71,19 @@ def payload(
     if traces is not None:
         with ExitStack() as stack:
             reference, candidate = (stack.enter_context(open_trace(path)) for path in traces)
-            value["samples"] = [
-                tap_sample(reference, candidate, tap, vertices) for tap in comparison.taps
-            ]
+            value["samples"] = _samples(reference, candidate, comparison, vertices)
             if value["mesh"] is not None:
                 _add_vertices(value["mesh"], reference, candidate, comparison)
     return value
+
+
+def _samples(
+    reference: TraceReader, candidate: TraceReader, comparison: Comparison, vertices: int
+) -> list[dict[str, Any] | None]:
+    """What there is to show of each tap; a thread a core goes through them."""
+    work = partial(tap_sample, reference, candidate, vertices=vertices)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_WORKERS)) as pool:
+        return list(pool.map(work, comparison.taps))
 
 
 def _entry(comparison: Comparison, entry: TapResult) -> dict[str, Any]:

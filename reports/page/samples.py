@@ -34,6 +34,38 @@ Float64 = NDArray[np.float64]
 
 
 @dataclass
+class _Rows:
+    """The rows of greatest |Δ| met so far, greatest first, the earlier of equal ones first.
+
+    ``places`` (n,) are their numbers, ``greatest`` (n,) their greatest |Δ|, ``values`` the
+    reference's and the candidate's, (n, channels) each, in the traces' own types.
+    """
+
+    places: NDArray[np.intp]
+    greatest: NDArray[Any]
+    values: tuple[NDArray[Any], NDArray[Any]]
+
+    @classmethod
+    def none(cls, channels: int, dtypes: tuple[Any, Any]) -> "_Rows":
+        empty = tuple(np.zeros((0, channels), dtype) for dtype in dtypes)
+        return cls(np.zeros(0, np.intp), np.zeros(0), (empty[0], empty[1]))
+
+    def add(self, start: int, greatest: NDArray[Any], sides: tuple[NDArray[Any], ...]) -> None:
+        """Take what is greater of rows ``start`` and following."""
+        if len(self.places) == ROWS_SHOWN and not greatest.max() > self.greatest[-1]:
+            return
+        new = np.argsort(-greatest, kind="stable")[:ROWS_SHOWN]
+        places = np.concatenate([self.places, start + new])
+        both = np.concatenate([self.greatest, greatest[new]])
+        kept = np.argsort(-both, kind="stable")[:ROWS_SHOWN]
+        r, c = (
+            np.concatenate([old, side[new]])[kept]
+            for old, side in zip(self.values, sides, strict=True)
+        )
+        self.places, self.greatest, self.values = places[kept], both[kept], (r, c)
+
+
+@dataclass
 class _Scan:
     """One pass over both sides of a tap, seen as (rows, channels).
 
@@ -49,6 +81,7 @@ class _Scan:
     alien: int
     band: int
     sums: Sums
+    worst: _Rows
     ulps: UlpCounts = field(default_factory=UlpCounts)
 
 
@@ -72,7 +105,6 @@ def tap_sample(
     if not math.prod(shape):
         return None
     scan = _scan(reference, candidate, name, math.prod(shape) // channels, channels)
-    order = np.argsort(-scan.greatest, kind="stable")
     scale = entry.scale or 0.0
     limit = _SEEN[reference.header.dtype] if entry.limit is None else entry.limit
     row = next((row for row in taps_of(reference.header.stage) if row.name == name), None)
@@ -80,12 +112,12 @@ def tap_sample(
         "patterns": describe(scan.sums, scan.greatest, scan.overview, shape, limit * scale, scale),
         "worst": [
             {**found, "what": row.meaning(found["at"][-1]) if shape and row is not None else ""}
-            for found in _worst(reference, candidate, name, shape, order[:WORST])
+            for found in _worst(scan.worst, shape)
         ],
         "histogram": _histogram(scan, entry.scale),
         "ulps": scan.ulps.to_json(),
         "overview": _overview(scan, shape),
-        "slices": _slices(reference, candidate, name, shape, order),
+        "slices": _slices(reference, candidate, name, shape, scan.worst),
     }
     value: dict[str, Any] = jsonable(sample)
     value["greatest"] = _by_vertex(scan.greatest, shape, vertices)
@@ -113,15 +145,19 @@ def _scan(
         alien=0,
         band=band,
         sums=Sums(np.zeros(rows), np.zeros(channels)),
+        worst=_Rows.none(
+            channels, tuple(trace.dataset("taps", name).dtype for trace in (reference, candidate))
+        ),
     )
     start = 0
-    for r, c in _sides(reference, candidate, name, channels):
-        found.ulps.add(r, c)
-        r, c = _wide(r), _wide(c)
+    for sides in _sides(reference, candidate, name, channels):
+        found.ulps.add(*sides)
+        r, c = (_wide(side) for side in sides)
         found.sums.add(start, r, c)
         delta = _distance(r, c)
         stop = start + len(delta)
         found.greatest[start:stop] = delta.max(axis=1)
+        found.worst.add(start, found.greatest[start:stop], sides)
         bands = np.arange(start, stop) // band
         first = np.flatnonzero(np.diff(bands, prepend=-1))
         part = found.overview[bands[first]]
@@ -190,18 +226,11 @@ def _row(shape: tuple[int, ...], row: int) -> tuple[int, ...]:
     return tuple(int(part) for part in np.unravel_index(row, shape[:-1])) if shape[:-1] else ()
 
 
-def _worst(
-    reference: TraceReader,
-    candidate: TraceReader,
-    name: str,
-    shape: tuple[int, ...],
-    rows: NDArray[np.intp],
-) -> list[dict[str, Any]]:
+def _worst(rows: _Rows, shape: tuple[int, ...]) -> list[dict[str, Any]]:
     """The elements of greatest |Δ|, greatest first. They all lie in the worst ``WORST`` rows."""
     found = []
-    for row in map(int, rows):
-        r, c = _pair(reference, candidate, name, _row(shape, row))
-        r, c = r.ravel(), c.ravel()
+    for row, *sides in list(zip(rows.places.tolist(), *rows.values, strict=True))[:WORST]:
+        r, c = (side.astype(np.float64) for side in sides)
         delta = _distance(r, c)
         for channel in map(int, np.argsort(-delta, kind="stable")[:WORST]):
             at = (*_row(shape, row), channel) if shape else ()
@@ -253,10 +282,10 @@ def _slices(
     candidate: TraceReader,
     name: str,
     shape: tuple[int, ...],
-    order: NDArray[np.intp],
+    worst: _Rows,
 ) -> list[dict[str, Any]]:
     """Slices through the element of greatest difference."""
-    row = _row(shape, int(order[0]))
+    row = _row(shape, int(worst.places[0]))
     if len(shape) == 4:
         r, c = _pair(reference, candidate, name, row)
         channel = int(_distance(r, c).argmax())
@@ -272,10 +301,11 @@ def _slices(
         both = _pair(reference, candidate, name, row[0])
         return [_slice(*both, f"vertex {row[0]}", ("hypothesis", "channel"))]
     if len(shape) == 2:
-        rows = np.sort(order[:ROWS_SHOWN])
-        both = _pair(reference, candidate, name, rows)
+        order = np.argsort(worst.places)
+        rows = worst.places[order]
+        r, c = (side[order].astype(np.float64) for side in worst.values)
         title = f"the {len(rows)} rows that differ most" if len(rows) < shape[0] else "all rows"
-        return [_slice(*both, title, ("row", "channel"), rows.tolist())]
+        return [_slice(r, c, title, ("row", "channel"), rows.tolist())]
     return []
 
 

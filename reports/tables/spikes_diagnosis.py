@@ -14,7 +14,7 @@ from inputs.files import Float64, Int64
 from parity.meshes.spikes.diagnose import LEFT, Diagnosis
 from parity.verdict.result import jsonable
 from reports.figures.differences import image
-from reports.figures.renderings import NotDrawnError, draw
+from reports.figures.renderer import NotDrawnError, draw
 from reports.figures.spikes import scene
 from reports.tables.comparison import markdown_table
 

@@ -181,7 +181,7 @@ def _place(comparison: Comparison, entry: TapResult) -> str:
         where = "nothing comes before it"
     else:
         agreeing = sum(other.status is Status.AGREE for other in earlier)
-        noun = "tap" if all(other in comparison.taps for other in earlier) else "entry"
+        noun = "tap" if len(earlier) <= len(comparison.taps) else "entry"
         plural = noun if len(earlier) == 1 else {"tap": "taps", "entry": "entries"}[noun]
         if agreeing == len(earlier):
             where = f"{agreeing} earlier {plural} {'agrees' if agreeing == 1 else 'agree'}"

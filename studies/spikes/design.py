@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from studies.spikes.designs import DESIGNS
 from studies.spikes.losses import LOSS_CHANGES
 from studies.spikes.training import FACTORS, RunSettings
 from weight_conversion.errors import InputError
@@ -93,8 +94,6 @@ NAMED_RUNS: dict[str, dict[str, frozenset[str]]] = {
     "small": {name: INTERVENTION_RUNS[name] for name in SMALL_RUNS},
 }
 """The runs of each design that is a list of them."""
-
-DESIGNS = (*NAMED_RUNS, "factorial")
 
 
 @dataclass(frozen=True)

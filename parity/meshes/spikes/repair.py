@@ -19,12 +19,12 @@ from scipy.sparse.linalg import spsolve
 from inputs.files import Float64
 from inputs.sampling import draw_samples, points_on
 from parity.meshes.losses import chamfer
+from parity.meshes.spikes.methods import METHODS
 from parity.meshes.spikes.residuals import free_degree_mode_of, residuals_of
 from parity.meshes.spikes.spike import spikes
 from parity.meshes.spikes.topology import Topology
 from weight_conversion.errors import InputError
 
-METHODS = ("neighbours", "degree")
 ROUNDS = 10
 LEAST_EXPLAINED = 0.9
 """Share of the irregular vertices' residuals that the mode must explain to be undone."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands.options import load_sources
+from commands.loading import load_sources
 from inputs.demo import demo_item_path
 from inputs.initial import initial_weights
 from parity.traces.record import RunInputs
@@ -16,12 +16,14 @@ from parity.verdict.result import jsonable
 from studies.spikes import study
 from studies.spikes.design import (
     INTERVENTION_RUNS,
+    NAMED_RUNS,
     PUBLISHED,
     Plan,
     factorial,
     plans,
     published_plans,
 )
+from studies.spikes.designs import DESIGNS
 from studies.spikes.effects import (
     differences,
     effects_of,
@@ -57,6 +59,10 @@ def two_steps(
 @pytest.fixture(scope="module")
 def official(inputs: RunInputs) -> tuple[dict[str, float], np.ndarray]:
     return two_steps(inputs, FROZEN)
+
+
+def test_every_design_has_a_name_that_can_be_asked_for() -> None:
+    assert {*NAMED_RUNS, "factorial"} == set(DESIGNS)
 
 
 def test_nothing_switched_on_is_the_official_training(inputs: RunInputs) -> None:

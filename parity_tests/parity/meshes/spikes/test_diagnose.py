@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from commands.options import load_sources
+from commands.loading import load_sources
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
 from network.taps import TAPS

@@ -7,7 +7,8 @@ import pytest
 
 from inputs.template import Template
 from parity.meshes.spikes.judge import source_of
-from parity.meshes.spikes.repair import METHODS, repair
+from parity.meshes.spikes.methods import METHODS
+from parity.meshes.spikes.repair import repair
 from parity.meshes.spikes.residuals import degree_displacement
 from parity.meshes.spikes.spike import spikes
 from parity.meshes.spikes.topology import topology_of

@@ -1,0 +1,44 @@
+"""What ``compare`` does."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from commands.console import print_json, steps
+from commands.reporting import drawing_meshes, show, write
+from commands.staging import staging
+from parity.traces.probe import probe
+from parity.verdict.compare import compare
+
+
+def perform(
+    reference: Path,
+    candidate: Path,
+    taps: str,
+    unmatched: dict[str, str],
+    out: Path | None,
+    figures: bool,
+    as_json: bool,
+) -> int:
+    """Compare the traces REFERENCE and CANDIDATE."""
+    with ExitStack() as stack:
+        stack.enter_context(stack.enter_context(steps()).task("comparing"))
+        probe(reference, candidate)
+        if out is not None:
+            drawn = stack.enter_context(drawing_meshes(reference, candidate))
+        comparison = compare(reference, candidate, taps=taps, unmatched=unmatched)
+        if out is not None:
+            folder = stack.enter_context(staging(out))
+            write(
+                comparison, folder, reference, candidate, again(reference, candidate),
+                figures=figures, drawn=drawn,
+            )  # fmt: skip
+    if as_json:
+        print_json(comparison.to_json())
+    else:
+        show(comparison, out)
+    return comparison.verdict.exit_status
+
+
+def again(reference: Path, candidate: Path) -> list[str]:
+    """The command that repeats the comparison."""
+    return [f"p2m-parity compare {reference} {candidate}"]

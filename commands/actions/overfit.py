@@ -1,0 +1,86 @@
+"""What ``overfit`` does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+
+from commands.console import steps as progress_steps
+from commands.loading import load_sources
+from commands.weights import read_weights
+from inputs.initial import initial_weights
+from inputs.meshes import save_obj
+from network.registry import network_of
+from parity.traces.trace import inputs_sha256
+from parity.training.overfit import Overfit, overfit
+from parity.training.trainers import LearningSettings, learner
+from weight_conversion.errors import InputError
+from weight_conversion.formats import weights_sha256
+
+
+def perform(
+    stage: str,
+    item: Path,
+    ground_truth: Path,
+    out: Path,
+    views: str,
+    template: Path | None,
+    hypotheses: Path | None,
+    backend: str,
+    device: str,
+    weights: Path | None,
+    mesh: Path | None,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    frozen_cnn: bool,
+    loss_weight: tuple[str, ...],
+    save_every: int,
+    resume: bool,
+) -> None:
+    """Overfit STAGE on one item, by default with the official settings."""
+    settings = LearningSettings(learning_rate, seed, frozen_cnn, _factors(loss_weight) or None)
+    sources = load_sources(item, views, template, hypotheses, mesh, ground_truth, stages=(stage,))
+    inputs = sources.of(stage)
+    start = _start(stage, weights, seed)
+    run = Overfit(
+        stage,
+        backend,
+        settings,
+        inputs_sha256(inputs.arrays()),
+        weights_sha256(start),
+    )
+    pupil = learner(backend, device, inputs, start, settings)
+    if inputs.ground_truth is not None and inputs.ground_truth.normals is None:
+        click.echo(f"{ground_truth}: no normals, so trained without the normal term", err=True)
+    with progress_steps() as progress, progress.task(f"{stage} on {backend}", steps) as task:
+
+        def on_step(number: int, losses: Mapping[str, float]) -> None:
+            task.update(number, f"{stage} on {backend}, total {losses['total']:.4g}")
+
+        overfit(run, pupil, steps, out, save_every=save_every, resume=resume, on_step=on_step)
+    save_obj(out / "mesh.obj", pupil.predict(), inputs.template.faces[2])
+    click.echo(f"{out}: {steps} steps, mesh in {out / 'mesh.obj'}")
+
+
+def _start(stage: str, path: Path | None, seed: int) -> dict[str, np.ndarray]:
+    if path is None:
+        return dict(initial_weights(stage, seed))
+    weights = read_weights(path)
+    if weights.stage == stage:
+        return weights.arrays
+    if network_of(stage).follows == weights.stage:
+        return dict(initial_weights(stage, seed, weights.arrays))
+    raise InputError(path, f"weights of the {weights.stage} stage", f"weights of the {stage} stage")
+
+
+def _factors(values: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise InputError("--loss-weight", repr(value), "NAME=VALUE") from None
+    return found

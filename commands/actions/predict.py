@@ -1,0 +1,52 @@
+"""What ``predict`` does."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from commands.console import steps
+from commands.loading import backend_choice, load_sources
+from commands.options import by_stage
+from commands.weights import read_weights
+from inputs.meshes import save_obj
+from network.weights import STAGES
+from parity.traces.record import predict
+from weight_conversion.errors import InputError
+
+
+def perform(
+    weights: tuple[Path, ...],
+    dtype: str,
+    device: str,
+    metagraph: tuple[str, ...],
+    backend: str,
+    out: Path,
+    **sources: Any,
+) -> None:
+    """Predict the mesh of one item: coarse, refined, or refined from --mesh."""
+    if out.suffix != ".obj":
+        raise InputError(out, f"ending {out.suffix!r}", ".obj")
+    stages = _stages(weights)
+    both = load_sources(**sources)
+    graphs = by_stage("--metagraph", metagraph)
+    mesh: np.ndarray | None = None
+    with steps() as progress:
+        for stage, loaded in stages.items():
+            inputs = both.of(stage, mesh)
+            choice = backend_choice(backend, stage, graphs)
+            with progress.task(f"{stage} on {backend}"):
+                mesh = predict(choice, inputs, loaded, dtype, device)
+    save_obj(out, np.asarray(mesh), both.template.faces[2])
+    click.echo(f"{out}")
+
+
+def _stages(paths: tuple[Path, ...]) -> dict[str, Any]:
+    found = {}
+    for path in paths:
+        weights = read_weights(path)
+        if weights.stage in found:
+            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
+        found[weights.stage] = weights
+    return {stage: found[stage] for stage in STAGES if stage in found}

@@ -1,0 +1,60 @@
+"""What options name, loaded: items, weights, backends."""
+
+from pathlib import Path
+
+from commands.options import by_stage, parse_views
+from commands.weights import read_weights
+from network.weights import STAGES
+from parity.traces.backends import BackendChoice
+from parity.traces.sources import Sources, read_sources
+from weight_conversion.errors import InputError
+from weight_conversion.formats import WeightSet
+
+
+def load_sources(
+    item: Path,
+    views: str = "0,6,7",
+    template: Path | None = None,
+    hypotheses: Path | None = None,
+    mesh: Path | None = None,
+    ground_truth: Path | None = None,
+    samples: tuple[str, ...] = (),
+    stages: tuple[str, ...] = STAGES,
+) -> Sources:
+    """Load what the options name; see ``read_sources``."""
+    return read_sources(
+        item,
+        views=parse_views(views),
+        template=template,
+        hypotheses=hypotheses,
+        mesh=mesh,
+        ground_truth=ground_truth,
+        samples=by_stage("--samples", samples, stages),
+    )
+
+
+def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, WeightSet]:
+    """One set of weights for each of ``stages``, recognised by their variables.
+
+    Raises:
+        InputError: a stage has no weights or two, or weights are of a stage not asked for.
+    """
+    found: dict[str, WeightSet] = {}
+    for path in paths:
+        weights = read_weights(path)
+        if weights.stage in found:
+            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
+        if weights.stage not in stages:
+            raise InputError(
+                path, f"weights of the {weights.stage} stage", f"the {' and '.join(stages)} stage"
+            )
+        found[weights.stage] = weights
+    for stage in stages:
+        if stage not in found:
+            raise InputError("--weights", f"no {stage} weights given", f"--weights for {stage}")
+    return found
+
+
+def backend_choice(name: str, stage: str, graphs: dict[str, Path]) -> BackendChoice:
+    """The backend of that name for a stage."""
+    return BackendChoice(name, graphs.get(stage))
