@@ -235,15 +235,17 @@ class _Comparing:
 
     def _of_another_shape(self, row: TapRow, size: int) -> None:
         """Explain a tap whose shape alone tells that it differs, if it is of a size to be read."""
-        run, kind = self.runs[1], " ".join(row.variables) or row.layer
-        if kind in self.diagnoses or size > MOST_READ:
+        run = self.runs[1]
+        if row.alike in self.diagnoses or size > MOST_READ:
             return
         read = run.float64 if self.float64 else run.tap
         group = run.group(self.float64)
         if all(self.candidate.has(group, name) for name in row.parents if name in self.rows):
             parents = {name: read(name, None) for name in row.parents}
             dtype = FLOAT64 if self.float64 else run.dtype
-            self.diagnoses[kind] = diagnose(row, parents, self.context, read(row.name, None), dtype)
+            self.diagnoses[row.alike] = diagnose(
+                row, parents, self.context, read(row.name, None), dtype
+            )
 
     def _loss(self, base: TapResult, name: str) -> TapResult | None:
         """A loss term, on the meshes that each run recorded; None where they were not compared.

@@ -8,6 +8,7 @@ from typing import Any
 from network.registry import network_of
 from parity.diagnosis.gradients import diagnose
 from parity.oracle.context import Context
+from parity.traces import layout
 from parity.traces.gradients import DOUBLE, OWN, Groups, TracedBackward
 from parity.traces.trace import TraceReader
 from parity.verdict.gradients import BackwardJudge, Gradient
@@ -65,15 +66,16 @@ class GradientComparison:
             return results["gradients"]
         entries = {entry.tap.removeprefix(PREFIX): entry for entry in results["gradients"]}
         taps = {row.name for row in network_of(self._context.stage).taps}
+        alone = self._alone(results["taps"])
         groups = DOUBLE if FLOAT64 in found and narrow != FLOAT64 else OWN
         merged = []
         for name in next(iter(found.values())):
             layers = {precision: judged[name] for precision, judged in found.items()}
             if name in entries:
                 entry = entries.pop(name)
-                merged.append(entry if entry.max_abs is None else _with(entry, layers))
+                merged.append(entry if entry.max_abs is None else _with(entry, layers, alone))
             elif name in taps and fnmatch.fnmatchcase(PREFIX + name, glob):
-                merged.append(_with(self._tap(name, groups), layers))
+                merged.append(_with(self._tap(name, groups), layers, alone))
         merged += entries.values()
         wrong = [
             found[FLOAT64][entry.tap.removeprefix(PREFIX)]
@@ -86,6 +88,14 @@ class GradientComparison:
             told = diagnose(self._context, side, wrong[0], PREFIX + wrong[0].name)
             self.diagnoses = (told,) if told is not None else ()
         return tuple(replace(entry, order=order) for order, entry in enumerate(merged))
+
+    def _alone(self, compared: Iterable[TapResult]) -> bool:
+        """Whether taps of the forward passes were left out that both traces have."""
+        done = {entry.tap for entry in compared if entry.max_abs is not None}
+        return any(
+            row.name not in done and all(trace.has(layout.TAPS, row.name) for trace in self._traces)
+            for row in network_of(self._context.stage).taps
+        )
 
     def _judged(
         self, sides: list[TracedBackward], taps: Iterable[TapResult], precision: str
@@ -123,8 +133,11 @@ def _origins(entries: Iterable[TapResult], precision: str) -> Iterable[tuple[str
             yield entry.tap, entry.origin
 
 
-def _with(entry: TapResult, layers: Mapping[str, Gradient]) -> TapResult:
+def _with(entry: TapResult, layers: Mapping[str, Gradient], alone: bool) -> TapResult:
     """An entry with the verdict on its gradient, layer by layer.
+
+    A backward pass says nothing of the values that it starts from: where the forward passes were
+    not compared (``alone``), a difference that no layer makes is of unknown origin.
 
     What the run in float64 shows is another function; what the run's own precision alone shows is
     less precision, or either where there is no run in float64.
@@ -139,13 +152,16 @@ def _with(entry: TapResult, layers: Mapping[str, Gradient]) -> TapResult:
         # Float64 agrees: what is left is what the run's own precision shows.
         each = own
         cause = "precision" if own.status is Status.DIFFER else ""
+    unknown = ""
+    if alone and each.beyond and each.status in (Status.ROUNDING, Status.FLIP):
+        unknown = "beyond rounding, from values of forward passes that were not compared"
     numbers: dict[str, Any] = {}
     for precision, found in layers.items():
         numbers |= found.numbers(precision == FLOAT64)
-    notes = [each.note(), entry.note]
+    notes = [each.note(), unknown, entry.note]
     return replace(
         entry,
-        status=each.status,
+        status=Status.INVALID if unknown else each.status,
         cause=cause,
         origin=each.origin,
         mismatched=each.mismatched,
