@@ -25,7 +25,7 @@ from parity.verdict.compare import compare
 from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status, Verdict
 from parity_tests.parity.conftest import Build
-from studies.faults.memory import MemoryRun, context_of
+from studies.faults.memory import MemoryRun
 from studies.faults.probes import probe
 
 Values = dict[str, np.ndarray]
@@ -72,11 +72,6 @@ def run() -> Run:
         return dict(kept[stage, dtype])
 
     return recorded
-
-
-@pytest.fixture(scope="module")
-def contexts() -> dict[str, Context]:
-    return {stage: context_of(probe("plane", stage)) for stage in TAPS}
 
 
 def followers(stage: str, gap: Collection[str]) -> Iterator[TapRow]:
