@@ -66,6 +66,8 @@ def _as_started(words: list[str], folder: Path) -> Iterator[None]:
         # A test run that is ended ends, as ever, and is no command that was interrupted.
         patch.setattr("commands.main._terminated", signal.SIG_DFL)
         patch.chdir(folder)
+        for source in folder.glob("*.py"):  # of an earlier test by the same name
+            patch.delitem(sys.modules, source.stem, raising=False)
         try:
             yield
         finally:
