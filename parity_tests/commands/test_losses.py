@@ -19,7 +19,7 @@ from inputs.sampling import choose_faces, points_on
 from inputs.template import build_template
 from network.taps import BLOCK_TAPS, TAPS
 from parity.meshes.losses import unpooled
-from parity_tests.commands.cli import assert_trouble, p2m
+from parity_tests.commands.cli import assert_trouble, p2m, p2m_process
 from weight_conversion.errors import InputError
 
 TEMPLATE = build_template()
@@ -161,7 +161,7 @@ def test_table_is_checked(tmp_path: Path) -> None:
 def test_contradiction_is_status_1(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(TABLE_1.replace("1.2642", "1.3642"))
-    outcome = p2m("losses", "--table", path)
+    outcome = p2m_process("losses", "--table", path)
     assert outcome.status == 1
     assert outcome.stderr == ""
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inputs.demo import demo_item_path
-from parity_tests.commands.cli import assert_trouble, p2m
+from parity_tests.commands.cli import assert_trouble, p2m, p2m_process
 from weight_conversion.formats import load_weights
 
 PLANE = demo_item_path("plane")
@@ -31,7 +31,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("overfit") / "whole"
-    done = p2m(*ARGUMENTS, "--steps", "6", "--out", folder)
+    done = p2m_process(*ARGUMENTS, "--steps", "6", "--out", folder)
     assert done.status == 0, done.stderr
     # Nor does any framework say anything: TensorBoard would load TensorFlow, which does.
     assert done.stderr == ""

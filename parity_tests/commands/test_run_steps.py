@@ -37,9 +37,12 @@ class Port:
         self.losses = self.backend.losses
 
     def steps(self, inputs, weights, samples, learning_rate):
-        settings = training.TrainingSettings(learning_rate)
+        settings, official = training.TrainingSettings(learning_rate), training.Adam
         training.Adam = TorchsEpsilon
-        trainer = training.Trainer(self.backend, inputs, weights, settings)
+        try:
+            trainer = training.Trainer(self.backend, inputs, weights, settings)
+        finally:
+            training.Adam = official
         for drawn in samples:
             yield trainer.step(drawn).losses, vars(trainer.state())
 

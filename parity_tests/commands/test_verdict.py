@@ -21,10 +21,10 @@ BLOCK_2 = ("--taps", "graph_conv_blk2_*")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trace with a run in float64 and one without, of the same coarse run."""
     folder = tmp_path_factory.mktemp("truth")
-    assert p2m("seed", "coarse", "w.npz", cwd=folder).status == 0
+    assert p2m("seed", "coarse", "w.safetensors", cwd=folder).status == 0
     for name, options in (("narrow.h5", ("--no-float64",)), ("whole.h5", ())):
         done = p2m(
-            "trace", "coarse", "--backend", "torch", "--weights", "w.npz",
+            "trace", "coarse", "--backend", "torch", "--weights", "w.safetensors",
             "--item", demo_item_path("sofa"), "--out", name, *options, cwd=folder,
         )  # fmt: skip
         assert done.status == 0, done.stderr
@@ -71,7 +71,7 @@ def test_a_trace_agrees_with_itself(traces: Path) -> None:
 
 
 def test_without_float64_on_one_side_it_rests_on_the_runs_own_precision(traces: Path) -> None:
-    status, found = report(traces, traces / "narrow.h5")
+    status, found = report(traces, traces / "narrow.h5", *BLOCK_2)
     assert (status, found["basis"]) == (0, "float32")
     assert any(note.startswith("judged in float32 alone") for note in found["notes"])
 

@@ -12,11 +12,16 @@ from inputs.demo import demo_item_path
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.item import load_item
 from inputs.template import build_template, load_template
+from network.taps import TAPS
+from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, predict
+from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.pair import PairPaths, compare_pair
 from parity.verdict.result import Comparison, TapResult
+from parity_tests.tf_reference.few import FEW, few_vertices
 from reports.pytest_plugin import ParityReport
+from studies.faults.memory import MemoryRun
 from weight_conversion.formats import WeightSet
 
 GRAPHS = {
@@ -48,6 +53,14 @@ class Case:
         return self.item in ("shapenet", "planes")
 
 
+class FewRun(MemoryRun):
+    """A refine run of few vertices, all of them judged."""
+
+    @property
+    def vertices(self) -> int:
+        return FEW
+
+
 class Pairs:
     """Runs a case when a test first asks for it, and keeps the comparison, not the traces."""
 
@@ -62,7 +75,14 @@ class Pairs:
         self._report = report
         self._found: dict[tuple[Case, str], dict[str, TapResult]] = {}
         self.comparisons: dict[tuple[Case, str], Comparison] = {}
+        self._few: dict[Case, dict[str, Judged]] = {}
         self._meshes: dict[tuple[str, float], np.ndarray] = {}
+
+    def few(self, case: Case) -> dict[str, Judged]:
+        """The refine stage's taps by name, of the first ``FEW`` vertices, without traces."""
+        if case not in self._few:
+            self._few[case] = self._judge_few(case)
+        return self._few[case]
 
     def tap(self, case: Case, stage: str, tap: str) -> TapResult:
         if (case, stage) not in self._found:
@@ -107,6 +127,24 @@ class Pairs:
         if name == "metagraph" and self._shared is not None:
             graph = self._shared / "official" / GRAPHS[stage]
         return BackendChoice(name, graph)
+
+    def _judge_few(self, case: Case) -> dict[str, Judged]:
+        inputs, weights = self.inputs(case, "refine"), self._weights("refine").arrays
+        context = Context.of("refine", {**inputs.arrays(), "mesh": inputs.mesh[:FEW]}, weights)
+        wide = case.dtype == "float64"
+        runs = []
+        for name in (case.reference, case.candidate):
+            run = FewRun(context, case.dtype)
+            taps = run.exact if wide else run.taps
+            backend = self._choice(name, "refine").make("refine", case.dtype, "cpu")
+            with few_vertices(inputs.mapping()) as given:
+                backend.run(
+                    given, weights, lambda tap, value, taps=taps: taps.update({tap: +value})
+                )
+            assert list(taps) == [row.name for row in TAPS["refine"]]
+            runs.append(run)
+        judge = TapJudge(context, *runs, own=not wide, float64=wide)
+        return {row.name: judge.judge(row) for row in TAPS["refine"]}
 
     def _compare(self, case: Case, stage: str) -> Comparison:
         inputs = self.inputs(case, stage)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from inputs.item import Item
 from parity.traces.backends import BackendChoice
 from parity.traces.record import predict
 from parity_tests.network.cases import Case, Pairs
+from parity_tests.tf_reference.few import FEW, few_vertices
 from weight_conversion.formats import WeightSet
 
 if importlib.util.find_spec("tensorflow") is None:
@@ -81,8 +83,9 @@ def test_a_feature_at_an_exact_integer_pixel_vanishes(
     tap = "graph_localproj_1_layer_1"
     heard = Heard(tap)
     backend_object = BackendChoice(backend).make("refine", "float32", "cpu")
-    backend_object.run(changed.mapping(), weights("refine").arrays, heard)
-    features = heard.taps[tap].reshape(2466, 43, 339)[:, 0, 3:]
+    with few_vertices(changed.mapping()) as given:
+        backend_object.run(given, weights("refine").arrays, heard)
+    features = heard.taps[tap].reshape(FEW, 43, 339)[:, 0, 3:]
     # Of each vertex and level, whether h or w is exact there: 50, 25 and 12.5; 143, 71.5, 35.75.
     vanishes = {0: (True, True, False), 1: (True, False, False), 2: (False, False, False)}
     for vertex, by_level in vanishes.items():
@@ -98,12 +101,13 @@ def test_a_feature_at_an_exact_integer_pixel_vanishes(
 def test_listening_does_not_disturb(
     stage: str, backend: str, pairs: Pairs, weights: Callable[[str], WeightSet]
 ) -> None:
-    inputs = pairs.inputs(CASE, stage)
-    silent = predict(BackendChoice(backend), inputs, weights(stage))
+    inputs = pairs.inputs(CASE, stage).mapping()
     backend_object = BackendChoice(backend).make(stage, "float32", "cpu")
 
     def listen(_tap: str, _value: np.ndarray) -> None:
         pass
 
-    heard = backend_object.run(inputs.mapping(), weights(stage).arrays, listen)
+    with few_vertices(inputs) if stage == "refine" else nullcontext(inputs) as given:
+        silent = backend_object.run(given, weights(stage).arrays, None)
+        heard = backend_object.run(given, weights(stage).arrays, listen)
     assert np.array_equal(silent, heard)

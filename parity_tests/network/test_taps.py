@@ -21,26 +21,61 @@ CASES = [
     Case("metagraph", "torch", "planes"),
     Case("metagraph", "tf", "planes"),
 ]
-ROWS = [row for stage in TAPS for row in TAPS[stage]]
-BY_CASE = [(case, row) for case in CASES for row in ROWS]
+RIGHT = {Status.AGREE, Status.ROUNDING, Status.INHERITED, Status.FLIP}
+
+
+def marks(case: Case, stage: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Of the refine stage one case is run whole everywhere, of the others few vertices are."""
+    return (pytest.mark.slow,) if stage == "refine" and case is not CASES[0] else ()
+
+
+BY_STAGE = pytest.mark.parametrize(
+    ("case", "stage"),
+    [
+        pytest.param(case, stage, id=f"{case}-{stage}", marks=marks(case, stage))
+        for case in CASES
+        for stage in TAPS
+    ],
+)
+
+
+def named(case: Case, row: TapRow, *marks: pytest.MarkDecorator) -> object:
+    return pytest.param(case, row, id=f"{case}-{row.stage}.{row.name}", marks=marks)
 
 
 @pytest.mark.parametrize(
-    ("case", "row"), BY_CASE, ids=[f"{case}-{row.stage}.{row.name}" for case, row in BY_CASE]
+    ("case", "row"),
+    [
+        named(case, row, *marks(case, stage))
+        for case in CASES
+        for stage in TAPS
+        for row in TAPS[stage]
+    ],
 )
 def test_tap(case: Case, row: TapRow, pairs: Pairs) -> None:
     result = pairs.tap(case, row.stage, row.name)
     report = message(pairs.comparison(case, row.stage), result)
-    right = {Status.AGREE, Status.ROUNDING, Status.INHERITED, Status.FLIP}
-    assert result.status in right, report
+    assert result.status in RIGHT, report
     # Each side's layers are the official function's too, to a rounding or two.
     prefix = "float64" if case.dtype == "float64" else "local"
     for side in ("", "_reference"):
         assert getattr(result, f"{prefix}_roundings{side}") <= 2.0, report
 
 
-@pytest.mark.parametrize("stage", TAPS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    ("case", "row"), [named(case, row) for case in CASES[1:] for row in TAPS["refine"]]
+)
+def test_tap_of_few_vertices(case: Case, row: TapRow, pairs: Pairs) -> None:
+    result = pairs.few(case)[row.name]
+    assert result.status in RIGHT, result
+    prefix = "float64" if case.dtype == "float64" else "local"
+    for side in ("", "_reference"):
+        assert getattr(result, f"{prefix}_roundings{side}") <= 2.0, result
+    if result.status is Status.FLIP:
+        assert 0 < result.decisions["pixels"] == result.decisions["ties"]
+
+
+@BY_STAGE
 def test_nothing_is_left_out(case: Case, stage: str, pairs: Pairs) -> None:
     comparison = pairs.comparison(case, stage)
     assert comparison.verdict is Verdict.AGREE
@@ -50,8 +85,7 @@ def test_nothing_is_left_out(case: Case, stage: str, pairs: Pairs) -> None:
     assert not comparison.unmatched
 
 
-@pytest.mark.parametrize("stage", TAPS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@BY_STAGE
 def test_flips_are_ties(case: Case, stage: str, pairs: Pairs) -> None:
     for entry in pairs.comparison(case, stage).taps:
         if entry.status is Status.FLIP:

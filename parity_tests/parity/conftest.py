@@ -1,4 +1,4 @@
-"""Traces made by hand, valid unless a test asks for something else."""
+"""Traces made by hand, valid unless a test asks for something else; and small layers."""
 
 import json
 import zlib
@@ -16,6 +16,8 @@ from inputs.template import build_template
 from network.taps import TAPS
 from network.weights import WEIGHTS
 from parity.traces.layout import TRACE_SCHEMA
+from parity_tests.parity.layers import contexts as contexts
+from parity_tests.parity.layers import make as make
 
 LAST = "graph_conv_blk1_14_layer_14"
 SEVEN = "graph_conv_blk1_1[0-4]_*"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from network.taps import TAPS, TapRow
+from parity_tests.tf_reference.few import FEW, few_vertices
 from tf_reference.backend import factory
 from weight_conversion.errors import InputError
 
@@ -27,19 +28,11 @@ def coarse_run(inputs_of: Of, weights: Of, kept: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def refine_run(inputs_of: Of, weights: Of) -> Any:
-    """Shapes alone are kept, and the (V, 3) meshes: a whole trace is 1.5 GB."""
-    shapes, small, order = {}, {}, []
-
-    class Listener:
-        def __call__(self, tap: str, array: np.ndarray) -> None:
-            order.append(tap)
-            shapes[tap] = (array.shape, array.dtype.name)
-            if array.size < 1_000_000:
-                small[tap] = array
-
-    mesh = _run("refine", inputs_of("refine"), weights("refine"), Listener())
-    return mesh, shapes, small, order
+def refine_run(inputs_of: Of, weights: Of, kept: Any) -> Any:
+    listener = kept()
+    with few_vertices(inputs_of("refine")) as inputs:
+        mesh = _run("refine", inputs, weights("refine"), listener)
+    return mesh, listener
 
 
 @pytest.mark.parametrize("row", TAPS["coarse"], ids=lambda row: row.name)
@@ -51,7 +44,10 @@ def test_coarse_tap(coarse_run: Any, row: TapRow) -> None:
 
 @pytest.mark.parametrize("row", TAPS["refine"], ids=lambda row: row.name)
 def test_refine_tap(refine_run: Any, row: TapRow) -> None:
-    assert refine_run[1][row.name] == (row.shape, "float32")
+    array = refine_run[1].taps[row.name]
+    rows = row.shape[:1] if row.rows_per_vertex is None else (FEW * row.rows_per_vertex,)
+    assert (array.shape, array.dtype.name) == ((*rows, *row.shape[1:]), "float32")
+    assert np.isfinite(array).all()
 
 
 def test_coarse_order(coarse_run: Any) -> None:
@@ -59,7 +55,7 @@ def test_coarse_order(coarse_run: Any) -> None:
 
 
 def test_refine_order(refine_run: Any) -> None:
-    assert refine_run[3] == [row.name for row in TAPS["refine"]]
+    assert refine_run[1].order == [row.name for row in TAPS["refine"]]
 
 
 @pytest.mark.parametrize(("after", "kept_tap"), [(3, "1_layer_1"), (5, "3_layer_3.residual")])
@@ -72,15 +68,15 @@ def test_coarse_residuals(coarse_run: Any, after: int, kept_tap: str) -> None:
 
 def test_the_last_tap_is_the_mesh(coarse_run: Any, refine_run: Any) -> None:
     assert np.array_equal(coarse_run[0], coarse_run[1].taps["graph_conv_blk3_15_layer_47"])
-    assert np.array_equal(refine_run[0], refine_run[2]["graph_drb_blk2_layer_5"])
+    assert np.array_equal(refine_run[0], refine_run[1].taps["graph_drb_blk2_layer_5"])
 
 
 @pytest.mark.parametrize("block", ["graph_drb_blk1_layer_2", "graph_drb_blk2_layer_5"])
 def test_scores_weigh_the_offsets(refine_run: Any, inputs_of: Of, block: str) -> None:
-    inputs, taps = inputs_of("refine"), refine_run[2]
+    inputs, taps = inputs_of("refine"), refine_run[1].taps
     score = taps[f"{block}.score"].astype(np.float64)
     np.testing.assert_allclose(score.sum(axis=1), 1, rtol=1e-5)
-    before = inputs["mesh"] if "blk1" in block else taps["graph_drb_blk1_layer_2"]
+    before = inputs["mesh"][:FEW] if "blk1" in block else taps["graph_drb_blk1_layer_2"]
     expected = (score * inputs["hypotheses"].offsets).sum(axis=1) + before
     np.testing.assert_allclose(taps[block], expected, atol=1e-6)
 

@@ -87,7 +87,12 @@ def test_reading_again_saves_no_random_state(
     torch.autograd.grad(meshes[-1].after.sum(), network.cnn.conv2d_1.weight)
 
 
-@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    "narrow",
+    # Which processors compute in slowly.
+    [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)],
+    ids=str,
+)
 @pytest.mark.parametrize("stage", ["coarse", "refine"])
 def test_autocast_runs_and_is_narrow(
     stage: str, narrow: torch.dtype, small_inputs: Any, seeded: Any

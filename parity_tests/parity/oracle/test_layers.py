@@ -8,7 +8,7 @@ import pytest
 from network.taps import TAPS, TapRow
 from parity.oracle.confidence import FALSE_ALARM, RUNS, confidence, longest_sum
 from parity.oracle.context import Context
-from parity.oracle.local import Local, local_error, share_of
+from parity.oracle.local import Local, difference_of, local_error, share_of
 from parity.traces.backends import BackendChoice
 from studies.faults.memory import context_of
 from studies.faults.probes import Probe, probe
@@ -39,13 +39,33 @@ def of(row: TapRow, context: Context, taps: Taps, observed: np.ndarray, dtype: s
     return local_error(row, parents, context, observed, dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("row", ROWS)
-def test_torch_only_rounds(row: TapRow, dtype: str, recorded: Callable) -> None:
-    _, context, taps = recorded("torch", row.stage, dtype)
-    local = of(row, context, taps, taps[row.name], dtype)
+def test_torch_only_rounds(row: TapRow, recorded: Callable) -> None:
+    _, context, taps = recorded("torch", row.stage, "float32")
+    local = of(row, context, taps, taps[row.name], "float32")
     assert local.worst <= 1
     assert local.open_rows == 0
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_torch_only_rounds_in_float64_and_one_element_a_little_off_does_not(
+    row: TapRow, recorded: Callable
+) -> None:
+    _, context, taps = recorded("torch", row.stage, "float64")
+    local = of(row, context, taps, taps[row.name], "float64")
+    assert local.worst <= 1
+    assert local.open_rows == 0
+    observed = taps[row.name].copy()
+    place = np.unravel_index(np.abs(observed).argmax(), observed.shape)
+    observed[place] *= 1 + 1e-9
+    if "cameras" in row.constants:
+        # What was observed settles decisions, and with them the layer's exact output.
+        off = of(row, context, taps, observed, "float64")
+    else:
+        error = difference_of(observed.reshape(local.value.shape), local.value)
+        off = Local(local.alone, error)
+    assert off.worst > 1
+    assert np.count_nonzero(off.share() > 1) == 1
 
 
 @pytest.mark.parametrize("row", [p for p in ROWS if p.values[0].stage == "coarse"])
@@ -53,17 +73,6 @@ def test_tensorflow_only_rounds(row: TapRow, recorded: Callable) -> None:
     pytest.importorskip("tensorflow")
     _, context, taps = recorded("tf", row.stage, "float64")
     assert of(row, context, taps, taps[row.name], "float64").worst <= 1
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_one_element_a_little_off_is_no_rounding(row: TapRow, recorded: Callable) -> None:
-    _, context, taps = recorded("torch", row.stage, "float64")
-    observed = taps[row.name].copy()
-    place = np.unravel_index(np.abs(observed).argmax(), observed.shape)
-    observed[place] *= 1 + 1e-9
-    local = of(row, context, taps, observed, "float64")
-    assert local.worst > 1
-    assert np.count_nonzero(local.share() > 1) == 1
 
 
 def test_nan_on_one_side_is_no_rounding(recorded: Callable) -> None:

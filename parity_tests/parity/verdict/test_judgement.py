@@ -1,6 +1,5 @@
 """The verdict on taps without limits, on faults planted into recorded runs."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +7,10 @@ import pytest
 
 from network.taps import MESH, TAPS
 from parity.oracle.context import Context
+from parity.oracle.local import Local
 from parity.oracle.primitives.narrow import narrowed
 from parity.traces.backends import BackendChoice
-from parity.verdict.judgement import Judged, TapJudge
+from parity.verdict.judgement import Judged, Place, TapJudge
 from parity.verdict.result import Status
 from studies.faults.memory import JUDGED, MemoryRun, context_of
 from studies.faults.probes import probe
@@ -23,38 +23,42 @@ CONV, GRAPH, RESIDUAL = (
     "graph_conv_blk1_3_layer_3.residual",
 )
 LAST = ROWS["graph_conv_blk1_5_layer_5.residual"].order
-Run = Callable[..., dict[str, np.ndarray]]
+Taps = dict[str, np.ndarray]
+
+
+class Run:
+    """A healthy run by its precision, and what judging found of its taps: once for all tests."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Taps] = {}
+        self.known: dict[tuple[str, Place], Local] = {}
+
+    def __call__(self, dtype: str) -> Taps:
+        if dtype not in self._kept:
+            asked, taps = probe("plane", STAGE), {}
+            BackendChoice("torch").make(STAGE, dtype, "cpu").run(
+                asked.inputs,
+                asked.weights.arrays,
+                lambda name, value: taps.update({name: +value}),
+            )
+            self._kept[dtype] = taps
+        return dict(self._kept[dtype])
 
 
 @pytest.fixture(scope="module")
-def context() -> Context:
-    return context_of(probe("plane", STAGE))
+def context(contexts: dict[str, Context]) -> Context:
+    return contexts[STAGE]
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    kept: dict[str, dict[str, np.ndarray]] = {}
-
-    def record(dtype: str) -> dict[str, np.ndarray]:
-        if dtype not in kept:
-            asked = probe("plane", STAGE)
-            kept[dtype] = {}
-            BackendChoice("torch").make(STAGE, dtype, "cpu").run(
-                asked.inputs,
-                asked.weights.arrays,
-                lambda name, value: kept[dtype].update({name: +value}),
-            )
-        return dict(kept[dtype])
-
-    return record
+    return Run()
 
 
-def judged(
-    context: Context, run: Run, taps: dict[str, np.ndarray], true: dict[str, np.ndarray]
-) -> dict[str, Judged]:
+def judged(context: Context, run: Run, taps: Taps, true: Taps) -> dict[str, Judged]:
     ours = MemoryRun(context, "float32", run("float32"), run("float64"))
     theirs = MemoryRun(context, "float32", taps, true)
-    judge = TapJudge(context, ours, theirs)
+    judge = TapJudge(context, ours, theirs, known=run.known)
     return {name: judge.judge(row) for name, row in ROWS.items() if row.order <= LAST}
 
 
@@ -146,7 +150,7 @@ def test_one_weight_element_is_enough(factor: float, context: Context, run: Run)
     )
     ours = MemoryRun(context, "float64", exact=run("float64"))
     theirs = MemoryRun(replace(context), "float64", exact=changed)
-    judge = TapJudge(context, ours, theirs, own=False)
+    judge = TapJudge(context, ours, theirs, own=False, known=run.known)
     first = next(name for name, row in ROWS.items() if judge.judge(row).status is Status.DIFFER)
     assert first == "graph_conv_blk2_1_layer_17"
 
