@@ -1,6 +1,7 @@
 """``sweep``: the study of spikes, a run a folder, resumable at any moment."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -19,6 +20,8 @@ from studies.spikes.study import OnStep, run_plan
 from weight_conversion.errors import InputError
 
 PUBLISHED = "published"
+ROOM = 4 * 2**30
+"""Bytes of memory that a run needs."""
 
 
 @click.command("sweep")
@@ -42,6 +45,10 @@ PUBLISHED = "published"
 @click.option("--frozen-cnn", is_flag=True,
               help="Freeze the image encoder in every run, which saves time.")  # fmt: skip
 @click.option("--keep-weights", is_flag=True, help="Keep each run's last weights (80 MB).")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes of this machine, a run each at a time (extra scale).")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS",
+              help="A Dask scheduler that exists, in place of processes here.")  # fmt: skip
 @click.option("--with", "earlier", type=PATH, multiple=True, metavar="STUDY.json",
               help="Earlier studies: their runs are summed up too and not made again.")  # fmt: skip
 @click.option("--summary", is_flag=True, help="Run nothing: sum up what is finished.")
@@ -58,6 +65,8 @@ def command(
     blocks: int,
     frozen_cnn: bool,
     keep_weights: bool,
+    workers: int,
+    scheduler: str | None,
     earlier: tuple[Path, ...],
     summary: bool,
     as_json: bool,
@@ -83,6 +92,10 @@ def command(
         made = {run_key(row) for path in earlier for row in read_study(path)}
         todo = [plan for plan in todo if plan_key(plan, inputs[plan.item]) not in made]
         with steps() as progress, progress.task("runs", len(todo)) as whole:
+            if workers > 1 or scheduler is not None:
+                for _ in _elsewhere(todo, inputs, out, workers, scheduler, keep_weights):
+                    whole.advance()
+                todo = []
             for plan in todo:
                 with progress.task(plan.name, plan.steps) as task:
                     shown = _shown(task, plan.name)
@@ -95,6 +108,23 @@ def command(
         return
     for line in study_lines(result):
         click.echo(line)
+
+
+def _elsewhere(
+    todo: Sequence[Plan],
+    inputs: Mapping[str, RunInputs],
+    out: Path,
+    workers: int,
+    scheduler: str | None,
+    keep_weights: bool,
+) -> Iterator[str]:
+    """The runs on other processes, the cores shared out among them."""
+    from cluster.opened import Wanted
+    from studies.spikes.workers import run_plans
+
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    wanted = Wanted(scheduler, None if scheduler else workers, threads, ROOM)
+    return run_plans(todo, inputs, out, wanted, keep_weights)
 
 
 def _refuse_settings(designs: Sequence[str]) -> None:
