@@ -110,7 +110,7 @@ def client_seconds(tasks: int = TRIED) -> float:
 @click.option("--compute", type=float, required=True, help="Seconds an item on a worker.")
 @click.option("--start", type=float, default=20.0, show_default=True, help="Seconds a worker.")
 @click.option("--client", type=float, help="Seconds an item; measured by default.")
-@click.option("--bytes", "read", type=int, default=500_000, show_default=True)
+@click.option("--bytes", "read", type=int, default=1_200_000, show_default=True)
 @click.option("--link", type=float, default=100e6, show_default=True, help="Bytes a second.")
 @click.option("--workers", type=int, multiple=True, default=(1, 2, 16, 256), show_default=True)
 def main(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ def work_in(folder: str) -> Callable[[Path], Callable[[Any], Any]]:
 
     def make(scratch: Path) -> Callable[[Any], Any]:
         import os
-        import signal
         from pathlib import Path
 
         (Path(folder) / f"made-{os.getpid()}").touch()
@@ -177,20 +177,62 @@ def test_a_scheduler_that_is_gone_ends_it(future: Future) -> None:
         _outcome(cluster, "item", future)
 
 
-def test_workers_end_with_their_client(tmp_path: Path) -> None:
-    program = tmp_path / "client.py"
-    program.write_text(CLIENT)
+@contextmanager
+def started(program: str, folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A process of ours and the first line that it prints; killed in the end."""
+    path = folder / "program.py"
+    path.write_text(program)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    client = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True, env=environment
+    process = subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, text=True, env=environment
     )
-    assert client.stdout is not None
-    worker = int(client.stdout.readline())
-    assert alive(worker)
-    client.send_signal(signal.SIGKILL)
-    client.wait()
-    client.stdout.close()
-    _until(partial(_dead, worker))
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_scheduler_that_is_killed(tmp_path: Path) -> None:
+    def make(_scratch: Path) -> Callable[[Any], Any]:
+        import time
+
+        return lambda task: time.sleep(0.05) or task
+
+    with started(SCHEDULER, tmp_path) as (process, address):
+        taken = 0
+        with (
+            pytest.raises(InputError, match=f"the scheduler of {address}: is gone"),
+            opened(Wanted(scheduler=address), make) as cluster,
+        ):
+            for _ in flow(cluster, ((str(number), number) for number in range(10_000))):
+                taken += 1
+                if taken == 3:
+                    process.kill()
+        assert 3 <= taken <= 3 + IN_FLIGHT
+
+
+SCHEDULER = """
+import time
+import distributed
+
+if __name__ == "__main__":
+    options = {"processes": False, "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        time.sleep(600)
+"""
+
+
+def test_workers_end_with_their_client(tmp_path: Path) -> None:
+    with started(CLIENT, tmp_path) as (client, said):
+        worker = int(said)
+        assert alive(worker)
+        client.kill()
+        client.wait()
+        _until(partial(_dead, worker))
 
 
 CLIENT = """
