@@ -4,7 +4,6 @@ Values of its options may carry a label, ``LABEL=PATH``: the name of an item, of
 or of both as ``ITEM/NAME``.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,8 @@ from network.weights import STAGES
 from parity.meshes.loss_columns import Before, Candidate, Sampling, Truth
 from parity.meshes.losses import Samples
 from parity.traces.backends import BackendChoice
-from parity.traces.record import RunInputs, record
-from parity.traces.trace import open_trace
+from parity.traces.meshes import last_meshes
+from parity.traces.record import RunInputs
 from weight_conversion.containers import npz
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
@@ -258,7 +257,8 @@ def _run(
                 stage, item, start.astype(np.float32), runs.template, runs.hypotheses
             )
             choice = BackendChoice(backend, runs.graphs.get(stage))
-            before, mesh = _two_meshes(choice, inputs, stages[stage], runs)
+            made = choice.make(stage, runs.dtype, runs.device)
+            before, mesh = last_meshes(choice.name, made, inputs, stages[stage].arrays)
             last = stage
     assert mesh is not None and before is not None
     sources = ", ".join(weights.source for weights in stages.values())
@@ -271,32 +271,3 @@ def _run(
         runs.template.faces[2],
         Before(before, start_words),
     )
-
-
-def glob_of(names: Sequence[str]) -> str:
-    """A glob that admits some names, and of others as few as a glob can."""
-    letters = [sorted(set(column)) for column in zip(*names, strict=False)]
-    found = "".join(each[0] if len(each) == 1 else f"[{''.join(each)}]" for each in letters)
-    return found if len({len(name) for name in names}) == 1 else f"{found}*"
-
-
-def _two_meshes(
-    choice: BackendChoice, inputs: RunInputs, weights: WeightSet, runs: Runs
-) -> tuple[np.ndarray, np.ndarray]:
-    """The meshes before and after the last block."""
-    stage = inputs.stage
-    taps = network_of(stage).meshes[-2:]
-    with tempfile.TemporaryDirectory(prefix="p2m-parity-") as folder:
-        path = Path(folder) / "run.h5"
-        record(
-            choice, inputs, weights, path,
-            dtype=runs.dtype, device=runs.device, taps=glob_of(taps),
-        )  # fmt: skip
-        with open_trace(path) as trace:
-            for tap in taps:
-                if not trace.has("taps", tap):
-                    raise InputError(f"backend {choice.name}", f"has no tap {tap}", "both meshes")
-            found = [trace.array("taps", tap) for tap in taps]
-    if not all(np.isfinite(mesh).all() for mesh in found):
-        raise InputError(f"backend {choice.name}", f"a {stage} mesh with NaN", "finite coordinates")
-    return found[0], found[1]

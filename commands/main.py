@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "Compare the traces REFERENCE and CANDIDATE.",
     "propose": "Find out how the names of a port belong to the network's, and write it to a file.",
     "run": "Run STAGE, or both, on two backends and report.",
+    "evaluate": "Evaluate a data set: official scores, losses and parity, item by item.",
     "losses": "Print the losses of meshes and checkpoints: the paper's Table 1 with Laplace.",
     "overfit": "Overfit STAGE on one item, by default with the official settings.",
     "faults": "Put known faults into the implementation, and see whether the verdict finds them.",
@@ -32,7 +33,7 @@ COMMANDS = {
     "sweep": "Overfit items under designed deviations and interventions, and count the spikes.",
 }
 """Each command, and what its own help begins with: to list them none is loaded."""
-MAKERS = ("demo-network",)
+MAKERS = ("demo-dataset", "demo-network")
 """Commands that make what the project carries; they work, but are not listed."""
 DISTRIBUTIONS = (
     "pixel2mesh-parity",
@@ -44,6 +45,8 @@ DISTRIBUTIONS = (
     "safetensors",
     "opencv-python-headless",
     "pyvista",
+    "distributed",
+    "pyarrow",
 )
 
 

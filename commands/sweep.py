@@ -29,6 +29,10 @@ from studies.spikes.designs import DESIGNS, PUBLISHED
 @click.option("--frozen-cnn", is_flag=True,
               help="Freeze the image encoder in every run, which saves time.")  # fmt: skip
 @click.option("--keep-weights", is_flag=True, help="Keep each run's last weights (80 MB).")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
+              help="Processes of this machine, a run each at a time (extra scale).")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS",
+              help="A Dask scheduler that exists, in place of processes here.")  # fmt: skip
 @click.option("--with", "earlier", type=PATH, multiple=True, metavar="STUDY.json",
               help="Earlier studies: their runs are summed up too and not made again.")  # fmt: skip
 @click.option("--summary", is_flag=True, help="Run nothing: sum up what is finished.")

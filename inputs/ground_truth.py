@@ -34,7 +34,8 @@ def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTrut
     """Read ground truth in any of its forms.
 
     ``.xyz`` files hold ShapeNet's rows in the object frame and are moved to the camera's frame, in
-    float64; ``.dat`` (a pickled N×6 array), ``.npy`` and ``.obj`` are in that frame already.
+    float64; ``.dat`` (a pickled N×6 array, or an image and one), ``.npy`` and ``.obj`` are in that
+    frame already.
 
     Args:
         path: the file.
@@ -55,7 +56,12 @@ def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTrut
         # Normals that are fewer or more belong to face corners and not to vertices.
         return GroundTruth(points, normals if len(normals) == len(points) else None)
     if suffix == ".dat":
-        return _from_columns(path, load_pickle(path))
+        found = load_pickle(path)
+        # The authors' test split has the first view's image before it.
+        pair = (
+            isinstance(found, list | tuple) and len(found) == 2 and isinstance(found[1], np.ndarray)
+        )
+        return _from_columns(path, found[1] if pair else found)
     if suffix == ".npy":
         return _from_columns(path, read_npy(path, _CAMERA_FRAME))
     raise InputError(path, f"has suffix {path.suffix!r}", "ground truth: .xyz, .dat, .npy or .obj")

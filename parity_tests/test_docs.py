@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = (ROOT / "README.md", *sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]))
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in FILES}
 ROOMS = (
-    "benchmarks", "commands", "docs", "inputs", "network", "parity", "parity_tests", "reports",
-    "studies", "tf_reference", "torch_impl", "weight_conversion",
+    "benchmarks", "cluster", "commands", "docs", "evaluation", "inputs", "network", "parity",
+    "parity_tests", "reports", "studies", "tf_reference", "torch_impl", "weight_conversion",
 )  # fmt: skip
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

@@ -1,6 +1,7 @@
 """What ``sweep`` does."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -19,6 +20,9 @@ from studies.spikes.results import plan_key, read_study, run_key, study_result
 from studies.spikes.study import OnStep, run_plan
 from weight_conversion.errors import InputError
 
+ROOM = 4 * 2**30
+"""Bytes of memory that a run needs."""
+
 
 def perform(
     out: Path,
@@ -32,6 +36,8 @@ def perform(
     blocks: int,
     frozen_cnn: bool,
     keep_weights: bool,
+    workers: int,
+    scheduler: str | None,
     earlier: tuple[Path, ...],
     summary: bool,
     as_json: bool,
@@ -53,6 +59,10 @@ def perform(
         made = {run_key(row) for path in earlier for row in read_study(path)}
         todo = [plan for plan in todo if plan_key(plan, inputs[plan.item]) not in made]
         with steps() as progress, progress.task("runs", len(todo)) as whole:
+            if workers > 1 or scheduler is not None:
+                for _ in _elsewhere(todo, inputs, out, workers, scheduler, keep_weights):
+                    whole.advance()
+                todo = []
             for plan in todo:
                 with progress.task(plan.name, plan.steps) as task:
                     shown = _shown(task, plan.name)
@@ -65,6 +75,23 @@ def perform(
         return
     for line in study_lines(result):
         click.echo(line)
+
+
+def _elsewhere(
+    todo: Sequence[Plan],
+    inputs: Mapping[str, RunInputs],
+    out: Path,
+    workers: int,
+    scheduler: str | None,
+    keep_weights: bool,
+) -> Iterator[str]:
+    """The runs on other processes, the cores shared out among them."""
+    from cluster.opened import Wanted
+    from studies.spikes.workers import run_plans
+
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    wanted = Wanted(scheduler, None if scheduler else workers, threads, ROOM)
+    return run_plans(todo, inputs, out, wanted, keep_weights)
 
 
 def _refuse_settings(designs: Sequence[str]) -> None:

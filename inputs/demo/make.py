@@ -23,29 +23,31 @@ from inputs.files import Float64
 from inputs.item import RENDERING_SIZE
 from weight_conversion.atomic import replacing
 
+Seed = int | Sequence[int]
+
 VIEWS = 24
 POINTS = 5000
 
 _SUPERSAMPLING = 4
-_SEEDS = {"plane": 17, "sofa": 167}
+SEEDS = {"plane": 17, "sofa": 167}
 
 # A point this far inside another part, in object units, is not on the object's surface.
 _HIDDEN = 1e-4
 
 
-def camera_rows(name: str) -> Float64:
-    """(24, 5) camera rows, drawn from the ranges of ShapeNet's renderings."""
-    draw = np.random.default_rng(_SEEDS[name])
-    rows = np.zeros((VIEWS, 5))
-    rows[:, 0] = draw.uniform(0.0, 360.0, VIEWS)
-    rows[:, 1] = draw.uniform(25.0, 30.0, VIEWS)
-    rows[:, 3] = draw.uniform(0.65, 0.9, VIEWS)
+def camera_rows(seed: Seed, views: int = VIEWS) -> Float64:
+    """(views, 5) camera rows, drawn from the ranges of ShapeNet's renderings."""
+    draw = np.random.default_rng(seed)
+    rows = np.zeros((views, 5))
+    rows[:, 0] = draw.uniform(0.0, 360.0, views)
+    rows[:, 1] = draw.uniform(25.0, 30.0, views)
+    rows[:, 3] = draw.uniform(0.65, 0.9, views)
     rows[:, 4] = 25.0
     # As they are written, so that images are rendered with the numbers of the file.
     return np.round(rows, 6)
 
 
-def surface_points(parts: Sequence[Part], seed: int, count: int = POINTS) -> Float64:
+def surface_points(parts: Sequence[Part], seed: Seed, count: int = POINTS) -> Float64:
     """Points uniformly on the outer surface of parts that overlap.
 
     Args:
@@ -113,13 +115,18 @@ def render(parts: Sequence[Part], rows: Float64) -> list[npt.NDArray[np.uint8]]:
     return images
 
 
-def write_item(name: str, folder: Path) -> None:
+def write_item(parts: Sequence[Part], rows: Float64, points: Float64, folder: Path) -> None:
     """Write one item in ShapeNet's layout.
+
+    Args:
+        parts: the object.
+        rows: (V, 5) a camera row a rendering.
+        points: (N, 6) the ground truth, object frame.
+        folder: the item's.
 
     Raises:
         InputError: the folder cannot be written to.
     """
-    parts, rows = modelled(name), camera_rows(name)
     for number, image in enumerate(render(parts, rows)):
         with replacing(folder / "rendering" / f"{number:02d}.png") as path:
             encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
@@ -127,7 +134,6 @@ def write_item(name: str, folder: Path) -> None:
     metadata = [f"{a:.6f} {e:.6f} 0 {d:.6f} 25\n" for a, e, _, d, _ in rows]
     with replacing(folder / "rendering" / "rendering_metadata.txt") as path:
         path.write_text("".join(metadata), encoding="ascii")
-    points = surface_points(parts, _SEEDS[name])
     with replacing(folder / "model_normal.xyz") as path:
         np.savetxt(path, points, fmt=["%.6f"] * 3 + ["%.4f"] * 3)
 
@@ -138,7 +144,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: python -m inputs.demo.make OUT\n")
         return 2
     for name in DEMO_ITEMS:
-        write_item(name, Path(arguments[0]) / name)
+        parts, seed = modelled(name), SEEDS[name]
+        item = camera_rows(seed), surface_points(parts, seed)
+        write_item(parts, *item, Path(arguments[0]) / name)
     return 0
 
 

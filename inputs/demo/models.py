@@ -5,6 +5,7 @@ Each is a set of closed parts that overlap, with a colour a triangle. Modelling 
 its diagonal of length 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +50,11 @@ def modelled(name: str) -> list[Part]:
     models = {"plane": _plane, "sofa": _sofa}
     if name not in models:
         raise InputError("demo item", f"no item {name!r}", " or ".join(models))
-    parts = models[name]()
+    return normalised(models[name]())
+
+
+def normalised(parts: Sequence[Part]) -> list[Part]:
+    """Parts brought into ShapeNet's frame together."""
     corners = np.concatenate([part.vertices for part in parts])
     low, high = corners.min(axis=0), corners.max(axis=0)
     scale = 1.0 / float(np.linalg.norm(high - low))

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from commands.loss_sources import glob_of, labelled
+from commands.loss_sources import labelled
 from commands.losses import command
 from inputs.demo import demo_item_path
 from inputs.files import Float64
 from inputs.meshes import load_mesh, obj_triangles, save_obj
 from inputs.sampling import choose_faces, points_on
 from inputs.template import build_template
-from network.taps import BLOCK_TAPS, TAPS
 from parity.meshes.losses import unpooled
 from parity_tests.commands.cli import assert_trouble, p2m, p2m_process
 from weight_conversion.errors import InputError
@@ -176,22 +175,6 @@ def test_weights_are_run_on_an_item(tmp_path: Path) -> None:
     assert column["before"].endswith("unpooled from 618 vertices")
     assert "with normals" in column["ground_truth"]
     assert column["all"] > 0 and column["laplace"] > 0
-
-
-@pytest.mark.parametrize("stage", BLOCK_TAPS)
-def test_glob_matches_both_meshes(stage: str) -> None:
-    import fnmatch
-
-    glob = glob_of(BLOCK_TAPS[stage][-2:])
-    found = fnmatch.filter([row.name for row in TAPS[stage]], glob)
-    assert found == [*BLOCK_TAPS[stage][-2:]]
-
-
-@pytest.mark.parametrize(
-    ("names", "glob"), [(("a_1_x", "a_2_x"), "a_[12]_x"), (("one", "once"), "on[ce]*")]
-)
-def test_glob_of_names(names: tuple[str, ...], glob: str) -> None:
-    assert glob_of(names) == glob
 
 
 def test_paper_port(official: Path) -> None:

@@ -149,3 +149,11 @@ def test_reads_the_official_item(official: Path) -> None:
     assert (lengths == 0).sum() == 35
     np.testing.assert_allclose(lengths[lengths > 0], 1.0, atol=1e-5)
     assert (truth.points[:, 2] < 0).all()
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_dat_of_the_test_split_has_an_image_first(tmp_path: Path, kind: type) -> None:
+    image = np.zeros((137, 137, 4), np.uint8)
+    (tmp_path / "a.dat").write_bytes(pickle.dumps(kind([image, COLUMNS]), 2))
+    truth = load_ground_truth(tmp_path / "a.dat", ROW)
+    np.testing.assert_array_equal(truth.points, COLUMNS[:, :3].astype(np.float32))

@@ -2,21 +2,12 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from parity.verdict.result import Status
 from reports import wording
-from reports.page.html import render
-from reports.palette import LOOKS
-from reports.tables.comparison import markdown, markdown_table
 from reports.tables.runs import (
     Change,
     Run,
@@ -25,18 +16,11 @@ from reports.tables.runs import (
     same_numbers,
     unequal_settings,
 )
+from reports.text import sheets as sheets_text
+from reports.text.sheets import Sheet
 
 MOST_CHANGES = 200  # listed for people; the JSON has them all
-_PLAIN = re.compile(r"[A-Za-z0-9.,+→— -]*")
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table: its title, heading and rows of words, all of it printable."""
-
-    title: str
-    heading: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+_TITLE = "Runs side by side"
 
 
 def sentences(runs: Sequence[Run]) -> list[str]:
@@ -166,19 +150,7 @@ def _change_row(runs: Sequence[Run], change: Change) -> tuple[str, ...]:
 
 def show(runs: Sequence[Run], console: Console) -> None:
     """Print everything; nothing a name holds is taken as markup."""
-    for sheet in sheets(runs):
-        table = Table(
-            box=box.ASCII2 if console.options.ascii_only else box.SIMPLE_HEAD,
-            title=sheet.title, title_justify="left", show_edge=False, pad_edge=False,
-        )  # fmt: skip
-        for name in sheet.heading:
-            table.add_column(Text(name), overflow="fold")
-        for row in sheet.rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
-        console.print()
-    for line in _lines(runs):
-        console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    sheets_text.show(sheets(runs), _lines(runs), console)
 
 
 def _lines(runs: Sequence[Run]) -> list[str]:
@@ -191,17 +163,7 @@ def _lines(runs: Sequence[Run]) -> list[str]:
 
 def markdown_text(runs: Sequence[Run]) -> str:
     """The same for a code host."""
-    blocks = ["# Runs side by side", *(f"- {markdown(line)}" for line in _lines(runs))]
-    for sheet in sheets(runs):
-        heading = [_markdown(cell) for cell in sheet.heading]
-        rows = [[_markdown(cell) for cell in row] for row in sheet.rows]
-        blocks += [f"## {sheet.title}", markdown_table(heading, rows)]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _markdown(cell: str) -> str:
-    """Names as code or escaped; numbers and plain words as they are."""
-    return cell if _PLAIN.fullmatch(cell) else markdown(cell)
+    return sheets_text.markdown_text(_TITLE, sheets(runs), _lines(runs))
 
 
 def csv_text(runs: Sequence[Run]) -> str:
@@ -225,14 +187,6 @@ def csv_text(runs: Sequence[Run]) -> str:
 def page_text(runs: Sequence[Run], *, commands: Sequence[str] = ()) -> str:
     """The same as a page."""
     names = ", ".join(wording.printable(run.label) for run in runs)
-    return render(
-        "runs.html",
-        [],
-        title=f"{names} (p2m-parity)",
-        looks=LOOKS,
-        heading="Runs side by side",
-        sentences=_lines(runs),
-        sheets=sheets(runs),
-        statuses={status.value: LOOKS[status] for status in Status},
-        commands="\n".join(wording.spelled_out(command) for command in commands),
+    return sheets_text.page_text(
+        f"{names} (p2m-parity)", _TITLE, sheets(runs), _lines(runs), commands=commands
     )

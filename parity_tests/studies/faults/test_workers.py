@@ -1,52 +1,40 @@
-"""Workers do not outlive the process that started them."""
+"""Judging on other processes, and a line where nothing can be judged."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+import importlib.util
 
-PARENT = """
-import os, sys, time
-from multiprocessing import get_context
-from concurrent.futures import ProcessPoolExecutor
-from studies.faults.workers import _end_with
+import pytest
 
-if __name__ == "__main__":
-    pool = ProcessPoolExecutor(
-        1, get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
-    )
-    print(pool.submit(os.getpid).result(), flush=True)
-    pool.submit(time.sleep, 600)
-    time.sleep(600)
-"""
+from studies.faults import workers
+from studies.faults.faults import FAULTS
+from studies.faults.harness import Job, jobs
+from studies.faults.workers import run_in_processes, usual_workers
+from weight_conversion.errors import InputError
+
+ONE = "drop.relu.coarse.conv2d_1"
+"""A fault in the first layer, which is judged at once."""
 
 
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    # One that ended and that nobody has asked about is still listed.
-    status = Path(f"/proc/{process}/status")
-    return not (status.exists() and "State:\tZ" in status.read_text())
+def todo() -> list[Job]:
+    found = jobs([fault for fault in FAULTS if fault.id == ONE], [])
+    assert found
+    return found
 
 
-def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    program = tmp_path / "parent.py"
-    program.write_text(PARENT)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    parent = subprocess.Popen(
-        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
-    assert alive(worker)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdout.close()
-    end = time.monotonic() + 20
-    while alive(worker) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert not alive(worker)
+def test_another_process_judges() -> None:
+    (found,) = run_in_processes(todo(), 1, float64=False)
+    assert (found.id, found.verdict, found.first_divergence) == (ONE, "differ", "cnn.conv2d_1")
+
+
+def test_jobs_that_cannot_be_judged_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster import flow
+    from cluster.flow import Outcome
+
+    monkeypatch.setattr(flow, "flow", lambda *_args: [Outcome("fault-x", None, "it died")])
+    with pytest.raises(InputError, match="fault-x: it died; expected memory for all, or --workers"):
+        list(run_in_processes(todo(), 1))
+
+
+def test_one_process_is_usual_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= usual_workers() <= 2
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    assert workers.usual_workers() == 1
