@@ -1,17 +1,13 @@
 """``demo-dataset``: a data set to try ``evaluate`` on, made by a seed."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from commands.console import steps
 from commands.options import PATH
-from inputs.demo.dataset import LIST, write_dataset
-from inputs.demo.make import VIEWS
-from inputs.demo.varied import KINDS
 
-LEAST_VIEWS = 8
-"""The network reads views 0, 6 and 7."""
+LEAST_VIEWS, VIEWS = 8, 24
+"""The network reads views 0, 6 and 7 of ShapeNet's 24."""
 
 
 @click.command("demo-dataset")
@@ -20,12 +16,12 @@ LEAST_VIEWS = 8
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--views", type=click.IntRange(LEAST_VIEWS), default=VIEWS, show_default=True,
               help="Renderings an item; the network reads 0, 6 and 7.")  # fmt: skip
-def command(out: Path, items: int, seed: int, views: int) -> None:
+def command(**given: Any) -> None:
     """Model a data set of planes, sofas, chairs, tables, lamps, cabinets and monitors into OUT.
 
     OUT/list.txt names its items. Two machines make the same objects, cameras and points of a seed;
     the renderings may differ in their last bits with VTK's version.
     """
-    with steps() as progress, progress.task("items", items) as task:
-        write_dataset(out, items, seed, views, task.advance)
-    click.echo(f"{items} items of {min(items, len(KINDS))} kinds: {out / LIST}")
+    from commands.actions.demo_dataset import perform
+
+    perform(**given)

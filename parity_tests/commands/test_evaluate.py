@@ -161,7 +161,7 @@ def test_a_backend_that_cannot_be_made_ends_it_at_once(done: Done, tmp_path: Pat
 
 def test_the_client_needs_no_framework() -> None:
     program = (
-        "import sys, commands.evaluate\n"
+        "import sys, commands.actions.evaluate\n"
         "print(sorted({'torch', 'tensorflow', 'onnxruntime', 'pyvista'} & set(sys.modules)))"
     )
     done = subprocess.run(
