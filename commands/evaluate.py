@@ -12,7 +12,8 @@ from rich.console import Console
 
 from cluster.opened import GIBIBYTE, Cluster, Wanted
 from commands.console import Task, print_json, steps
-from commands.options import PATH, backend_choice, by_stage, parse_views, weights_option
+from commands.loading import backend_choice
+from commands.options import PATH, by_stage, parse_views, weights_option
 from commands.weights import read_weights
 from evaluation.columns import FAILED, columns
 from evaluation.run import evaluate
