@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster.opened import Wanted
-from commands.options import load_sources
+from commands.loading import load_sources
 from inputs.demo import demo_item_path
 from studies.spikes.design import plans
 from studies.spikes.study import read_result, run_plan
