@@ -4,10 +4,7 @@ from typing import Any
 
 import click
 
-from commands.options import PATH, weights_option
-
-ROOM, PAIR_ROOM = 2, 6
-"""GiB that a worker needs, with one backend and with two."""
+from commands.options import PAIR_ROOM, PATH, ROOM, weights_option
 
 
 @click.command("evaluate")

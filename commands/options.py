@@ -13,6 +13,8 @@ from weight_conversion.errors import InputError
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
+ROOM, PAIR_ROOM = 2, 6
+"""GiB that a worker of ``evaluate`` needs, with one backend and with two."""
 
 
 def weights_option(command: Command) -> Command:

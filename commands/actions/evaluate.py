@@ -12,9 +12,8 @@ from rich.console import Console
 
 from cluster.opened import GIBIBYTE, Cluster, Wanted
 from commands.console import Task, print_json, steps
-from commands.evaluate import PAIR_ROOM, ROOM
 from commands.loading import backend_choice
-from commands.options import by_stage, parse_views
+from commands.options import PAIR_ROOM, ROOM, by_stage, parse_views
 from commands.weights import read_weights
 from evaluation.columns import FAILED, columns
 from evaluation.run import evaluate
