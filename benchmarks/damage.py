@@ -29,6 +29,7 @@ from parity.traces.layout import READ_GROUPS
 from parity.traces.probe import probe
 from parity.traces.trace import TraceHeader, open_trace
 from parity.traces.writer import TraceWriter
+from weight_conversion.containers.onnx import metadata_of
 from weight_conversion.errors import InputError
 from weight_conversion.formats import FORMATS, Format, opened_weights
 
@@ -73,12 +74,29 @@ class Damage:
         return content[: self.at] + flipped + content[self.at + 1 :]
 
 
-def _write_weights(form: Format, path: Path) -> None:
+def _arrays() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(1)
     shapes = {"s/cnn/c/W:0": (3, 2, 4, 5), "s/cnn/c/b:0": (5,), "s/g_vars/weights_0:0": (3, 3)}
-    arrays = {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    return {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _write_weights(form: Format, path: Path) -> None:
     assert form.write is not None
-    form.write(path, arrays, "coarse", 7)
+    form.write(path, _arrays(), "coarse", 7)
+
+
+def _write_onnx(path: Path) -> None:
+    """A graph that copies, with weights and metadata as ``torch_impl.onnx_export`` has them."""
+    from torch_impl.onnx_writer import GraphWriter
+
+    arrays = _arrays()
+    graph = GraphWriter(arrays)
+    outputs = [graph.add("Identity", graph.weight(name)) for name in arrays]
+    for output, array in zip(outputs, arrays.values(), strict=True):
+        graph.describe(output, np.float32, array.shape)
+    metadata = metadata_of(arrays, "coarse", 7)
+    model = graph.model(outputs, pruned=False, metadata=metadata, text="copies")
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _read_weights(path: Path) -> Values:
@@ -127,6 +145,7 @@ SAMPLES = (
         for form in FORMATS
         if form.write is not None
     ),
+    Sample("ONNX", _write_onnx, _read_weights),
     Sample("trace", _write_trace, _read_trace, probe),
 )
 _ENDINGS = {form.name: form.suffix or ".ckpt-7" for form in FORMATS} | {"trace": ".h5"}

@@ -39,14 +39,40 @@ class Layout(Enum):
         """The inverse permutation, derived from the same two strings."""
         return tuple(self.torch_axes.index(axis) for axis in self.checkpoint_axes)
 
+    @property
+    def same(self) -> bool:
+        """Whether both sides order the axes alike, so that nothing is to be moved."""
+        return self.checkpoint_axes == self.torch_axes
+
     def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The state-dict shape of a variable whose checkpoint shape is ``shape``."""
         return tuple(shape[axis] for axis in self.to_torch_order)
 
     def to_torch(self, array: NDArray[Any]) -> NDArray[Any]:
         """A contiguous copy of ``array`` (checkpoint axes) with state-dict axes, bits kept."""
-        return array.transpose(self.to_torch_order).copy(order="C")
+        return _contiguous(array.transpose(self.to_torch_order))
 
     def to_checkpoint(self, array: NDArray[Any]) -> NDArray[Any]:
         """A contiguous copy of ``array`` (state-dict axes) with checkpoint axes, bits kept."""
-        return array.transpose(self.to_checkpoint_order).copy(order="C")
+        return _contiguous(array.transpose(self.to_checkpoint_order))
+
+
+_ROWS = 16
+
+
+def _contiguous(moved: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous copy.
+
+    A kernel is copied a few of its second axis at a time: NumPy goes through the copy from its
+    beginning to its end and would read each line of the processor's cache for a single number, and
+    have forgotten it by the next.
+    """
+    import numpy as np  # the tables are read where nothing is computed
+
+    copy = np.empty(moved.shape, moved.dtype)
+    if moved.ndim < 4:
+        copy[...] = moved
+        return copy
+    for start in range(0, moved.shape[1], _ROWS):
+        copy[:, start : start + _ROWS] = moved[:, start : start + _ROWS]
+    return copy

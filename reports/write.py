@@ -24,8 +24,7 @@ from reports.page.page import PartPictures, report_page, summary_page
 from reports.page.payload import payload
 from reports.tables.comparison import csv_text, json_text, markdown_text
 from reports.tables.summary import Part, summary_json, summary_markdown
-from weight_conversion.atomic import replacing
-from weight_conversion.errors import InputError
+from weight_conversion.atomic import staging
 
 _RENDERINGS = ("meshes_view0", "meshes_oblique", "vertex_difference")
 _SAMPLES = "samples.json"
@@ -33,7 +32,9 @@ _ROOM = 7_500_000
 """Bytes of samples in the page above several comparisons: with the plotting library and pictures
 it stays below 15 MB."""
 
-# Every file that a report may consist of. Those that this report does without are removed, so
+REPORT = "report.json"
+"""The file that makes a report of the others: it leaves first and comes last."""
+# Every file that a report may consist of. Those that a new report does without are removed, so
 # that an older report's picture never stands beside a newer verdict.
 _OURS = (
     "taps.csv",
@@ -44,8 +45,13 @@ _OURS = (
     "meshes/reference.obj",
     "meshes/candidate.obj",
     _SAMPLES,
-    "report.json",
+    REPORT,
 )
+
+
+def result_files(*places: str) -> list[str]:
+    """The files that reports in these folders may consist of, ``""`` being the folder itself."""
+    return [str(Path(place, name)) for place in places for name in _OURS]
 
 
 def write_report(
@@ -107,8 +113,8 @@ def write_report(
     parts = PartPictures(pictures, renderings, remarks, data)
     files[_SAMPLES] = json.dumps(data, allow_nan=False).encode()
     files["report.html"] = report_page(comparison, parts, commands=commands).encode()
-    files["report.json"] = json_text(comparison.to_json()).encode()
-    _replace(directory, files)
+    files[REPORT] = json_text(comparison.to_json()).encode()
+    _put(directory, files, result_files(""))
 
 
 def write_summary(
@@ -132,14 +138,13 @@ def write_summary(
         )
         for place, part in enumerate(parts)
     ]
-    _replace(
+    _put(
         directory,
         {
             "report.md": summary_markdown(parts, title=title, commands=commands).encode(),
             "report.html": summary_page(parts, pictures, title=title, commands=commands).encode(),
-            "report.json": json_text(summary_json(parts)).encode(),
+            REPORT: json_text(summary_json(parts)).encode(),
         },
-        ours=(),
     )
 
 
@@ -198,21 +203,10 @@ def _urgency(part: Part) -> int:
     return [Verdict.DIFFER, Verdict.INVALID, Verdict.AGREE].index(part.comparison.verdict)
 
 
-def _replace(directory: Path, files: Mapping[str, bytes], *, ours: Sequence[str] = _OURS) -> None:
+def _put(directory: Path, files: Mapping[str, bytes], replaces: Sequence[str] = ()) -> None:
     """Put every file in place, once all are written; ``report.json`` last of all."""
-    for name in {*files, *ours}:
-        if (directory / name).is_dir():
-            raise InputError(directory / name, "a folder", "a file to replace, or nothing")
-    with ExitStack() as stack:
-        # The stack unwinds backwards: the first one entered is the last one replaced.
-        for name in sorted(files, key=lambda name: name != "report.json"):
-            stack.enter_context(replacing(directory / name)).write_bytes(files[name])
-    for name in ours:
-        if name not in files:
-            try:
-                (directory / name).unlink(missing_ok=True)
-            except NotADirectoryError:
-                continue  # "meshes" is someone else's file, then there is no mesh of ours
-            except OSError as error:
-                why = error.strerror or str(error)
-                raise InputError(directory / name, why, "an old file to remove") from error
+    with staging(directory, replaces, REPORT) as folder:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

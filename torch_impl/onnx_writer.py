@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
+from weight_conversion.containers.checksums import MANIFEST
+from weight_conversion.containers.onnx import PRODUCER, VERSION
+
 OPSET = 16
 """The first whose ``ScatterElements`` adds."""
 IR_VERSION = 8
@@ -134,7 +137,8 @@ class GraphWriter:
             graph,
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
-            producer_name="pixel2mesh-parity",
+            producer_name=PRODUCER,
+            producer_version=VERSION if MANIFEST in metadata else "",
             doc_string=text,
         )
         helper.set_model_props(model, dict(metadata))

@@ -14,8 +14,13 @@ _SCALARS = (
 )  # fmt: skip
 
 
-def attribute(path: Path, holder: h5py.Group | h5py.Dataset, name: str) -> Any:
+def attribute(
+    path: Path, holder: h5py.Group | h5py.Dataset, name: str, *, heap: bool = True
+) -> Any:
     """An attribute that is one text, number or truth value; None where it is absent.
+
+    ``heap`` says whether texts of variable length are read, which lie in HDF5's global heap, in
+    which the library may search for ever.
 
     Raises:
         InputError: it is anything else. Then it is not even read, because HDF5 follows whatever
@@ -28,8 +33,13 @@ def attribute(path: Path, holder: h5py.Group | h5py.Dataset, name: str) -> Any:
         opened.shape != ()
         or not isinstance(opened.get_type(), _SCALARS)
         or opened.get_storage_size() > LONGEST
+        or not (heap or _fixed(opened.get_type()))
     ):
         raise InputError(
             path, f"attribute {name!r} of {holder.name} is no single value", "a text or a number"
         )
     return holder.attrs[name]
+
+
+def _fixed(kind: h5py.h5t.TypeID) -> bool:
+    return not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str())

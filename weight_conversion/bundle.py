@@ -8,7 +8,6 @@ names end where the caller says: a prefix such as ``name.ckpt-10`` has no suffix
 import math
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weight_conversion.atomic import replacing
+from weight_conversion.atomic import staging
 from weight_conversion.crc32c import crc32c, mask
 from weight_conversion.errors import InputError
 from weight_conversion.files import is_folder, require_file
@@ -138,10 +137,9 @@ def read_bundle(index: BundleIndex, keys: Iterable[str]) -> dict[str, NDArray[An
 def write_bundle(prefix: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a checkpoint of one data file, byte for byte as TensorFlow's ``Saver`` does.
 
-    Two files cannot be replaced in one step. Both are written whole, under other names, and
-    brought to the disk first; then the data file takes its name and at once the index, which
-    makes it a checkpoint. Whoever reads between the two renames of an existing checkpoint finds
-    checksums that do not match and is told so: no reader gets a mixture of old and new.
+    Two files cannot be replaced in one step. Both are written whole, elsewhere, and brought to the
+    disk; then an existing checkpoint goes, its index first, and the new data file takes its name
+    and at once the index, which makes it a checkpoint. Whoever reads in between finds none.
 
     Raises:
         InputError: a type is none of NumPy's or the folder cannot be written to.
@@ -154,13 +152,10 @@ def write_bundle(prefix: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     for key, array in arrays.items():
         if not key or array.dtype.name not in _NUMPY_NAMES:
             raise InputError(prefix, f"variable {key!r} of type {array.dtype}", "a numeric type")
-    with ExitStack() as files:
-        # Left in the opposite order: the data file is renamed first.
-        new_index = files.enter_context(replacing(index))
-        new_data = files.enter_context(replacing(data))
+    with staging(prefix.parent, last=index.name, called=prefix) as folder:
         table = [(b"", encode_header())]
         offset = 0
-        with new_data.open("wb") as stream:
+        with (folder / data.name).open("wb") as stream:
             for key in sorted(arrays, key=str.encode):
                 array = arrays[key]
                 raw = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -170,10 +165,7 @@ def write_bundle(prefix: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 entry = EntryProto(array.dtype.name, array.shape, 0, offset, len(view), checksum)
                 table.append((key.encode(), encode_entry(entry)))
                 offset += len(view)
-        with new_index.open("wb") as stream:
-            stream.write(write_table(table))
-            stream.flush()
-            os.fsync(stream.fileno())
+        (folder / index.name).write_bytes(write_table(table))
 
 
 def _read_index_bytes(path: Path) -> bytes:

@@ -1,5 +1,11 @@
 """The one exception that means "the input is at fault, not the program"."""
 
+import os
+import re
+
+# HDF5 and libraries in Rust tell what the system said in the midst of their own words.
+_WITHIN = re.compile(r"error message = '([^']+)'|([^:]+) \(os error \d+\)")
+
 
 class InputError(Exception):
     """Bad or missing input: exit status 2 and one line.
@@ -19,3 +25,19 @@ class InputError(Exception):
                 for each in line
             )
         )
+
+
+def system_reason(error: BaseException) -> str | None:
+    """What the system said, where that is why a library failed: "No space left on device".
+
+    Libraries raise errors of their own upon the system's, or put its words into theirs.
+    """
+    within = _WITHIN.search(str(error))
+    if within:
+        return (within[1] or within[2]).strip()
+    each: BaseException | None = error
+    while each is not None:
+        if isinstance(each, OSError) and each.errno:
+            return os.strerror(each.errno)
+        each = each.__cause__ or each.__context__
+    return None

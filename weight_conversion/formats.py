@@ -201,11 +201,13 @@ def _read(
     expected = form.naming.shape_of(row)
     check_variable(path, name, array.shape, dtype_text(array.dtype), expected)
     check_finite(path, name, array)
-    if form.naming is Naming.TORCH:
+    if form.naming is Naming.TORCH and not row.layout.same:
         return row.layout.to_checkpoint(array)
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=["C", "W"])
 
 
 def _in_layout(naming: Naming, row: WeightRow, array: NDArray[Any]) -> NDArray[Any]:
     """``array``, in checkpoint layout, as ``naming`` lays it out, contiguous."""
-    return row.layout.to_torch(array) if naming is Naming.TORCH else np.ascontiguousarray(array)
+    if naming is Naming.TORCH and not row.layout.same:
+        return row.layout.to_torch(array)
+    return np.ascontiguousarray(array)

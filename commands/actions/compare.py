@@ -5,9 +5,10 @@ from pathlib import Path
 
 from commands.console import print_json, steps
 from commands.reporting import drawing_meshes, show, write
-from commands.staging import staging
 from parity.traces.probe import probe
 from parity.verdict.compare import compare
+from reports.write import REPORT, result_files
+from weight_conversion.atomic import staging
 
 
 def perform(
@@ -27,7 +28,7 @@ def perform(
             drawn = stack.enter_context(drawing_meshes(reference, candidate))
         comparison = compare(reference, candidate, taps=taps, unmatched=unmatched)
         if out is not None:
-            folder = stack.enter_context(staging(out))
+            folder = stack.enter_context(staging(out, result_files(""), REPORT))
             write(
                 comparison, folder, reference, candidate, again(reference, candidate),
                 figures=figures, drawn=drawn,

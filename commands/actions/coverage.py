@@ -1,7 +1,6 @@
 """What ``coverage`` does."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from parity.traces.trace import open_trace
 from parity.verdict import coverage_cache
 from parity.verdict.coverage import measured
 from parity.verdict.traced import TracedRun
+from weight_conversion.atomic import scratch_folder
 from weight_conversion.formats import WeightSet
 
 
@@ -68,8 +68,8 @@ def _found(
     known = coverage_cache.load(key)
     if known is not None:
         return key, known
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "run.h5"
+    with scratch_folder() as folder:
+        path = folder / "run.h5"
         record(choice, inputs, weights, path, dtype="float64", on_tap=advance)
         with open_trace(path) as trace:
             return key, measured(TracedRun(trace), context)

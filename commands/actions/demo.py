@@ -9,17 +9,23 @@ from rich.console import Console
 from commands.console import Steps, steps
 from commands.loading import load_sources
 from commands.pairs import Settings, run_stages
-from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
 from network.weights import STAGES
 from parity.traces.backends import BackendChoice
 from reports.tables.summary import Part, overall, worse
 from reports.wording import printable
-from reports.write import write_summary
+from reports.write import REPORT, result_files, write_summary
+from weight_conversion.atomic import staging
 from weight_conversion.conversion import convert
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights, save_weights, weights_sha256
+
+_PLACES = (
+    "",
+    *(f"{place}/{stage}".lstrip("/") for place in ("", *DEMO_ITEMS[1:]) for stage in STAGES),
+)
+"""Where reports are in the folder, the one on all of them first."""
 
 
 def perform(out: Path, keep_traces: bool, figures: bool) -> int:
@@ -31,7 +37,7 @@ def perform(out: Path, keep_traces: bool, figures: bool) -> int:
         figures=figures,
     )
     parts: list[Part] = []
-    with steps() as progress, staging(out) as folder:
+    with steps() as progress, staging(out, result_files(*_PLACES), REPORT) as folder:
         weights = _checkpoints(folder / "weights", progress)
         for item in DEMO_ITEMS:
             place = "" if item == DEMO_ITEMS[0] else item

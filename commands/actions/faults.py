@@ -9,7 +9,6 @@ from typing import TypeVar
 import click
 
 from commands.console import print_json, steps
-from commands.staging import staging
 from parity.traces.backends import BackendChoice
 from parity.verdict.result import jsonable
 from reports.tables.comparison import json_text
@@ -21,6 +20,7 @@ from studies.faults.outcome import Judged, gather
 from studies.faults.table import csv_text, markdown, summary
 from studies.faults.verdict_judge import VerdictJudge
 from studies.faults.workers import run_in_processes, usual_workers
+from weight_conversion.atomic import staging
 from weight_conversion.errors import InputError
 
 FEW = 12
@@ -73,7 +73,7 @@ def perform(
             task.update(done, f"{found.stage}, {found.id}")
     outcome = gather(faults, harmless, journal.judged)
     value = jsonable(outcome.to_json())
-    with staging(out) as folder:
+    with staging(out, last="faults.json") as folder:
         (folder / "faults.json").write_text(json_text(value), encoding="utf-8")
         (folder / "faults.csv").write_text(csv_text(outcome), encoding="utf-8")
         (folder / "faults.md").write_text(markdown(outcome), encoding="utf-8")

@@ -17,7 +17,6 @@ from commands.loss_sources import (
     run_checkpoints,
 )
 from commands.options import by_stage
-from commands.staging import staging
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.template import build_template, load_template
 from parity.meshes.loss_columns import LOSSES_SCHEMA, LossTable, measure, repeated
@@ -33,6 +32,7 @@ from reports.tables.losses import (
     markdown_text,
     show,
 )
+from weight_conversion.atomic import staging
 from weight_conversion.errors import InputError
 
 FORMATS = {"csv": csv_text, "markdown": markdown_text, "latex": latex_text}
@@ -129,7 +129,7 @@ def _measured(
 
 def _present(grid: Grid, value: Any, out: Path | None, form: str, as_json: bool) -> None:
     if out is not None:
-        with staging(out) as folder:
+        with staging(out, last="losses.json") as folder:
             for name, write in FORMATS.items():
                 (folder / _FILES[name]).write_text(write(grid), encoding="utf-8")
             (folder / "losses.json").write_text(json_text(jsonable(value)), encoding="utf-8")

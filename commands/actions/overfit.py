@@ -13,7 +13,7 @@ from inputs.initial import initial_weights
 from inputs.meshes import save_obj
 from network.registry import network_of
 from parity.traces.trace import inputs_sha256
-from parity.training.overfit import Overfit, overfit
+from parity.training.overfit import MESH, Overfit, overfit
 from parity.training.trainers import LearningSettings, learner
 from weight_conversion.errors import InputError
 from weight_conversion.formats import weights_sha256
@@ -60,8 +60,8 @@ def perform(
             task.update(number, f"{stage} on {backend}, total {losses['total']:.4g}")
 
         overfit(run, pupil, steps, out, save_every=save_every, resume=resume, on_step=on_step)
-    save_obj(out / "mesh.obj", pupil.predict(), inputs.template.faces[2])
-    click.echo(f"{out}: {steps} steps, mesh in {out / 'mesh.obj'}")
+    save_obj(out / MESH, pupil.predict(), inputs.template.faces[2])
+    click.echo(f"{out}: {steps} steps, mesh in {out / MESH}")
 
 
 def _start(stage: str, path: Path | None, seed: int) -> dict[str, np.ndarray]:

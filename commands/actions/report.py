@@ -10,7 +10,7 @@ from commands.console import print_json
 from reports.tables.comparison import json_text
 from reports.tables.runs import labels, read_run, runs_json
 from reports.text.runs_text import csv_text, markdown_text, page_text, show
-from weight_conversion.atomic import replacing
+from weight_conversion.atomic import staging
 from weight_conversion.errors import InputError
 
 
@@ -29,9 +29,9 @@ def perform(runs: tuple[Path, ...], out: Path | None, as_markdown: bool, as_json
             "runs.html": page_text(found, commands=[again]),
             "runs.json": json_text(runs_json(found)),
         }
-        for name, text in texts.items():
-            with replacing(out / name) as temporary:
-                temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+        with staging(out, last="runs.json") as folder:
+            for name, text in texts.items():
+                (folder / name).write_bytes(text.encode("utf-8", "backslashreplace"))
     if as_json:
         print_json(runs_json(found))
     elif as_markdown:

@@ -10,11 +10,11 @@ from commands.loading import backend_choice, load_sources, load_stages
 from commands.options import by_stage
 from commands.pairs import Settings, run_stage, run_stages
 from commands.reporting import show
-from commands.staging import staging
 from network.weights import STAGES
 from parity.training.steps import Training
 from reports.tables.summary import Part, summary_json, worse
-from reports.write import write_summary
+from reports.write import REPORT, result_files, write_summary
+from weight_conversion.atomic import staging
 from weight_conversion.errors import InputError
 
 
@@ -60,7 +60,7 @@ def perform(
     if training_steps is not None and sources["ground_truth"] is None:
         raise InputError("--steps", "given without --ground-truth", "both, to train towards")
     both = load_sources(**sources, stages=stages)
-    with steps() as progress, staging(out) as folder:
+    with steps() as progress, staging(out, result_files("", *STAGES), REPORT) as folder:
         if stage != "both":
             comparison, _ = run_stage(
                 stage, both, loaded[stage], settings, folder, out, progress, commands

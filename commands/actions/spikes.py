@@ -8,7 +8,6 @@ from rich.console import Console
 
 from commands.console import print_json, steps
 from commands.options import parse_views
-from commands.staging import staging
 from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.item import Item, load_item
 from inputs.meshes import save_obj
@@ -16,6 +15,7 @@ from inputs.template import build_template, load_template
 from parity.meshes.spikes.judge import Against, judge, source_of
 from parity.meshes.spikes.repair import repair
 from reports.tables import spikes as spikes_report
+from weight_conversion.atomic import staging
 from weight_conversion.errors import InputError
 
 
@@ -52,7 +52,7 @@ def judge_meshes(
             judged.append(judge(source_of(path), against))
             task.advance()
         if out is not None:
-            with staging(out) as folder:
+            with staging(out, last="spikes.json") as folder:
                 reasons = spikes_report.write(judged, folder)
     if as_json:
         print_json([each.report for each in judged])

@@ -8,7 +8,6 @@ import numpy as np
 
 from commands.console import Steps, print_json, steps
 from commands.loading import load_sources
-from commands.staging import staging
 from commands.weights import read_weights
 from inputs.files import Float64, Int64
 from network.registry import network_of
@@ -20,6 +19,7 @@ from parity.traces.probe import probe
 from parity.traces.record import RunInputs
 from parity.traces.sources import Sources
 from reports.tables import spikes_diagnosis
+from weight_conversion.atomic import staging
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
 
@@ -67,7 +67,7 @@ def perform(
         }
         found.report.update(sources_of_run)
         assert out is not None
-        with progress.task("pictures"), staging(out) as folder:
+        with progress.task("pictures"), staging(out, last="diagnosis.json") as folder:
             reason = spikes_diagnosis.write(found, output, inputs.template.faces[2], folder)
     if as_json:
         print_json(found.report)

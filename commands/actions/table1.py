@@ -18,7 +18,6 @@ from commands.loss_sources import (
     run_checkpoints,
 )
 from commands.options import by_stage
-from commands.staging import staging
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
 from inputs.hypotheses import build_hypotheses, load_hypotheses
@@ -45,6 +44,7 @@ from reports.tables.table1 import (
     table1_json,
 )
 from reports.text.table1_text import show
+from weight_conversion.atomic import staging
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
 
@@ -113,7 +113,7 @@ def perform(
     )  # fmt: skip
     value = jsonable(table1_json(pairs, table))
     if out is not None:
-        with staging(out) as folder:
+        with staging(out, last="table1.json") as folder:
             texts = {"csv": csv_text(pairs), "md": markdown_text(pairs),
                      "tex": latex_text(pairs), "json": json_text(value)}  # fmt: skip
             for ending, text in texts.items():

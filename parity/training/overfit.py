@@ -2,28 +2,35 @@
 
 The state is written in one piece every so many steps, and everything else follows from it: a run
 that is killed at any moment goes on from the last state as if nothing had happened, because a
-step's draws depend on the seed and its number alone, and log rows after the state are dropped.
+step's draws depend on the seed and its number alone, and log rows after the state are cut off. A
+run holds its log locked, so that no other one writes into the same folder.
 """
 
-import csv
+import fcntl
 import json
-import sys
-import zipfile
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from os.path import samestat
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from parity.training.trainers import Arrays, Learner, LearningSettings, LearningState
+from parity.training.events import Events
+from parity.training.trainers import Learner, LearningSettings, LearningState
 from weight_conversion.atomic import replacing
+from weight_conversion.containers import npz
+from weight_conversion.containers.contents import parsing
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, save_weights
 
 STATE = "training-state.npz"
 LOG = "log.csv"
+MESH = "mesh.obj"
+"""What the trained network predicts; the command writes it when all steps are taken."""
 
 
 @dataclass(frozen=True)
@@ -60,32 +67,41 @@ def overfit(
     the state to go on from.
 
     Raises:
-        InputError: ``folder`` holds a run already and ``resume`` is false, or holds another run.
+        InputError: ``folder`` holds a run already and ``resume`` is false, holds another run, is
+            written to by another process, cannot be written to or vanishes, or the disk is full.
     """
     state_path = folder / STATE
-    taken = 0
-    if state_path.exists():
-        if not resume:
-            raise InputError(folder, "holds a training run", "an empty folder, or --resume")
-        state = read_state(state_path, run)
-        learner.restore(state)
-        taken = state.step
-    elif (folder / LOG).exists() and not resume:
-        raise InputError(folder, "holds a training log", "an empty folder, or --resume")
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = _rows_until(folder / LOG, taken)
-    if taken:
-        _save_weights(folder, run.stage, learner.state())
-    with _Log(folder, rows, taken) as log:
+    _check_free(folder, resume)
+    with _Log(folder) as log:
+        _check_free(folder, resume)  # once more, now that no other process can write there
+        taken = 0
+        if state_path.exists():
+            state = read_state(state_path, run)
+            learner.restore(state)
+            taken = state.step
+            _save_weights(folder, run.stage, state)
+        log.go_on_after(taken)
         for number in range(taken + 1, steps + 1):
             losses = learner.step()
             log.add(number, losses)
             if on_step is not None:
                 on_step(number, losses)
             if number % save_every == 0 or number == steps:
+                log.flush()
+                (folder / MESH).unlink(missing_ok=True)  # of an earlier step
                 state = learner.state()
                 _write_state(state_path, run, state)
                 _save_weights(folder, run.stage, state)
+
+
+def _check_free(folder: Path, resume: bool) -> None:
+    """Raise if the folder holds a run and none is to be resumed."""
+    if resume:
+        return
+    if (folder / STATE).exists():
+        raise InputError(folder, "holds a training run", "an empty folder, or --resume")
+    if (folder / LOG).exists() and (folder / LOG).stat().st_size:
+        raise InputError(folder, "holds a training log", "an empty folder, or --resume")
 
 
 def read_state(path: Path, run: Overfit) -> LearningState:
@@ -94,26 +110,23 @@ def read_state(path: Path, run: Overfit) -> LearningState:
     Raises:
         InputError: damaged, or the state of another run than ``run``.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = json.loads(str(file["run"]))
-            parts: dict[str, Arrays] = {"weights": {}, "first": {}, "second": {}}
-            for name in file.files:
-                part, _, key = name.partition("|")
-                if key:
-                    parts[part][key] = file[name]
-            step, powers = int(file["step"]), file["beta_powers"].tolist()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(path, "damaged", "the state of a training run") from error
+    parts: dict[str, dict[str, NDArray[Any]]] = {"weights": {}, "first": {}, "second": {}}
+    with npz.opened(path) as contents, parsing(path, "the state of a training run"):
+        names = {variable.name for variable in contents.variables}
+        found = json.loads(str(contents.read("run")))
+        for name in names:
+            part, _, key = name.partition("|")
+            if key:
+                parts[part][key] = contents.read(name)
+        step, powers = int(contents.read("step")), contents.read("beta_powers").tolist()
+        first, second = (float(power) for power in powers)
     expected = json.loads(run.to_json())
     for name, value in expected.items():
         if found.get(name) != value:
             raise InputError(
                 path, f"a run with {name} {found.get(name)}", f"{value}, to go on with it"
             )
-    return LearningState(
-        step, parts["weights"], parts["first"], parts["second"], (powers[0], powers[1])
-    )
+    return LearningState(step, parts["weights"], parts["first"], parts["second"], (first, second))
 
 
 def _write_state(path: Path, run: Overfit, state: LearningState) -> None:
@@ -143,54 +156,91 @@ def _save_weights(folder: Path, stage: str, state: LearningState) -> None:
             path.unlink()
 
 
-def _rows_until(path: Path, step: int) -> list[list[str]]:
-    """The log's header and its rows up to a step; a half-written last row is dropped."""
-    if not path.exists() or step == 0:
-        return []
-    with path.open(newline="") as stream:
-        rows = list(csv.reader(stream))
-    return [*rows[:1], *(row for row in rows[1:] if row and int(row[0]) <= step)]
-
-
-def _board(folder: Path, purge_step: int) -> Any:
-    """A writer of TensorBoard events that does not load TensorFlow.
-
-    TensorBoard imports it where it is installed, for its files alone, with half a screen of its
-    log; if there is a module ``notf`` it takes its own stand-in (``tensorboard.compat.tf``).
-    """
-    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=purge_step)
-
-
 class _Log:
-    """``log.csv`` and TensorBoard events, a row a step."""
+    """``log.csv`` and TensorBoard events, a row a step, both of this process alone."""
 
-    def __init__(self, folder: Path, rows: list[list[str]], taken: int) -> None:
-        self._path, self._rows = folder / LOG, rows
-        self._events = (folder / "tensorboard", taken)
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / LOG
+        self._events: Events | None = None
 
     def __enter__(self) -> "_Log":
-        with replacing(self._path) as temporary, temporary.open("w", newline="") as stream:
-            csv.writer(stream).writerows(self._rows)
-        self._stream = self._path.open("a", newline="")
-        self._writer = csv.writer(self._stream)
-        folder, taken = self._events
-        self._board = _board(folder, purge_step=taken + 1)
+        with _telling(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._stream = self._path.open("a+b")
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._stream.close()
+            found = "another process trains into it"
+            raise InputError(self._folder, found, "a folder of its own for each run") from error
+        except OSError:
+            pass  # a filesystem without locks
         return self
 
-    def add(self, number: int, losses: Mapping[str, float]) -> None:
-        names = [name for name in losses if name != "total"]
-        if not self._rows:
-            self._rows.append(["step", "total", *names])
-            self._writer.writerow(self._rows[0])
-        values = [repr(float(losses[name])) for name in ("total", *names)]
-        self._writer.writerow([number, *values])
-        self._stream.flush()
-        for name, value in losses.items():
-            self._board.add_scalar(f"loss/{name}", value, number)
+    def go_on_after(self, step: int) -> None:
+        """Cut off what stands after the row of a step, half a row among it.
 
-    def __exit__(self, *_: object) -> None:
+        Raises:
+            InputError: rows before it are missing.
+        """
+        rows = end = 0
+        with _telling(self._folder):
+            self._stream.seek(0)
+            for line in self._stream if step else ():
+                begins = f"{rows or 'step'},".encode()
+                if rows > step or not (line.startswith(begins) and line.endswith(b"\n")):
+                    break
+                rows, end = rows + 1, end + len(line)
+            if step and rows <= step:
+                found = f"{max(rows - 1, 0)} whole rows"
+                raise InputError(self._path, found, f"one for each of the {step} steps taken")
+            self._stream.truncate(end)
+            self._empty = end == 0
+            self._events = Events(self._folder / "tensorboard", purge_step=step + 1)
+
+    def add(self, number: int, losses: Mapping[str, float]) -> None:
+        """Write the row of a step.
+
+        Raises:
+            InputError: the folder has vanished, or the disk is full.
+        """
+        names = [name for name in losses if name != "total"]
+        lines = [",".join(["step", "total", *names])] if self._empty else []
+        values = [repr(float(losses[name])) for name in ("total", *names)]
+        lines.append(",".join([str(number), *values]))
+        self._empty = False
+        with _telling(self._folder):
+            if not samestat(self._path.stat(), os.fstat(self._stream.fileno())):
+                raise InputError(self._path, "another file than at the start", "to be left alone")
+            self._stream.write("".join(f"{line}\r\n" for line in lines).encode())
+            self._stream.flush()
+            assert self._events is not None
+            self._events.add(number, {f"loss/{name}": value for name, value in losses.items()})
+
+    def flush(self) -> None:
+        """Bring what was written to the disk."""
+        with _telling(self._folder):
+            os.fsync(self._stream.fileno())
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with suppress(Exception) if kind else _telling(self._folder):  # the first error is told
+            if self._events is not None:
+                self._events.close()
         self._stream.close()
-        self._board.close()
+
+
+@contextmanager
+def _telling(folder: Path) -> Iterator[None]:
+    """Tell errors of the system about the run's folder.
+
+    Raises:
+        InputError: in place of an ``OSError``.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        found = "the folder vanished while it was written to"
+        raise InputError(folder, found, "a folder that stays") from error
+    except OSError as error:
+        found = str(error.strerror or error)
+        raise InputError(folder, found, "a writable folder with room") from error

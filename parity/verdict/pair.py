@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from network.registry import network_of
@@ -13,6 +12,7 @@ from parity.traces.record import ArrayInputs, RunInputs, read_samples, record
 from parity.traces.sources import VIEWS, read_sources
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison
+from weight_conversion.atomic import scratch_folder
 from weight_conversion.formats import WeightSet, load_weights
 
 Advance = Callable[[str], None]
@@ -144,13 +144,13 @@ def run_pair(
         mesh=mesh,
         ground_truth=ground_truth,
     )
-    with TemporaryDirectory(prefix="p2m-parity-") as folder:
+    with scratch_folder() as folder:
         return compare_pair(
             _choice(reference, metagraph),
             _choice(candidate, metagraph),
             sources.of(loaded.stage),
             loaded,
-            PairPaths.in_folder(traces or Path(folder)),
+            PairPaths.in_folder(traces or folder),
             progress=_silent,
             dtype=dtype,
             devices=(device, device),

@@ -337,7 +337,7 @@ def test_failure_while_writing_keeps_the_old_checkpoint(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_between_the_two_renames_a_reader_is_told(tmp_path: Path) -> None:
+def test_data_of_another_checkpoint_are_refused(tmp_path: Path) -> None:
     write_bundle(tmp_path / "old", {"v": np.zeros(3, np.float32)})
     write_bundle(tmp_path / "new", {"v": np.ones(3, np.float32)})
     data_path(tmp_path / "new").replace(data_path(tmp_path / "old"))
@@ -345,17 +345,21 @@ def test_between_the_two_renames_a_reader_is_told(tmp_path: Path) -> None:
         everything(read_index(tmp_path / "old"))
 
 
-def test_the_index_is_renamed_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    renamed = []
-    replace = Path.replace
+def test_the_index_goes_first_and_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(tmp_path / "x", {"v": np.ones(3, np.float32)})
+    moved = []
+    rename = Path.rename
 
     def record(self: Path, target: Path) -> Path:
-        renamed.append(target.name)
-        return replace(self, target)
+        moved.append((self.name, target.parent == tmp_path))
+        return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", record)
+    monkeypatch.setattr(Path, "rename", record)
     write_bundle(tmp_path / "x", ARRAYS)
-    assert renamed == ["x.data-00000-of-00001", "x.index"]
+    index, data = "x.index", "x.data-00000-of-00001"
+    assert moved == [(index, False), (data, False), (data, True), (index, True)]
 
 
 @settings(

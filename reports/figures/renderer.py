@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports import wording
+from weight_conversion.atomic import scratch_folder
 
 # The child gets this process's search path as it is, and looks for modules nowhere else.
 _BOOT = (
@@ -61,7 +61,7 @@ def drawing(
     names = request["panels"].tolist()
     with ExitStack() as stack:
         try:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="p2m-parity-")))
+            folder = stack.enter_context(scratch_folder())
             np.savez(folder / "request.npz", allow_pickle=False, **request)
             process = stack.enter_context(_started(folder, command or _drawing_command()))
         except OSError as error:

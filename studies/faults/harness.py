@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from studies.faults.harmless import Harmless
 from studies.faults.judge import Judge
 from studies.faults.outcome import Judged
 from studies.faults.probes import PROBES, Probe, coarse_mesh, probe
+from weight_conversion.atomic import scratch_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +129,8 @@ def _judged(job: Job, judge: Judge, reference: Factory) -> Judged:
 
 def _checked(job: Job) -> Judged:
     meshes = {name: coarse_mesh(name) for name in DEMO_ITEMS}
-    with TemporaryDirectory() as folder:
-        broken = check(PIPELINES[job.subject.id], meshes, build_template(), Path(folder))
+    with scratch_folder() as folder:
+        broken = check(PIPELINES[job.subject.id], meshes, build_template(), folder)
     # What is wrong with data is named by the rule that it breaks.
     operand = {"data/order": "item order", "data/views": "view order", "data/coarse_mesh": "mesh",
                "data/ground_truth": "frame", "export/faces": "faces"}.get(broken or "")  # fmt: skip

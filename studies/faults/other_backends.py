@@ -6,7 +6,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from network.registry import network_of
 from parity.traces.backends import Factory
 from studies.faults.injection import swapped
+from weight_conversion.atomic import scratch_folder
 from weight_conversion.formats import WeightSet, load_weights, save_weights
 
 _MESH = "output mesh"
@@ -40,8 +40,8 @@ class OtherProcess:
         self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Any
     ) -> np.ndarray:
         """Run there, and tell the taps when it is over."""
-        with tempfile.TemporaryDirectory() as folder:
-            asked, answered = Path(folder, "asked"), Path(folder, "answered")
+        with scratch_folder() as folder:
+            asked, answered = folder / "asked", folder / "answered"
             asked.write_bytes(pickle.dumps((self.name, self.stage, self.dtype, inputs, weights)))
             path = os.pathsep.join(filter(None, sys.path))
             environment = {**os.environ, "PYTHONPATH": path, **self.environment}
@@ -151,7 +151,7 @@ class ThroughFile:
         self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Any
     ) -> np.ndarray:
         """Write, read back, run."""
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             path = Path(folder, f"weights{self._suffix}")
             save_weights(path, WeightSet(self._stage, dict(weights), 0, "probe"))
             read = load_weights(path).arrays

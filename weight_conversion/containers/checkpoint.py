@@ -20,7 +20,10 @@ from weight_conversion.files import is_file, is_folder
 _PART = re.compile(r"(?P<prefix>.+)\.(index|meta|data-\d{5}-of-\d{5})")
 _STEP = re.compile(r".*-(\d{1,18})")
 _STATE = "checkpoint"
-_NEWEST = re.compile(r'^\s*model_checkpoint_path\s*:\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
+# Within one line: blank lines without end would otherwise be tried from each of them.
+_NEWEST = re.compile(
+    r'^[ \t]*model_checkpoint_path[ \t]*:[ \t]*"((?:[^"\\\n]|\\.)*)"', re.MULTILINE
+)
 _LONGEST_STATE = 1 << 20
 
 

@@ -1,4 +1,4 @@
-"""Checksums in formats that have none of their own: safetensors and HDF5.
+"""Checksums in formats that have none of their own: safetensors, HDF5 and ONNX.
 
 A file carries a CRC-32C a variable, of its values' little-endian bytes in C order, and one over the
 manifest, which is all that the file says beside the values:
@@ -13,6 +13,7 @@ variable's with its checksum as eight hexadecimal digits. Whoever changes a valu
 another program has to take the checksums out or write them anew.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,33 @@ class Checksums:
         if array_crc32c(np.asarray(array)) != self._sums[name]:
             found = f"the checksum of variable {name} does not match its data"
             raise InputError(self._path, found, "an undamaged file")
+
+
+def texts_of_checksums(
+    arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+) -> dict[str, str]:
+    """The checksums of ``arrays`` and of ``metadata`` for a format whose metadata are texts."""
+    sums = {name: array_crc32c(array) for name, array in arrays.items()}
+    manifest = manifest_crc32c(metadata, described(arrays), sums)
+    texts = {name: f"{value:08x}" for name, value in sums.items()}
+    return {VARIABLE: json.dumps(texts), MANIFEST: f"{manifest:08x}"}
+
+
+def checksums_in_texts(
+    path: Path, metadata: Mapping[str, str], variables: Iterable[Variable]
+) -> Checksums | None:
+    """The checksums that :func:`texts_of_checksums` wrote; None where there are none.
+
+    Raises:
+        InputError: they are no checksums, or not those of what the file says.
+    """
+    if MANIFEST not in metadata:
+        return None
+    try:
+        sums = {str(k): int(v, 16) for k, v in json.loads(metadata[VARIABLE]).items()}
+        manifest = int(metadata[MANIFEST], 16)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        found = f"metadata {VARIABLE!r} and {MANIFEST!r} that hold no checksums"
+        raise InputError(path, found, "an undamaged file") from error
+    rest = {name: value for name, value in metadata.items() if name in ("stage", "step")}
+    return Checksums.of(path, rest, variables, sums, manifest)

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from weight_conversion.errors import InputError
+from weight_conversion.errors import InputError, system_reason
 from weight_conversion.files import is_file
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -88,7 +88,7 @@ def writing(path: Path) -> Iterator[None]:
         raise
     # A full disk is an OSError to one library, a RuntimeError to the next.
     except Exception as error:
-        reason = _first_line(error) or type(error).__name__
+        reason = system_reason(error) or _first_line(error) or type(error).__name__
         raise InputError(path, f"writing failed ({reason})", "room to write it") from error
 
 

@@ -4,8 +4,13 @@ The slashes of a key make nested groups, so that ``file["scope/layer/W:0"]`` is 
 kernel, just as in a trace's ``/gradients``. Stage and step are attributes of the root. Every
 dataset has an attribute ``crc32c``, and the root ``crc32c_manifest``, as
 ``weight_conversion.containers.checksums`` says.
+
+Files of the older format, h5py's default, have no checksums in the structures that lead to the
+values. Another process reads such a file first (``weight_conversion.probe``), half a second that
+our own files, which are of the newer one, do without.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +32,12 @@ from weight_conversion.containers.contents import Contents, Variable, parsing, s
 from weight_conversion.crc32c import array_crc32c
 from weight_conversion.errors import InputError
 from weight_conversion.files import require_file
+from weight_conversion.probe import probe, try_out
 from weight_conversion.weight_set import dtype_text
 
 _KIND = "an HDF5 file of weights"
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_SEALED = 2
 
 
 @contextmanager
@@ -40,6 +48,14 @@ def opened(path: Path) -> Iterator[Contents]:
         InputError: it is missing or damaged, or keeps values elsewhere (links to other files).
     """
     require_file(path, _KIND)
+    if _unsealed(path):
+        probe("weight_conversion.containers.hdf5", _KIND, path)
+    with _opened(path) as contents:
+        yield contents
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Contents]:
     with parsing(path, _KIND):
         file = h5py.File(path, "r")
     with file:
@@ -91,12 +107,13 @@ def _checksums(path: Path, file: h5py.File, variables: list[Variable]) -> Checks
     Raises:
         InputError: they are no numbers, or not those of what the file says.
     """
-    manifest = attribute(path, file, MANIFEST)
+    manifest = attribute(path, file, MANIFEST, heap=False)
     if manifest is None:
         return None
     attributes = {name: _plain(path, file, name) for name in ("stage", "step")}
     found = {
-        variable.name: attribute(path, file[variable.name], VARIABLE) for variable in variables
+        variable.name: attribute(path, file[variable.name], VARIABLE, heap=False)
+        for variable in variables
     }
     sums = {name: int(value) for name, value in found.items() if value is not None}
     return Checksums.of(path, attributes, variables, sums, int(manifest))
@@ -105,8 +122,29 @@ def _checksums(path: Path, file: h5py.File, variables: list[Variable]) -> Checks
 def _plain(path: Path, file: h5py.File, name: str) -> Any:
     """A root attribute as a plain number or text; None where it is absent or anything else."""
     try:
-        value = attribute(path, file, name)
+        value = attribute(path, file, name, heap=False)
     except InputError:
         return None  # of a foreign tool
     plain = value.item() if isinstance(value, np.generic) else value
     return plain.decode(errors="replace") if isinstance(plain, bytes) else plain
+
+
+def _unsealed(path: Path) -> bool:
+    """Whether the file's superblock is of a version without checksums in its structures."""
+    with parsing(path, _KIND), path.open("rb") as stream:
+        head = stream.read(len(_SIGNATURE) + 1)
+    # Elsewhere than at the start, after a block of another program's, it is not looked for.
+    return not head.startswith(_SIGNATURE) or head[-1] < _SEALED
+
+
+def _read_all(path: Path) -> None:
+    with _opened(path) as contents:
+        size = path.stat().st_size
+        for variable in contents.variables:
+            # More is declared than there is: it is not read by the program either.
+            if math.prod(variable.shape) <= size:
+                contents.read(variable.name)
+
+
+if __name__ == "__main__":
+    try_out(_read_all)

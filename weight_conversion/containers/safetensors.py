@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from weight_conversion.containers.checksums import (
-    MANIFEST,
-    VARIABLE,
-    Checksums,
-    described,
-    manifest_crc32c,
-)
+from weight_conversion.containers.checksums import checksums_in_texts, texts_of_checksums
 from weight_conversion.containers.contents import Contents, Variable, parsing, step_from
-from weight_conversion.crc32c import array_crc32c
-from weight_conversion.errors import InputError
 from weight_conversion.files import require_file
 
 _KIND = "a safetensors file"
@@ -64,7 +56,7 @@ def opened(path: Path) -> Iterator[Contents]:
                 dtype = str(piece.get_dtype())
                 variables.append(Variable(name, tuple(piece.get_shape()), _NAMES.get(dtype, dtype)))
             metadata = file.metadata() or {}
-        checksums = _checksums(path, metadata, variables)
+        checksums = checksums_in_texts(path, metadata, variables)
         halves = {variable.name for variable in variables if variable.dtype == "bfloat16"}
 
         def read(name: str) -> NDArray[Any]:
@@ -81,11 +73,7 @@ def opened(path: Path) -> Iterator[Contents]:
 def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int | None) -> None:
     """Write a file of ``arrays`` by state-dict key."""
     metadata = {"stage": stage} | ({} if step is None else {"step": str(step)})
-    sums = {name: array_crc32c(array) for name, array in arrays.items()}
-    manifest = manifest_crc32c(metadata, described(arrays), sums)
-    texts = {name: f"{value:08x}" for name, value in sums.items()}
-    checksums = {VARIABLE: json.dumps(texts), MANIFEST: f"{manifest:08x}"}
-    save_file(dict(arrays), path, metadata | checksums)
+    save_file(dict(arrays), path, metadata | texts_of_checksums(arrays, metadata))
     _sort_metadata(path)
 
 
@@ -93,24 +81,6 @@ def _half(path: Path, name: str) -> NDArray[Any]:
     """A tensor in bfloat16, which NumPy does not have, as the float32 that holds it exactly."""
     with safe_open(path, framework="pt") as file:
         return np.asarray(file.get_tensor(name).float().numpy())
-
-
-def _checksums(path: Path, metadata: dict[str, str], variables: list[Variable]) -> Checksums | None:
-    """The file's checksums; None where it has none.
-
-    Raises:
-        InputError: they are no checksums, or not those of the file's header.
-    """
-    if MANIFEST not in metadata:
-        return None
-    try:
-        sums = {str(k): int(v, 16) for k, v in json.loads(metadata[VARIABLE]).items()}
-        manifest = int(metadata[MANIFEST], 16)
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        found = f"metadata {VARIABLE!r} and {MANIFEST!r} that hold no checksums"
-        raise InputError(path, found, "an undamaged file") from error
-    rest = {name: value for name, value in metadata.items() if name in ("stage", "step")}
-    return Checksums.of(path, rest, variables, sums, manifest)
 
 
 def _sort_metadata(path: Path) -> None:
