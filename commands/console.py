@@ -1,7 +1,7 @@
 """What commands show: progress on a terminal's stderr, results and JSON on stdout."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from parity.verdict.result import jsonable
+from reports.wording import printable
 
 
 class Steps:
@@ -56,6 +57,12 @@ def steps() -> Iterator[Steps]:
     )
     with progress:
         yield Steps(progress)
+
+
+def tell(notes: Iterable[str]) -> None:
+    """What a person should know, on stderr: a line each."""
+    for note in notes:
+        click.echo(printable(f"p2m-parity: note: {note}"), err=True)
 
 
 def print_json(value: Any) -> None:

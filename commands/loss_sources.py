@@ -14,13 +14,14 @@ import numpy as np
 from commands.console import Steps
 from commands.options import parse_views
 from commands.weights import read_weights
-from inputs.files import Int64, read_text, shown
-from inputs.ground_truth import load_ground_truth
+from inputs.files import shown
+from inputs.ground_truth import load_ground_truth, notes_on_truth
 from inputs.hypotheses import Hypotheses
 from inputs.item import Item, load_item
-from inputs.meshes import load_mesh, obj_triangles
+from inputs.meshes import load_mesh
 from inputs.sampling import draw, load_samples
 from inputs.template import Template
+from inputs.unlikely import mesh_notes
 from network.registry import network_of
 from network.weights import STAGES
 from parity.meshes.loss_columns import Before, Candidate, Sampling, Truth
@@ -84,6 +85,23 @@ def load_subjects(items: Sequence[str], truths: Sequence[str], views: str) -> di
     return found
 
 
+def subject_notes(
+    subjects: Mapping[str, Subject], candidates: Sequence[Candidate], template: Template
+) -> tuple[str, ...]:
+    """What is legal in items, ground truth and mesh files and unlikely to be meant."""
+    found: list[str] = []
+    for subject in subjects.values():
+        found += () if subject.item is None else subject.item.notes
+        truth = subject.truth
+        found += notes_on_truth(truth.points, Path(truth.source), template, subject.item)
+    for candidate in candidates:
+        cameras = subjects[candidate.item].truth.cameras
+        if cameras is not None:
+            name = f"{candidate.item}/{candidate.name}"
+            found += mesh_notes(name, candidate.mesh, cameras)
+    return tuple(found)
+
+
 def _named(values: Sequence[str], option: str, default: Any) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for value in values:
@@ -117,8 +135,8 @@ def load_candidates(
         if choice:
             before[choice[0]] = True
             source = labelled(choice[0])[1]
-            start = Before(load_mesh(source), str(source))
-        found.append(Candidate(item, name, str(path), mesh, _triangles(path, len(mesh)), start))
+            start = Before(load_mesh(source).vertices, str(source))
+        found.append(Candidate(item, name, str(path), mesh.vertices, mesh.faces, start))
     for value, used in before.items():
         if not used:
             raise InputError("--before", f"{shown(value)} is for no mesh", "[ITEM/][NAME=]FILE")
@@ -139,15 +157,6 @@ def _item_and_name(
         f"--mesh {value}", "does not say of which item", f"ITEM/NAME=FILE, ITEM one of "
         f"{', '.join(subjects)}",
     )  # fmt: skip
-
-
-def _triangles(path: Path, vertices: int) -> Int64 | None:
-    if path.suffix.lower() != ".obj":
-        return None
-    lines = read_text(path, "a Wavefront .obj file").splitlines()
-    if not any(line.split(maxsplit=1)[:1] == ["f"] for line in lines):
-        return None
-    return obj_triangles(path, vertices)
 
 
 def load_sampling(samples: Path | None, seed: int, vertices_only: bool) -> Sampling:
@@ -248,7 +257,7 @@ def _run(
         if path is None:
             expected = "coarse weights as well, or --coarse-mesh"
             raise InputError("--weights", "refine weights alone", expected)
-        mesh = load_mesh(path)
+        mesh = load_mesh(path).vertices
     for stage in STAGES:
         if stage in stages:
             start = runs.template.coordinates if network_of(stage).follows is None else mesh

@@ -14,14 +14,15 @@ from network.weights import STAGES
     "meshes",
     multiple=True,
     metavar="[ITEM/][NAME=]FILE",
-    help="A mesh, .obj or .npy; one column each.",
+    help="A mesh (.obj, .ply, .stl, .off or .npy); one column each.",
 )
 @click.option(
     "--ground-truth",
     "truths",
     multiple=True,
     metavar="[ITEM=]FILE",
-    help="Ground truth: .xyz (needs --item), .dat, .npy, .obj; --item's own by default.",
+    help="Ground truth: .xyz, .dat, .npy, .obj, .ply, .stl or .off, "
+    ".xyz with --item; --item's own by default.",
 )
 @click.option("--item", "items", multiple=True, metavar="[NAME=]FOLDER", help="Folder of an item.")
 @click.option(

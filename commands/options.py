@@ -37,7 +37,7 @@ def input_options(command: Command) -> Command:
             click.option("--views", default="0,6,7", show_default=True, help="Three view numbers."),
             click.option("--template", type=PATH, help="Official mesh template (.dat)."),
             click.option("--hypotheses", type=PATH, help="Official hypotheses (.dat)."),
-            click.option("--mesh", type=PATH, help="Input mesh (.npy or .obj)."),
+            click.option("--mesh", type=PATH, help="Input mesh: .obj, .ply, .stl, .off or .npy."),
         ]
     ):
         command = option(command)
@@ -50,7 +50,7 @@ def loss_options(command: Command) -> Command:
         [
             click.option(
                 "--ground-truth", type=PATH, help="Points to compute losses against: .xyz, .dat, "
-                ".npy or .obj.",
+                ".npy, .obj, .ply, .stl or .off.",
             ),
             click.option(
                 "--samples", multiple=True, metavar="[STAGE=]S.npz",

@@ -11,7 +11,9 @@ from network.weights import STAGES
 @click.command("overfit")
 @click.argument("stage", type=click.Choice(STAGES))
 @click.option("--item", type=PATH, required=True, help="Folder of one item.")
-@click.option("--ground-truth", type=PATH, required=True, help=".xyz, .dat, .npy or .obj.")
+@click.option(
+    "--ground-truth", type=PATH, required=True, help=".xyz, .dat, .npy, .obj, .ply, .stl or .off."
+)
 @click.option("--out", type=PATH, required=True, help="Folder for log and checkpoints.")
 @click.option("--views", default="0,6,7", show_default=True, help="Three view numbers.")
 @click.option("--template", type=PATH, help="Official mesh template (.dat).")

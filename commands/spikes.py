@@ -49,7 +49,9 @@ def _against_options(function: Any) -> Any:
             click.option("--item", type=PATH, help="Folder of the item that the meshes show."),
             click.option("--views", default="0,6,7", show_default=True, help="Three view numbers."),
             click.option(
-                "--ground-truth", type=PATH, help=".xyz (needs --item), .dat, .npy or .obj."
+                "--ground-truth",
+                type=PATH,
+                help=".xyz, .dat, .npy, .obj, .ply, .stl or .off; .xyz with --item.",
             ),
         ]
     ):
@@ -63,7 +65,7 @@ def _against_options(function: Any) -> Any:
 @click.option("--out", type=PATH, help="Folder for tables, a row a vertex, and pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 def judge_command(**given: Any) -> None:
-    """Count the spikes of meshes (.obj, .npy) and say what they have in common."""
+    """Count the spikes of meshes and say what they have in common."""
     from commands.actions.spikes import judge_meshes
 
     judge_meshes(**given)

@@ -14,7 +14,7 @@ from network.weights import STAGES
 @click.option("--views", default="0,6,7", show_default=True, help="Three view numbers.")
 @click.option("--template", type=PATH, help="Official mesh template (.dat).")
 @click.option("--hypotheses", type=PATH, help="Official hypotheses (.dat).")
-@click.option("--mesh", type=PATH, help="Input mesh (.npy or .obj), as for trace.")
+@click.option("--mesh", type=PATH, help="Input mesh, as for trace: .obj, .ply, .stl, .off or .npy.")
 @click.option("--stage", type=click.Choice(STAGES), help="Checked against the weights'.")
 @click.option("--trace", "recorded", type=PATH,
               help="The run, as a trace of all taps; made with torch by default.")  # fmt: skip

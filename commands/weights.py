@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import click
-
-from reports.wording import printable
+from commands.console import tell
 from weight_conversion.formats import WeightSet, load_weights, save_weights
 
 
@@ -15,8 +13,7 @@ def read_weights(path: Path) -> WeightSet:
         InputError: see ``load_weights``.
     """
     weights = load_weights(path)
-    for note in weights.notes:
-        click.echo(printable(f"p2m-parity: note: {path}: {note}"), err=True)
+    tell(f"{path}: {note}" for note in weights.notes)
     return weights
 
 

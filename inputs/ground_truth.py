@@ -8,9 +8,15 @@ import numpy.typing as npt
 
 from inputs.cameras import OBJECT_TO_WORLD, camera_from_row, world_to_camera
 from inputs.files import Array, Float32, float32, read_npy, read_table, shown
-from inputs.meshes import obj_vectors
+from inputs.item import Item
+from inputs.meshes import load_mesh
 from inputs.pickles import load_pickle
+from inputs.template import Template
+from inputs.unlikely import truth_notes
 from weight_conversion.errors import InputError
+
+GROUND_TRUTH_FILES = ".xyz, .dat, .npy, .obj, .ply, .stl or .off"
+"""What ground truth may be, for help texts and messages."""
 
 _XYZ_ROW = "rows x y z nx ny nz in the object frame"
 _CAMERA_FRAME = "N×6 (points and normals) or N×3 numbers in the first view's camera frame"
@@ -34,8 +40,8 @@ def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTrut
     """Read ground truth in any of its forms.
 
     ``.xyz`` files hold ShapeNet's rows in the object frame and are moved to the camera's frame, in
-    float64; ``.dat`` (a pickled N×6 array, or an image and one), ``.npy`` and ``.obj`` are in that
-    frame already.
+    float64; ``.dat`` (a pickled N×6 array, or an image and one), ``.npy`` and the vertices of mesh
+    files are in that frame already.
 
     Args:
         path: the file.
@@ -49,12 +55,9 @@ def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTrut
     suffix = path.suffix.lower()
     if suffix == ".xyz":
         return _from_object_frame(path, camera_row)
-    if suffix == ".obj":
-        points, normals = obj_vectors(path, "v"), obj_vectors(path, "vn")
-        if len(points) == 0:
-            raise InputError(path, "has no vertices", _CAMERA_FRAME)
-        # Normals that are fewer or more belong to face corners and not to vertices.
-        return GroundTruth(points, normals if len(normals) == len(points) else None)
+    if suffix in (".obj", ".ply", ".stl", ".off"):
+        mesh = load_mesh(path)
+        return GroundTruth(mesh.vertices, mesh.normals)
     if suffix == ".dat":
         found = load_pickle(path)
         # The authors' test split has the first view's image before it.
@@ -64,7 +67,22 @@ def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTrut
         return _from_columns(path, found[1] if pair else found)
     if suffix == ".npy":
         return _from_columns(path, read_npy(path, _CAMERA_FRAME))
-    raise InputError(path, f"has suffix {path.suffix!r}", "ground truth: .xyz, .dat, .npy or .obj")
+    raise InputError(path, f"has suffix {path.suffix!r}", f"ground truth: {GROUND_TRUTH_FILES}")
+
+
+def notes_on_truth(
+    truth: GroundTruth, path: Path, template: Template, item: Item | None
+) -> tuple[str, ...]:
+    """What is unlikely to be meant in ground truth that was read from ``path``.
+
+    Args:
+        truth: the points and normals.
+        path: their file.
+        template: of the meshes that are to be held against them.
+        item: whose images show the object, where it is known.
+    """
+    views = (None, ()) if item is None else (item.cameras, item.silhouettes)
+    return tuple(truth_notes(Path(path).name, truth.points, template.coordinates, *views))
 
 
 def _from_object_frame(path: Path, camera_row: npt.ArrayLike) -> GroundTruth:

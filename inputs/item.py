@@ -16,6 +16,7 @@ import numpy.typing as npt
 from inputs.cameras import IMAGE_SIZE
 from inputs.files import Float32, Float64, float32, read_table
 from inputs.png import read_rgba
+from inputs.unlikely import Silhouette, camera_notes, image_notes, silhouette_of
 from weight_conversion.errors import InputError
 
 DEFAULT_VIEWS = (0, 6, 7)
@@ -47,11 +48,15 @@ class Item:
         name: the folder's name.
         images: (3, 224, 224, 3) float32, blue, green, red in [0, 1], white where transparent.
         cameras: (3, 5) float32, a camera row a view; the first view's frame is the meshes'.
+        silhouettes: where each view's rendering shows the object, None where that is not known.
+        notes: what is legal in images and cameras and unlikely to be meant.
     """
 
     name: str
     images: Float32
     cameras: Float32
+    silhouettes: tuple[Silhouette | None, ...] = (None,) * VIEW_COUNT
+    notes: tuple[str, ...] = ()
 
 
 def load_item(folder: str | Path, views: Sequence[int] = DEFAULT_VIEWS) -> Item:
@@ -80,9 +85,17 @@ def load_item(folder: str | Path, views: Sequence[int] = DEFAULT_VIEWS) -> Item:
     outside = [view for view in chosen if view >= len(rows)]
     if outside:
         raise InputError(folder, f"has no view {outside[0]}", f"views 0 to {len(rows) - 1}")
-    images = np.stack([network_image(read_rgba(paths[view], RENDERING_SIZE)) for view in chosen])
+    renderings = [read_rgba(paths[view], RENDERING_SIZE) for view in chosen]
     cameras = float32(folder, rows[list(chosen)], _CAMERA_ROW)
-    return Item(folder.resolve().name, images, cameras)
+    name = folder.resolve().name
+    titles = [f"{name}/{paths[view].name} (view {view})" for view in chosen]
+    return Item(
+        name,
+        np.stack([network_image(rendering) for rendering in renderings]),
+        cameras,
+        tuple(silhouette_of(rendering) for rendering in renderings),
+        (*image_notes(titles, renderings), *camera_notes(name, chosen, cameras)),
+    )
 
 
 def _rows_and_images(folder: Path) -> tuple[Float64, list[Path]]:

@@ -1,106 +1,79 @@
-"""Mesh files: Wavefront ``.obj`` and ``.npy``, vertices in the file's order and number.
+"""Mesh files of every common kind; vertices in the file's order and number.
 
-General mesh libraries merge, reorder or drop vertices when they load; the network's meshes are
-read by vertex number, so these readers do nothing of the kind.
+The network's meshes are read by vertex number, so nothing is merged, reordered or dropped, but in
+``.stl``, which has no vertex numbers.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from inputs.files import Float32, Int64, check_numbers, float32, read_npy, read_text, shown
+from inputs.files import Float32, Int64, float32, read_npy, shown
+from inputs.obj import read_obj
+from inputs.ply import read_ply
+from inputs.stl_off import read_off, read_stl
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
 
-_POSITION = "v x y z"
-# x y z; with a weight; with a colour; with both.
-_POSITION_LENGTHS = (3, 4, 6, 7)
+MESH_FILES = ".obj, .ply, .stl, .off or .npy"
+"""What a mesh file may be, for help texts and messages."""
 
 
-def load_mesh(path: str | Path, vertices: int | None = None) -> Float32:
-    """The vertices of a mesh file.
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """What a mesh file holds.
+
+    Attributes:
+        vertices: (V, 3) float32, in the file's frame.
+        faces: (F, 3) int64, counted from 0; polygons are cut into triangles. None where there are
+            none.
+        normals: (V, 3) float32, of the vertices; None where the file has none of them.
+    """
+
+    vertices: Float32
+    faces: Int64 | None = None
+    normals: Float32 | None = None
+
+
+def load_mesh(path: str | Path, vertices: int | None = None) -> Mesh:
+    """Read a mesh file.
 
     Args:
-        path: an ``.obj``, or an ``.npy`` array of shape (V, 3).
+        path: an ``.obj``, ``.ply``, ``.stl`` or ``.off`` file, or an ``.npy`` array of shape
+            (V, 3).
         vertices: how many it must have, where that is known.
 
-    Returns:
-        (V, 3) float32, in the file's frame.
-
     Raises:
-        InputError: unreadable, another suffix or shape, no vertices, another number of them, or
-            coordinates that are not finite in float32.
+        InputError: unreadable, damaged, another suffix or shape, no vertices, another number of
+            them, coordinates that are not finite in float32, or triangles of other vertices.
     """
     path = Path(path)
-    expected = f"a mesh of {vertices} vertices" if vertices else "a mesh: .obj, or .npy of V×3"
-    if path.suffix.lower() == ".obj":
-        points = obj_vectors(path, "v")
-    elif path.suffix.lower() == ".npy":
+    expected = f"a mesh of {vertices} vertices" if vertices else f"a mesh: {MESH_FILES} (V×3)"
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         array = read_npy(path, expected)
         if array.ndim != 2 or array.shape[1] != 3:
             raise InputError(path, f"has shape {shown(array.shape)}", expected)
-        points = float32(path, array, expected)
+        mesh = Mesh(float32(path, array, expected))
+    elif suffix == ".obj":
+        points, normals, faces = read_obj(path)
+        # Normals that are fewer or more belong to face corners and not to vertices.
+        ours = normals if len(normals) == len(points) else None
+        mesh = Mesh(points, faces if len(faces) else None, ours)
+    elif suffix in _LIBRARY:
+        points, given, faces = _LIBRARY[suffix](path)
+        mesh = Mesh(points, faces if len(faces) else None, given)
     else:
         raise InputError(path, f"has suffix {path.suffix!r}", expected)
-    if len(points) == 0 or (vertices is not None and len(points) != vertices):
-        raise InputError(path, f"has {len(points)} vertices", expected)
-    return points
+    count = len(mesh.vertices)
+    if count == 0 or (vertices is not None and count != vertices):
+        raise InputError(path, f"has {count} vertices", expected)
+    return mesh
 
 
-def obj_vectors(path: Path, keyword: str) -> Float32:
-    """All vectors of one kind of an ``.obj`` file, in order.
-
-    Args:
-        path: the file.
-        keyword: ``v`` for positions, ``vn`` for normals.
-
-    Returns:
-        (N, 3) float32; N is 0 where the file has none.
-
-    Raises:
-        InputError: unreadable, or a line that does not hold three finite numbers.
-    """
-    expected = _POSITION if keyword == "v" else f"{keyword} x y z"
-    lengths = _POSITION_LENGTHS if keyword == "v" else (3,)
-    rows = []
-    for number, values in _obj_lines(path, keyword):
-        if len(values) not in lengths:
-            raise InputError(f"{path}, line {number}", f"{len(values)} values", expected)
-        check_numbers(f"{path}, line {number}", values[:3], expected)
-        rows.append(values[:3])
-    return float32(path, np.array(rows, dtype=np.float64).reshape(-1, 3), expected)
-
-
-def obj_triangles(path: Path, vertices: int) -> Int64:
-    """The triangles of an ``.obj`` file.
-
-    Args:
-        path: the file; its vertices may be elsewhere, as in the official ``face1.obj``.
-        vertices: how many vertices the triangles may refer to.
-
-    Returns:
-        (F, 3) int64, counted from 0.
-
-    Raises:
-        InputError: unreadable, no faces, a face that is no triangle or refers to other vertices.
-    """
-    expected = f"f a b c, vertices from 1 to {vertices}"
-    rows = []
-    for number, values in _obj_lines(path, "f"):
-        # "7/2/9" is vertex 7 with texture and normal numbers.
-        corners = [value.partition("/")[0] for value in values]
-        if len(corners) != 3 or not all(
-            corner.isascii() and corner.isdigit() and len(corner) < 10 for corner in corners
-        ):
-            found = shown(" ".join(values))
-            raise InputError(f"{path}, line {number}", f"face {found}", expected)
-        rows.append([int(corner) for corner in corners])
-        if not 1 <= min(rows[-1]) <= max(rows[-1]) <= vertices:
-            raise InputError(f"{path}, line {number}", f"face {rows[-1]}", expected)
-    if not rows:
-        raise InputError(path, "has no faces", expected)
-    return np.array(rows, dtype=np.int64) - 1
+_LIBRARY = {".ply": read_ply, ".stl": read_stl, ".off": read_off}
 
 
 def save_obj(path: str | Path, vertices: npt.ArrayLike, faces: npt.ArrayLike | None = None) -> None:
@@ -134,13 +107,3 @@ def save_obj(path: str | Path, vertices: npt.ArrayLike, faces: npt.ArrayLike | N
         lines += [f"f {a} {b} {c}" for a, b, c in (triangles + 1).tolist()]
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
-
-
-def _obj_lines(path: Path, keyword: str) -> list[tuple[int, list[str]]]:
-    """Line numbers and values of the lines that begin with a keyword."""
-    lines = []
-    for number, line in enumerate(read_text(path, "a Wavefront .obj file").splitlines(), start=1):
-        words = line.partition("#")[0].split()
-        if words and words[0] == keyword:
-            lines.append((number, words[1:]))
-    return lines

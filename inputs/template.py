@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from inputs.files import Array, Float32, Float64, Int64
 from inputs.graphs import convex_triangles, edges_of, neighbours_of, scaled_laplacian
-from inputs.meshes import obj_triangles
+from inputs.obj import obj_triangles
 from inputs.payload import entry, floats, indices, sequence
 from inputs.pickles import load_pickle
 from network.levels import EDGES, FACES, VERTICES

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from commands.console import print_json, steps
+from commands.console import print_json, steps, tell
 from commands.loading import backend_choice, load_sources, load_stages
 from commands.options import by_stage
 from network.registry import network_of
@@ -34,6 +34,7 @@ def perform(
     stages = STAGES if stage == "both" else (stage,)
     loaded = load_stages(weights, stages)
     given = load_sources(**sources, stages=stages)
+    tell(given.notes)
     graphs = by_stage("--metagraph", metagraph)
     found: dict[str, Any] = {}
     mesh = None

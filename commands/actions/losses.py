@@ -15,6 +15,7 @@ from commands.loss_sources import (
     load_sampling,
     load_subjects,
     run_checkpoints,
+    subject_notes,
 )
 from commands.options import by_stage
 from inputs.hypotheses import build_hypotheses, load_hypotheses
@@ -96,6 +97,7 @@ def _measured(
     sampling = load_sampling(samples, seed, vertices_only)
     shape = build_template() if template is None else load_template(template)
     candidates = load_candidates(meshes, befores, subjects)
+    notes = subject_notes(subjects, candidates, shape)
     if weights:
         runs = Runs(
             backends=tuple(dict.fromkeys(backends)) or ("torch",),
@@ -124,7 +126,7 @@ def _measured(
                 )
             )
             task.advance()
-    return LossTable(tuple(columns), weights_of_all, sampling.described, not no_frames)
+    return LossTable(tuple(columns), weights_of_all, sampling.described, not no_frames, notes)
 
 
 def _present(grid: Grid, value: Any, out: Path | None, form: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import click
 import numpy as np
 
 from commands.console import steps as progress_steps
+from commands.console import tell
 from commands.loading import load_sources
 from commands.weights import read_weights
 from inputs.initial import initial_weights
@@ -43,6 +44,7 @@ def perform(
     settings = LearningSettings(learning_rate, seed, frozen_cnn, _factors(loss_weight) or None)
     sources = load_sources(item, views, template, hypotheses, mesh, ground_truth, stages=(stage,))
     inputs = sources.of(stage)
+    tell(inputs.notes)
     start = _start(stage, weights, seed)
     run = Overfit(
         stage,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import numpy as np
 
-from commands.console import steps
+from commands.console import steps, tell
 from commands.loading import backend_choice, load_sources
 from commands.options import by_stage
 from commands.weights import read_weights
@@ -30,6 +30,7 @@ def perform(
         raise InputError(out, f"ending {out.suffix!r}", ".obj")
     stages = _stages(weights)
     both = load_sources(**sources)
+    tell(both.notes)
     graphs = by_stage("--metagraph", metagraph)
     mesh: np.ndarray | None = None
     with steps() as progress:

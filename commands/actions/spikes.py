@@ -6,9 +6,9 @@ import click
 import numpy as np
 from rich.console import Console
 
-from commands.console import print_json, steps
+from commands.console import print_json, steps, tell
 from commands.options import parse_views
-from inputs.ground_truth import GroundTruth, load_ground_truth
+from inputs.ground_truth import GroundTruth, load_ground_truth, notes_on_truth
 from inputs.item import Item, load_item
 from inputs.meshes import save_obj
 from inputs.template import build_template, load_template
@@ -25,13 +25,15 @@ def load_against(
     """What the meshes are held against."""
     shape = build_template() if template is None else load_template(template)
     loaded: Item | None = None if item is None else load_item(item, parse_views(views))
+    notes = () if loaded is None else loaded.notes
     truth: GroundTruth | None = None
     if ground_truth is not None:
         if ground_truth.suffix.lower() == ".xyz" and loaded is None:
             raise InputError(ground_truth, "ground truth in the object's frame", "--item as well")
         row = (0.0, 0.0, 0.0, 1.0, 25.0) if loaded is None else loaded.cameras[0]
         truth = load_ground_truth(ground_truth, row)
-    return Against(shape, template is not None, loaded, truth)
+        notes += notes_on_truth(truth, ground_truth, shape, loaded)
+    return Against(shape, template is not None, loaded, truth, notes)
 
 
 def judge_meshes(
@@ -82,6 +84,7 @@ def repair_mesh(
     against = load_against(template, item, views, ground_truth)
     judged = judge(source_of(mesh), against)
     truth = None if against.ground_truth is None else against.ground_truth.points.astype(np.float64)
+    tell(judged.report["notes"])
     done = repair(judged.residuals.vertices, judged.topology, method, truth)
     save_obj(out, done.vertices, judged.topology.faces)
     report = {"mesh": str(mesh), "written": str(out), **done.report}

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import numpy as np
 
-from commands.console import Steps, print_json, steps
+from commands.console import Steps, print_json, steps, tell
 from commands.loading import load_sources
 from commands.weights import read_weights
 from inputs.files import Float64, Int64
@@ -49,6 +49,7 @@ def perform(
     probe(*(path for path in (recorded, reference) if path is not None and is_trace(path)))
     sources = load_sources(item, views, template, hypotheses, mesh, stages=(loaded.stage,))
     inputs = sources.of(loaded.stage)
+    tell(inputs.notes)
     with steps() as progress:
         if self_check is not None:
             return _self_check(inputs, loaded, self_check, progress, as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from commands.console import Task, print_json, steps
+from commands.console import Task, print_json, steps, tell
 from commands.loading import load_sources
 from commands.loss_sources import labelled
 from inputs.demo import DEMO_ITEMS, demo_item_path
@@ -45,6 +45,7 @@ def perform(
     """Overfit items under designed deviations and interventions, and count the spikes."""
     if not summary:
         inputs = _inputs(items, truths, template)
+        tell(note for item in inputs.values() for note in item.notes)
         todo: list[Plan] = []
         if PUBLISHED in designs:
             _refuse_settings(designs)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from commands.console import steps
+from commands.console import steps, tell
 from commands.loading import backend_choice, load_sources, load_stages
 from commands.options import by_stage
 from network.registry import network_of
@@ -28,6 +28,7 @@ def perform(
     """Record one run of STAGE."""
     loaded = load_stages(weights, (stage,))[stage]
     inputs = load_sources(**sources, stages=(stage,)).of(stage)
+    tell(inputs.notes)
     choice = backend_choice(backend, stage, by_stage("--metagraph", metagraph))
     total = len(network_of(stage).taps)
     with steps() as progress, progress.task(f"{stage} on {backend}", total) as task:

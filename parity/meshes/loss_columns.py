@@ -160,12 +160,16 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class LossTable:
-    """All columns, in order, and what they have in common."""
+    """All columns, in order, and what they have in common.
+
+    ``notes`` say what is legal in the inputs and unlikely to be meant.
+    """
 
     columns: tuple[Column, ...]
     weights: TableWeights
     points: str
     frames_checked: bool
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -174,6 +178,7 @@ class LossTable:
             "all": self.weights.formula,
             "points": self.points,
             "frames_checked": self.frames_checked,
+            "notes": self.notes,
             "columns": [column.to_json(self.weights) for column in self.columns],
         }
 

@@ -61,6 +61,7 @@ ROOT_ATTRIBUTES = (
     "requested",
     "unmatched",
     "float64_missing",
+    "notes",
 )
 """What the root says of the run."""
 CHECKSUM = "crc32c"

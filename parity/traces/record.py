@@ -30,7 +30,8 @@ class RunInputs:
 
     ``mesh``: (V, 3) float32, camera frame of view 0, of as many vertices as the network starts
     with. With ``ground_truth`` the losses are recorded too, at ``samples``, or, where there are
-    none, at points drawn on the run's own meshes with ``seed``.
+    none, at points drawn on the run's own meshes with ``seed``. ``notes`` say what is legal in
+    the inputs and unlikely to be meant; the trace hands them on.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class RunInputs:
     ground_truth: GroundTruth | None = None
     samples: Samples | None = None
     seed: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = network_of(self.stage).inputs["mesh"]
@@ -122,6 +124,7 @@ class ArrayInputs:
     stage: str
     given: Mapping[str, np.ndarray]
     ground_truth: None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, expected in network_of(self.stage).inputs.items():
@@ -178,6 +181,7 @@ def record(
         versions=choice.versions(device),
         requested=taps,
         unmatched=_unmatched(choice.name, backend),
+        notes=inputs.notes,
     )
     orders = {row.name: row.order for row in network_of(inputs.stage).taps}
     wanted = _wanted(inputs.stage, taps)

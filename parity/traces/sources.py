@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from inputs.ground_truth import GroundTruth, load_ground_truth
+from inputs.ground_truth import GroundTruth, load_ground_truth, notes_on_truth
 from inputs.hypotheses import Hypotheses, build_hypotheses, load_hypotheses
 from inputs.item import Item, load_item
-from inputs.meshes import load_mesh
+from inputs.meshes import Mesh, load_mesh
 from inputs.sampling import Samples, load_samples
 from inputs.template import Template, build_template, load_template
+from inputs.unlikely import mesh_notes
 from network.registry import network_of
 from parity.traces.record import RunInputs
 from weight_conversion.errors import InputError
@@ -22,7 +23,11 @@ VIEWS = (0, 6, 7)
 
 @dataclass(frozen=True)
 class Sources:
-    """What both stages read from files, loaded and checked."""
+    """What both stages read from files, loaded and checked.
+
+    ``mesh_notes`` are about the mesh that the first stage run starts from, ``truth_notes`` about
+    the ground truth: what is legal there and unlikely to be meant.
+    """
 
     item: Item
     template: Template
@@ -30,6 +35,13 @@ class Sources:
     mesh: np.ndarray | None
     ground_truth: GroundTruth | None = None
     samples: Mapping[str, Samples] = field(default_factory=dict)
+    mesh_notes: tuple[str, ...] = ()
+    truth_notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about all of them."""
+        return self.item.notes + self.mesh_notes + self.truth_notes
 
     def of(self, stage: str, mesh: np.ndarray | None = None) -> RunInputs:
         """The inputs of one stage on ``mesh``, or on the mesh that was given.
@@ -54,6 +66,8 @@ class Sources:
             self.hypotheses,
             self.ground_truth,
             self.samples.get(stage),
+            # A mesh that a stage computed is no input of the user's.
+            notes=self.notes if mesh is None else self.item.notes + self.truth_notes,
         )
 
 
@@ -74,7 +88,7 @@ def read_sources(
         views: three view numbers.
         template: the official mesh template (``.dat``).
         hypotheses: the official hypotheses (``.dat``).
-        mesh: the input mesh (``.npy`` or ``.obj``).
+        mesh: the input mesh, see ``inputs.meshes``.
         ground_truth: points that the losses are computed against.
         samples: by stage, the points on the meshes that they are computed at.
 
@@ -84,12 +98,30 @@ def read_sources(
     loaded = load_item(Path(item), views)
     if samples and ground_truth is None:
         raise InputError("--samples", "given without --ground-truth", "both, for the losses")
-    truth = None if ground_truth is None else load_ground_truth(ground_truth, loaded.cameras[0])
+    shape = build_template() if template is None else load_template(template)
+    start = None if mesh is None else load_mesh(mesh)
+    truth: GroundTruth | None = None
+    about_truth: tuple[str, ...] = ()
+    if ground_truth is not None:
+        truth = load_ground_truth(ground_truth, loaded.cameras[0])
+        about_truth = notes_on_truth(truth, ground_truth, shape, loaded)
     return Sources(
         item=loaded,
-        template=build_template() if template is None else load_template(template),
+        template=shape,
         hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
-        mesh=None if mesh is None else load_mesh(mesh),
+        mesh=None if start is None else start.vertices,
         ground_truth=truth,
         samples={stage: load_samples(path, stage) for stage, path in (samples or {}).items()},
+        mesh_notes=_mesh_notes(loaded, shape, mesh, start),
+        truth_notes=about_truth,
     )
+
+
+def _mesh_notes(
+    item: Item, template: Template, path: Path | None, mesh: Mesh | None
+) -> tuple[str, ...]:
+    """Notes on the mesh that a run starts from: the one given, or the template's."""
+    if mesh is None or path is None:
+        return tuple(mesh_notes("the initial mesh", template.coordinates, item.cameras))
+    name = Path(path).name
+    return tuple(mesh_notes(name, mesh.vertices, item.cameras, mesh.faces, template.faces))

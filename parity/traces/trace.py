@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -38,6 +38,8 @@ from weight_conversion.attributes import attribute
 from weight_conversion.crc32c import array_crc32c, crc32c
 from weight_conversion.errors import InputError
 
+Kind = TypeVar("Kind", dict[str, Any], list[Any])
+
 
 @dataclass(frozen=True)
 class Side:
@@ -61,7 +63,8 @@ class TraceHeader:
 
     ``requested`` is the glob of ``--taps`` that it was recorded with; ``unmatched`` maps taps that
     the backend does not have to its reason. ``float64_missing`` says why there is no run in
-    float64, where one was asked for and the backend could not make it.
+    float64, where one was asked for and the backend could not make it. ``notes`` say what is
+    unlikely to be meant in the inputs.
     """
 
     stage: str
@@ -74,6 +77,7 @@ class TraceHeader:
     requested: str = "*"
     unmatched: Mapping[str, str] = field(default_factory=dict)
     float64_missing: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def inputs_sha256(arrays: Mapping[str, np.ndarray]) -> str:
@@ -260,6 +264,7 @@ def _read_header(path: Path, file: h5py.File) -> TraceHeader:
             **texts,
             versions=_mapping(path, file, "versions"),
             unmatched=_mapping(path, file, "unmatched"),
+            notes=tuple(map(str, _json(path, file, "notes", list))),
         )
 
 
@@ -278,15 +283,22 @@ def _check_root(path: Path, file: h5py.File) -> None:
 
 
 def _mapping(path: Path, file: h5py.File, name: str) -> dict[str, str]:
+    value = _json(path, file, name, dict)
+    return {str(key): str(entry) for key, entry in value.items()}
+
+
+def _json(path: Path, file: h5py.File, name: str, kind: type[Kind]) -> Kind:
+    """A root attribute that holds a JSON object (``dict``) or array (``list``); empty without."""
     if name not in file.attrs:
-        return {}
+        return kind()
     try:
         value = json.loads(text(path, file, name))
     except (ValueError, RecursionError) as error:
         raise InputError(path, f"root attribute {name!r} is no JSON", "JSON") from error
-    if not isinstance(value, dict):
-        raise InputError(path, f"root attribute {name!r} is no JSON object", "an object")
-    return {str(key): str(entry) for key, entry in value.items()}
+    if not isinstance(value, kind):
+        noun = "object" if kind is dict else "array"
+        raise InputError(path, f"root attribute {name!r} is no JSON {noun}", f"an {noun}")
+    return value
 
 
 @contextmanager

@@ -43,7 +43,9 @@ class TraceWriter:
             self._file = stack.enter_context(_new_file(self.path))
             attributes = {"schema": TRACE_SCHEMA, "complete": False, **vars(self._header)}
             for name, value in attributes.items():
-                plain = json.dumps(dict(value)) if isinstance(value, Mapping) else value
+                plain = value
+                if isinstance(value, Mapping | tuple):
+                    plain = json.dumps(dict(value) if isinstance(value, Mapping) else value)
                 self._file.attrs[name] = plain
             self._stack = stack.pop_all()
         return self

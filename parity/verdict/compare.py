@@ -410,6 +410,8 @@ class _Comparing:
                 f"judged in {candidate.dtype} alone: a difference below its rounding, and whether "
                 "a greater one is another function or less precision, are not seen"
             )
+        # Both sides ran on the same inputs.
+        yield from dict.fromkeys((*reference.notes, *candidate.notes))
 
 
 def _unjudged(base: TapResult, note: str) -> TapResult:

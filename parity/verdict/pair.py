@@ -119,7 +119,7 @@ def run_pair(
         candidate: the backend that is judged, likewise.
         metagraph: the exported graph (``.meta``), for the backend of that name.
         views: three view numbers.
-        mesh: the input mesh (``.npy`` or ``.obj``); the refine stage needs one.
+        mesh: the input mesh, see ``inputs.meshes``; the refine stage needs one.
         template: the official mesh template (``.dat``); the project's own by default.
         hypotheses: the official hypotheses (``.dat``); the project's own by default.
         ground_truth: points to compute losses against.

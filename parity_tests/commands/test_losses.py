@@ -14,7 +14,7 @@ from commands.loss_sources import labelled
 from commands.losses import command
 from inputs.demo import demo_item_path
 from inputs.files import Float64
-from inputs.meshes import load_mesh, obj_triangles, save_obj
+from inputs.meshes import load_mesh, save_obj
 from inputs.sampling import choose_faces, points_on
 from inputs.template import build_template
 from parity.meshes.losses import unpooled
@@ -97,7 +97,7 @@ def test_items_and_implementations(files: Path) -> None:
 
 def test_vertices_and_samples(files: Path) -> None:
     base = ("--ground-truth", files / "points.npy", "--mesh", files / "mesh2466.obj", "--no-frames")
-    mesh = load_mesh(files / "mesh2466.obj")
+    mesh = load_mesh(files / "mesh2466.obj").vertices
     random = np.random.default_rng(5)
     samples: dict[str, Any] = {}
     for block in (1, 2):
@@ -194,8 +194,8 @@ def test_paper_port(official: Path) -> None:
 
 def test_demo_mesh_moved(official: Path, tmp_path: Path) -> None:
     path = official / "demo/predict.obj"
-    vertices = load_mesh(path).astype(np.float64)
-    faces = obj_triangles(path, len(vertices))
+    vertices = load_mesh(path).vertices.astype(np.float64)
+    faces = load_mesh(path).faces
     np.save(tmp_path / "points.npy", sampled(vertices, faces))
     turn = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))[0]
     turn *= np.linalg.det(turn)
@@ -205,7 +205,7 @@ def test_demo_mesh_moved(official: Path, tmp_path: Path) -> None:
     )
     assert column["frame"]["mismatch"] is True
     move = column["frame"]["move"]
-    moved = load_mesh(tmp_path / "moved.obj").astype(np.float64)
+    moved = load_mesh(tmp_path / "moved.obj").vertices.astype(np.float64)
     undone = move["scale"] * moved @ np.transpose(move["rotation"]) + move["translation"]
     error = np.linalg.norm(undone - vertices, axis=1).max()
     assert error <= 0.01 * np.linalg.norm(np.ptp(vertices, axis=0))

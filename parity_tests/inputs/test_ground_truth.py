@@ -112,11 +112,12 @@ SPOILED: dict[str, tuple[str, bytes | np.ndarray, str]] = {
     "npy-empty": (".npy", COLUMNS[:0], "has shape (0, 6)"),
     "npy-integers": (".npy", np.ones((4, 6), int), "is an array of 'int64'"),
     "npy-text": (".npy", b"1 2 3\n", "is not a readable .npy file"),
-    "obj-empty": (".obj", b"# nothing\n", "has no vertices"),
+    "obj-empty": (".obj", b"# nothing\n", "has 0 vertices"),
+    "ply": (".ply", b"ply\n", "has no header of a .ply file"),
     "obj-nan": (".obj", b"v 0 0 nan\n", "line 1: 'nan' is not a finite number"),
     "obj-short": (".obj", b"v 0 0\n", "line 1: 2 values; expected v x y z"),
     "obj-normal": (".obj", b"v 0 0 1\nvn 0 0 1 0\n", "line 2: 4 values; expected vn x y z"),
-    "suffix": (".ply", b"ply\n", "has suffix '.ply'; expected ground truth"),
+    "suffix": (".pcd", b"# .PCD\n", "has suffix '.pcd'; expected ground truth: .xyz, .dat, .npy"),
 }
 
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inputs.meshes import load_mesh, obj_triangles
+from inputs.meshes import load_mesh
+from inputs.obj import obj_triangles
 from reports.figures import renderings
 from reports.figures.renderer import draw
 from reports.figures.renderings import SIZE, panels, render, rendering
@@ -238,7 +239,7 @@ def test_the_renderer_works_beside_the_block_and_ends_with_it(
 
 
 def test_the_official_demo_mesh(official: Path) -> None:
-    vertices = load_mesh(official / "demo" / "predict.obj")
+    vertices = load_mesh(official / "demo" / "predict.obj").vertices
     faces = obj_triangles(official / "template" / "face3.obj", len(vertices))
     found = render(Meshes(vertices, vertices, faces))
     assert found.reason == ""

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from inputs.meshes import load_mesh, obj_triangles
+from inputs.meshes import load_mesh
+from inputs.obj import obj_triangles
 from parity_tests.reports.test_renderings import drawn
 from reports.figures.drawn import mesh_sketches
 from reports.figures.renderings import SIZE, panels, render
@@ -77,7 +78,7 @@ def test_nothing_to_draw_is_an_empty_drawing(meshes: Meshes) -> None:
 
 @pytest.mark.parametrize("panel", ["view0_reference", "view0_difference"])
 def test_looks_as_the_rendering_does(official: Path, panel: str) -> None:
-    vertices = load_mesh(official / "demo" / "predict.obj")
+    vertices = load_mesh(official / "demo" / "predict.obj").vertices
     faces = obj_triangles(official / "template" / "face3.obj", len(vertices))
     candidate = (vertices + 0.01 * np.sin(20 * vertices)).astype(np.float32)
     both = Meshes(vertices, candidate, faces)

@@ -85,7 +85,7 @@ def loss_grid(table: LossTable) -> Grid:
     return Grid(
         columns=tuple((column.item, column.name) for column in columns),
         rows=(*rows, ("All", totals)),
-        remarks=tuple(_loss_remarks(table, columns)),
+        remarks=(*(f"note: {note}" for note in table.notes), *_loss_remarks(table, columns)),
     )
 
 

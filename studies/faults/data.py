@@ -17,7 +17,7 @@ from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.files import Float32, Int64
 from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.item import DEFAULT_VIEWS, RENDERING_SIZE, Item, load_item
-from inputs.meshes import load_mesh, obj_triangles, save_obj
+from inputs.meshes import load_mesh, save_obj
 from inputs.png import read_rgba
 from inputs.template import Template
 from studies.faults.injection import Injection, Inputs
@@ -101,9 +101,10 @@ def check(
     written = folder / "mesh.obj"
     vertices = meshes[DEMO_ITEMS[0]]
     pipeline.export(written, vertices, template)
-    if not np.array_equal(load_mesh(written), vertices):
+    mesh = load_mesh(written)
+    if not np.array_equal(mesh.vertices, vertices):
         return "export/vertices"
-    if not np.array_equal(obj_triangles(written, len(vertices)), template.faces[2]):
+    if mesh.faces is None or not np.array_equal(mesh.faces, template.faces[2]):
         return "export/faces"
     return None
 

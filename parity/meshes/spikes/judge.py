@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from inputs.files import Float64, Int64, read_text
+from inputs.files import Float64, Int64
 from inputs.ground_truth import GroundTruth
 from inputs.item import Item
-from inputs.meshes import load_mesh, obj_triangles
+from inputs.meshes import load_mesh
 from inputs.template import Template
+from inputs.unlikely import mesh_notes
 from network.levels import FACES, VERTICES
 from parity.meshes.spikes.explain import explain, from_positions, known_beforehand, rows_of
 from parity.meshes.spikes.health import health_of
@@ -54,12 +55,16 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Against:
-    """What a mesh is held against: the template it came from, its item, its ground truth."""
+    """What a mesh is held against: the template it came from, its item, its ground truth.
+
+    ``notes`` say what is legal in the last two and unlikely to be meant.
+    """
 
     template: Template
     template_given: bool
     item: Item | None = None
     ground_truth: GroundTruth | None = None
+    notes: tuple[str, ...] = ()
 
 
 def judge(source: MeshSource, against: Against) -> Judged:
@@ -70,6 +75,9 @@ def judge(source: MeshSource, against: Against) -> Judged:
             or its triangles are no closed surface.
     """
     topology, notes = _topology(source, against)
+    notes += against.notes
+    if against.item is not None:
+        notes += mesh_notes(source.name, source.vertices, against.item.cameras)
     residuals = residuals_of(source.vertices, topology)
     start = _start(topology, against.template)
     if start is None:
@@ -171,10 +179,5 @@ def source_of(path: Path) -> MeshSource:
     Raises:
         InputError: it cannot be read, or is no mesh.
     """
-    vertices = load_mesh(path).astype(np.float64)
-    faces = None
-    if path.suffix.lower() == ".obj":
-        lines = read_text(path, "a Wavefront .obj file").splitlines()
-        if any(line.split(maxsplit=1)[:1] == ["f"] for line in lines):
-            faces = obj_triangles(path, len(vertices))
-    return MeshSource(str(path), vertices, faces)
+    mesh = load_mesh(path)
+    return MeshSource(str(path), mesh.vertices.astype(np.float64), mesh.faces)

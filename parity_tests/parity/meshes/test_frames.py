@@ -12,7 +12,7 @@ from inputs.demo.models import modelled
 from inputs.files import Float64, Int64
 from inputs.ground_truth import GroundTruth, load_ground_truth
 from inputs.item import load_item
-from inputs.meshes import load_mesh, obj_triangles
+from inputs.meshes import load_mesh
 from inputs.sampling import draw
 from inputs.template import build_template
 from parity.meshes.frames import Frame, check_frame, name_of
@@ -126,8 +126,8 @@ def test_bad_mesh_is_no_mismatch() -> None:
 
 def test_official_meshes_in_their_frame(official: Path) -> None:
     folder = official / "paper_port"
-    mesh = load_mesh(folder / "mvp2m_prediction.obj").astype(np.float64)
-    faces = obj_triangles(folder / "mvp2m_prediction.obj", len(mesh))
+    mesh = load_mesh(folder / "mvp2m_prediction.obj").vertices.astype(np.float64)
+    faces = load_mesh(folder / "mvp2m_prediction.obj").faces
     truth = load_ground_truth(folder / "mvp2m_gt_points.obj", CAMERAS[0])
     found = checked(mesh, faces, truth)
     assert not found.mismatch

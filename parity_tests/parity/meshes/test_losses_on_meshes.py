@@ -100,7 +100,7 @@ def terms(request: pytest.FixtureRequest, official: Path) -> dict[str, dict[str,
     # The refine stage moves any mesh of its level: the official demo's needs no coarse run.
     mesh = template.coordinates
     if stage == "refine":
-        mesh = load_mesh(official / "demo" / "predict.obj")
+        mesh = load_mesh(official / "demo" / "predict.obj").vertices
     inputs = RunInputs(
         stage, item, mesh, template,
         load_hypotheses(official / "template" / "pami_p2mpp.dat"),

@@ -11,7 +11,7 @@ from inputs.demo.make import surface_points
 from inputs.demo.models import modelled
 from inputs.files import Float64
 from inputs.item import read_cameras
-from inputs.meshes import load_mesh, obj_triangles
+from inputs.meshes import load_mesh
 from inputs.sampling import choose_faces, points_on
 from parity.meshes.registration import register
 from parity.meshes.similarity import Similarity
@@ -40,8 +40,8 @@ def left_over(points: Float64, done: Similarity, undone: Similarity) -> float:
 
 def mesh_points(path: Path, seed: int) -> tuple[Float64, Float64]:
     """A mesh's vertices, and 10,000 points on it."""
-    vertices = load_mesh(path).astype(np.float64)
-    faces = obj_triangles(path, len(vertices))
+    vertices = load_mesh(path).vertices.astype(np.float64)
+    faces = load_mesh(path).faces
     random = np.random.default_rng(seed)
     face = choose_faces(vertices, faces, random.random(10_000))
     return vertices, points_on(vertices, faces, face, random.random(10_000), random.random(10_000))

@@ -14,6 +14,7 @@ from parity.verdict.compare import compare
 from parity_tests.parity.conftest import LAST, Build
 from weight_conversion.errors import InputError
 
+NOTES = {name: json.dumps(["the same", f"of the {name}"]) for name in ("reference", "candidate")}
 TEXTS = ("stage", "backend", "dtype", "device", "weights_sha256", "inputs_sha256")
 
 
@@ -31,7 +32,7 @@ def test_missing_text_is_refused(build: Build, name: str) -> None:
     assert message == f"root attribute {name!r} is absent; expected a text"
 
 
-OURS = ("requested", "float64_missing", "versions", "unmatched")
+OURS = ("requested", "float64_missing", "versions", "unmatched", "notes")
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *OURS])
@@ -217,3 +218,16 @@ def test_trace_without_taps_is_refused(build: Build, emptied: str) -> None:
             file.create_group("taps")
 
     assert refused(build("t", edit=edit)) == "an empty trace: no taps; expected at least one tap"
+
+
+def test_notes_on_the_inputs_are_handed_on_once(build: Build) -> None:
+    first, second = (build(name, attributes={"notes": NOTES[name]}) for name in NOTES)
+    notes = compare(first, second).notes
+    assert notes[-3:] == ("the same", "of the reference", "of the candidate")
+
+
+@pytest.mark.parametrize("value", ["{", '{"a": 1}', "3"])
+def test_notes_that_are_no_list_are_refused(build: Build, value: str) -> None:
+    assert refused(build("t", attributes={"notes": value})).startswith(
+        "root attribute 'notes' is no JSON"
+    )

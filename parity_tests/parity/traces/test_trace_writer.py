@@ -17,7 +17,7 @@ from parity.traces.writer import Recorder, TraceWriter
 from weight_conversion.errors import InputError
 
 HEADER = TraceHeader(
-    "coarse", "torch", "float32", "cpu", "w", "i", {"numpy": "2"}, "*", {"t": "no"}
+    "coarse", "torch", "float32", "cpu", "w", "i", {"numpy": "2"}, "*", {"t": "no"}, "", ("a note",)
 )
 ORDERS = {"first": 0, "second": 1}
 
