@@ -258,22 +258,22 @@ def _image(question: Question) -> Iterator[Variant]:
     (name,) = question.activations
     image, kernel, bias = (question.inputs[each].value for each in (name, "weight", "bias"))
     stride = int(question.row.settings["stride"])
-    part = question.sample
-    views = np.arange(len(image)) if part.rows is None else part.rows
+    first = question.sample.rows
+    if first is None:
+        return
     solved = image.copy()
-    for view in views:
-        solved[view] = _solved(image[view : view + 1], kernel, bias, stride,
-                               question.observed[view : view + 1])[0]  # fmt: skip
-    for held in (_bytes, lambda x: x):
-        found = changed(question, "image", "another image", rank=SOLVED,
-                        inputs={name: held(solved)})  # fmt: skip
-        if question.excess(found, Part(rows=views)) <= 1.0:
-            for view in set(range(len(image))) - set(views.tolist()):
-                solved[view] = _solved(image[view : view + 1], kernel, bias, stride,
-                                       question.observed[view : view + 1])[0]  # fmt: skip
-            yield changed(question, "image", "another image", rank=SOLVED,
-                          inputs={name: held(solved)})  # fmt: skip
+    for view in (*first, *(view for view in range(len(image)) if view not in first)):
+        found = _solved(image[view : view + 1], kernel, bias, stride,
+                        question.observed[view : view + 1])[0]  # fmt: skip
+        for held in (_bytes(found), found):
+            solved[view] = held
+            other = changed(question, "image", "another image", rank=SOLVED,
+                            inputs={name: solved})  # fmt: skip
+            if question.excess(other, Part(rows=np.array([view]))) <= 1.0:
+                break
+        else:
             return
+    yield changed(question, "image", "another image", rank=SOLVED, inputs={name: solved})
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:
