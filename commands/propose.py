@@ -1,19 +1,10 @@
 """``propose``: which submodule of a port is which tap, and which parameter which variable."""
 
-from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
 
-from commands.console import print_json, steps
 from commands.options import PATH
-from inputs.demo import DEMO_ITEMS, demo_item_path
-from network.weights import STAGES
-from parity.traces.port_guard import PortError
-from parity.traces.proposal import Proposal, kept_in, propose, sample_inputs, write_proposals
-from parity.traces.sources import read_sources
-from reports.wording import counted, printable
-from weight_conversion.errors import InputError
 
 
 @click.command("propose")
@@ -23,51 +14,13 @@ from weight_conversion.errors import InputError
 @click.option("--item", type=PATH, help="Folder of an item to run it on; the demo's by default.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def command(port: str, out: Path, item: Path | None, device: str, as_json: bool) -> int:
+def command(**given: Any) -> int:
     """Find out how the names of a port belong to the network's, and write it to a file.
 
     The port runs once a stage, with random parameters. What fits twice is asked: an empty name in
     the file, with the candidates behind it. A stage whose factory raises NotImplementedError is
     left out.
     """
-    sources = read_sources(item or demo_item_path(DEMO_ITEMS[0]))
-    kept, found, missing = kept_in(out), list[Proposal](), ""
-    with steps() as progress:
-        for stage in STAGES:
-            with progress.task(f"{stage} of {port}", 1):
-                try:
-                    inputs = sample_inputs(sources, stage)
-                    found.append(propose(port, inputs, kept=kept.get(stage), device=device))
-                except PortError as error:
-                    if not isinstance(error.__cause__, NotImplementedError):
-                        raise
-                    missing = str(error)
-    if not found:
-        raise InputError(f"backend {port}", f"has no stage ({missing})", "one at least")
-    write_proposals(out, found)
-    if as_json:
-        print_json({each.stage: _value(each) for each in found})
-    else:
-        for each in found:
-            Console().print(printable(_line(each)), markup=False, highlight=False, soft_wrap=True)
-        Console().print(f"map: {out}", markup=False, highlight=False, soft_wrap=True)
-    return 0
+    from commands.actions.propose import perform
 
-
-def _line(proposal: Proposal) -> str:
-    found = proposal.matches
-    told = (
-        f"{proposal.stage}: {counted(len(found.taps), 'tap')} and "
-        f"{counted(len(found.variables), 'variable')} found"
-    )
-    if found.unmatched:
-        told += f", {counted(len(found.unmatched), 'tap')} that no submodule gives"
-    return told + f", {len(found.open)} to be answered"
-
-
-def _value(proposal: Proposal) -> dict[str, object]:
-    found = proposal.matches
-    return {
-        "taps": found.taps, "variables": found.variables, "unmatched": found.unmatched,
-        "asked": found.open, "why": found.why,
-    }  # fmt: skip
+    return perform(**given)

@@ -2,18 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from inputs.cameras import OBJECT_TO_WORLD, camera_from_row, world_to_camera
 from inputs.files import Array, Float32, float32, read_npy, read_table, shown
-from inputs.item import Item
 from inputs.meshes import load_mesh
 from inputs.pickles import load_pickle
 from inputs.template import Template
 from inputs.unlikely import truth_notes
 from weight_conversion.errors import InputError
+
+if TYPE_CHECKING:
+    # Its images are read by OpenCV, which who has them already need not have.
+    from inputs.item import Item
 
 GROUND_TRUTH_FILES = ".xyz, .dat, .npy, .obj, .ply, .stl or .off"
 """What ground truth may be, for help texts and messages."""
@@ -71,7 +75,7 @@ def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTrut
 
 
 def notes_on_truth(
-    truth: GroundTruth, path: Path, template: Template, item: Item | None
+    truth: GroundTruth, path: Path, template: Template, item: "Item | None"
 ) -> tuple[str, ...]:
     """What is unlikely to be meant in ground truth that was read from ``path``.
 

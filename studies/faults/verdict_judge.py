@@ -270,8 +270,13 @@ def _reached(stage: str, judged: dict[str, JudgedGradient], wrong: JudgedGradien
     Faults say where they show by the variables that are trained. What is wrong in between shows in
     the first of them that inherits it.
     """
-    off = (Status.DIFFER, Status.INHERITED)
-    first = [key for key in gradient_order(stage) if key in judged and judged[key].status in off]
+    # What a decision that rounding took otherwise hands on is inherited too, and no fault.
+    off = {
+        name
+        for name, each in judged.items()
+        if each.status is Status.DIFFER or each.origin == f"gradients/{wrong.name}"
+    }
+    first = [key for key in gradient_order(stage) if key in off]
     return f"gradients/{first[0] if first else wrong.name}"
 
 
