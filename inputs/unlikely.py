@@ -8,9 +8,9 @@ the silhouettes to within 3 pixels, the boxes of both having 93 % and more in co
 from collections.abc import Sequence
 from itertools import combinations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import binary_dilation
 
 from inputs.cameras import (
     IMAGE_SIZE,
@@ -283,8 +283,8 @@ def _fit(places: npt.NDArray[np.float64], silhouette: Silhouette | None) -> tupl
     assert silhouette is not None
     height, width = silhouette.shape
     at = np.nan_to_num(places * (np.array(silhouette.shape) / IMAGE_SIZE), nan=-1e6)
-    reach = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
-    grown = cv2.dilate(silhouette.astype(np.uint8), reach) > 0
+    reach = np.ones((2 * _REACH + 1, 2 * _REACH + 1), bool)
+    grown = binary_dilation(silhouette, reach)
     cells = np.clip(np.round(at), -1, [height, width]).astype(int)
     inside = ((cells >= 0) & (cells < [height, width])).all(axis=1)
     on = float(grown[tuple(cells[inside].T)].sum()) / len(places)
