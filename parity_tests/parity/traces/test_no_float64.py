@@ -3,6 +3,7 @@
 Each port is the example of the docs, mended, with one thing in it that people write.
 """
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,7 @@ OPERATION: Edits = (
     ("return out if out.shape[1] == 3 else out.relu()",
      "return out if out.shape[1] == 3 else Relu32.apply(out)"),
 )  # fmt: skip
-NARROW: Edits = (("precision = getattr(torch, dtype)", "precision = torch.float32"),)
+NARROW: Edits = (("getattr(torch, dtype)", "torch.float32"),)
 
 PORTS = {
     "a cast": (CAST, "have the same dtype", SUM),
@@ -77,8 +78,9 @@ FAULTS: dict[str, tuple[Edits, str, str]] = {
 }  # fmt: skip
 """Edits, the tap that differs first, and the operand."""
 FAULTY: Edits = (
-    ("module = MyMVP2M().to(device, precision)",
-     f"module = MyMVP2M().to(device, precision)\n    module.graph['{LAYER}'].faulty = True"),
+    ("module = MyMVP2M().to(device, getattr(torch, dtype))",
+     "module = MyMVP2M().to(device, getattr(torch, dtype))\n"
+     f"    module.graph['{LAYER}'].faulty = True"),
 )  # fmt: skip
 
 
@@ -103,6 +105,7 @@ def write(path: Path, *edits: Edits) -> None:
         assert old in text, old
         text = text.replace(old, new)
     path.write_text(text, "utf-8")
+    shutil.copy(EXAMPLE.with_suffix(".toml"), path.with_suffix(".toml"))
 
 
 def judged(weights: Path, taps: str) -> Comparison:
