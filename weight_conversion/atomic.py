@@ -103,7 +103,10 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
     _remove_leftovers(parent)
     folder, lock = _locked_folder(parent)
     try:
-        yield folder
+        # Not the locked one itself: a result may be put into this one too, which locks it.
+        inner = folder / "files"
+        inner.mkdir()
+        yield inner
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -311,3 +312,14 @@ def test_two_processes_write_into_one_folder(tmp_path: Path) -> None:
 def test_error_is_one_line() -> None:
     assert str(InputError("where", "found\n  much", "other")) == "where: found much; expected other"
     assert str(InputError(Path("a/b"), "gone")) == "a/b: gone"
+
+
+def test_a_result_can_be_put_into_a_scratch_folder(tmp_path: Path) -> None:
+    """The folder's own lock is no other program's."""
+    with scratch_folder(tmp_path) as folder:
+        start = time.monotonic()
+        with staging(folder) as inner:
+            (inner / "a").write_text("whole")
+        assert time.monotonic() - start < 10
+        assert (folder / "a").read_text() == "whole"
+    assert not list(tmp_path.iterdir())
