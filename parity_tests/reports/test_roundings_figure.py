@@ -32,7 +32,7 @@ def test_it_is_written_and_removed_with_its_report(
     planted: Planted, judged: Comparison, tmp_path: Path
 ) -> None:
     write_report(judged, tmp_path, meshes=None)
-    figure = tmp_path / "figures" / "roundings_by_tap.png"
+    figure = tmp_path / "figures" / "roundings_by_tap.svg"
     assert figure.exists()
     assert "own error (roundings)" in (tmp_path / "report.html").read_text()
     row = (tmp_path / "taps.csv").read_text().splitlines()[22]
