@@ -298,11 +298,9 @@ def _pickles() -> Iterator[bytes]:
     yield pickle.dumps((table[:, :3], [sparse, sparse], [], [], [], 5, 6, []), 2)
 
 
-def _read_pickle(path: Path) -> None:
+def _read_all(path: Path, *readers: Callable[[Path], object]) -> None:
+    """Have a file read by all of them; raises what the first that refuses it says."""
     failures = []
-    readers: tuple[Callable[[Path], object], ...] = (
-        load_pickle, load_template, load_hypotheses, partial(load_ground_truth, camera_row=_CAMERA)
-    )  # fmt: skip
     for read in readers:
         try:
             read(path)
@@ -310,6 +308,11 @@ def _read_pickle(path: Path) -> None:
             failures.append(error)
     if failures:
         raise failures[0]
+
+
+def _read_pickle(path: Path) -> None:
+    truth = partial(load_ground_truth, camera_row=_CAMERA)
+    _read_all(path, load_pickle, load_template, load_hypotheses, truth)
 
 
 def _pictures() -> Iterator[bytes]:
@@ -352,14 +355,7 @@ def _meshes(*, npy: bool = False) -> Iterator[bytes]:
 
 
 def _read_mesh(path: Path) -> None:
-    failures = []
-    for read in (load_mesh, partial(load_ground_truth, camera_row=_CAMERA)):
-        try:
-            read(path)
-        except InputError as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]
+    _read_all(path, load_mesh, partial(load_ground_truth, camera_row=_CAMERA))
 
 
 def _rows(*, columns: int) -> Iterator[bytes]:

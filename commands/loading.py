@@ -9,6 +9,7 @@ from parity.traces.backends import BackendChoice
 from parity.traces.sources import Sources, read_sources
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
+from weight_conversion.stages import load_by_stage
 
 
 def load_sources(
@@ -39,16 +40,16 @@ def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, W
     Raises:
         InputError: a stage has no weights or two, or weights are of a stage not asked for.
     """
-    found: dict[str, WeightSet] = {}
-    for path in paths:
+
+    def read(path: Path) -> WeightSet:
         weights = read_weights(path)
-        if weights.stage in found:
-            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
         if weights.stage not in stages:
             raise InputError(
                 path, f"weights of the {weights.stage} stage", f"the {' and '.join(stages)} stage"
             )
-        found[weights.stage] = weights
+        return weights
+
+    found = load_by_stage(paths, read)
     for stage in stages:
         if stage not in found:
             raise InputError("--weights", f"no {stage} weights given", f"--weights for {stage}")

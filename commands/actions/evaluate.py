@@ -23,12 +23,11 @@ from evaluation.summary import Summary, summarise
 from inputs.dataset import check_root, find_entries, read_lists
 from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.template import build_template, load_template
-from network.registry import network_of
-from network.weights import STAGES
 from reports.evaluation import write_evaluation
 from reports.text import sheets as sheets_text
 from reports.text.evaluation_text import brief_sheets, page_commands, sentences
 from weight_conversion.errors import InputError
+from weight_conversion.stages import lacking, load_by_stage
 from weight_conversion.weight_set import WeightSet
 
 
@@ -138,18 +137,12 @@ def _weights(paths: tuple[Path, ...]) -> dict[str, WeightSet]:
     Raises:
         InputError: two of a stage, or those of a stage without the one before.
     """
-    found: dict[str, WeightSet] = {}
-    for path in paths:
-        weights = read_weights(path)
-        if weights.stage in found:
-            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
-        found[weights.stage] = weights
-    for stage in found:
-        before = network_of(stage).follows
-        if before is not None and before not in found:
-            expected = f"{before} weights as well: every item has a {before} mesh of its own"
-            raise InputError("--weights", f"{stage} weights alone", expected)
-    return {stage: found[stage] for stage in STAGES if stage in found}
+    found = load_by_stage(paths, read_weights)
+    if (pair := lacking(found)) is not None:
+        stage, before = pair
+        expected = f"{before} weights as well: every item has a {before} mesh of its own"
+        raise InputError("--weights", f"{stage} weights alone", expected)
+    return found
 
 
 def _opened(cluster: Cluster, as_json: bool) -> None:

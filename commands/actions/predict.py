@@ -11,9 +11,9 @@ from commands.loading import backend_choice, load_sources
 from commands.options import by_stage
 from commands.weights import read_weights
 from inputs.meshes import save_obj
-from network.weights import STAGES
 from parity.traces.record import predict
 from weight_conversion.errors import InputError
+from weight_conversion.stages import load_by_stage
 
 
 def perform(
@@ -28,7 +28,7 @@ def perform(
     """Predict the mesh of one item: coarse, refined, or refined from --mesh."""
     if out.suffix != ".obj":
         raise InputError(out, f"ending {out.suffix!r}", ".obj")
-    stages = _stages(weights)
+    stages = load_by_stage(weights, read_weights)
     both = load_sources(**sources)
     tell(both.notes)
     graphs = by_stage("--metagraph", metagraph)
@@ -41,13 +41,3 @@ def perform(
                 mesh = predict(choice, inputs, loaded, dtype, device)
     save_obj(out, np.asarray(mesh), both.template.faces[2])
     click.echo(f"{out}")
-
-
-def _stages(paths: tuple[Path, ...]) -> dict[str, Any]:
-    found = {}
-    for path in paths:
-        weights = read_weights(path)
-        if weights.stage in found:
-            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
-        found[weights.stage] = weights
-    return {stage: found[stage] for stage in STAGES if stage in found}

@@ -18,13 +18,13 @@ from inputs.cameras import Camera, camera_from_row, camera_to_world
 from network.program import Expression, Program, call, trace
 from network.registry import network_of
 from network.taps import TapRow
-from network.terms import edges, mean, square_length, surface_points, with_samples
+from network.terms import chamfer, edges, mean, square_length
 from parity.diagnosis import mistakes
 from parity.diagnosis.diagnosis import Diagnosis
 from parity.diagnosis.question import Part, Question, Variant
 from parity.oracle.context import Context, constant
 from parity.oracle.local import Alone, Local
-from parity.oracle.losses import Term
+from parity.oracle.losses import Term, kind_of
 from parity.oracle.number import Arithmetic, Number, exactly
 from parity.oracle.primitives.products import entries_of
 
@@ -67,7 +67,7 @@ def diagnose(
     question = _question(term, meshes, seen, number, context, arithmetic)
     reach = max(limit, SINGLE * abs(seen))
     fits: dict[int, list[Variant]] = {}
-    for variant in _variants(question, _kind(term)) if away > reach else ():
+    for variant in _variants(question, kind_of(term.label)) if away > reach else ():
         value = question.value(variant, Part())
         if value is not None and abs(float(value) - seen) <= reach:
             fits.setdefault(variant.rank, []).append(variant)
@@ -135,10 +135,6 @@ def diagnose_decay(context: Context, seen: float, limit: float) -> Diagnosis | N
     return None
 
 
-def _kind(term: Term) -> str:
-    return term.label.rpartition("_")[0]
-
-
 def _question(
     term: Term,
     meshes: Mapping[str, np.ndarray],
@@ -200,32 +196,16 @@ def _settings(question: Question) -> dict[str, Any]:
     """The factors that the term's programs take."""
     factors = network_of(question.row.stage).losses
     assert factors is not None, "a loss term of a network without any"
-    kind = question.row.name.rpartition("_")[0]
+    kind = kind_of(question.row.name)
     found: dict[str, Any] = {"weight": float(getattr(factors, kind))}
     return {**found, "backward": factors.backward} if kind == "chamfer" else found
 
 
 def _chamfer(question: Question) -> Iterable[Other]:
-    def turned(
-        after: Expression,
-        *,
-        points: Expression,
-        corner_a: Expression,
-        corner_b: Expression,
-        corner_c: Expression,
-        r1: Expression,
-        r2: Expression,
-        weight: float,
-        backward: float,
-    ) -> Expression:
-        samples = surface_points(after, corner_a, corner_b, corner_c, r1, r2)
-        cloud = with_samples(after, samples)
-        from_truth = mean(call("nearest_square", points, cloud))
-        from_cloud = mean(call("nearest_square", cloud, points))
-        return (from_truth * backward + from_cloud) * weight
-
-    yield ("constant", "the factor of one direction on the other",
-           trace(turned, **_settings(question)), {})  # fmt: skip
+    # The factor of one direction, b, on the other: w (b·x + y) = w b (x + y / b).
+    weight, factor = (_settings(question)[name] for name in ("weight", "backward"))
+    turned = trace(chamfer, weight=weight * factor, backward=1.0 / factor)
+    yield "constant", "the factor of one direction on the other", turned, {}
     for what, points in _frames(_array(question, "points"), question.context, place=True):
         yield "frame", f"ground truth {what}", None, {"points": exactly(points)}
 

@@ -66,6 +66,11 @@ def measured_of(arrays: Mapping[str, np.ndarray], block: int) -> Measured:
     )
 
 
+def kind_of(name: str) -> str:
+    """A term's name without the number of its block."""
+    return name.rpartition("_")[0] or name
+
+
 @dataclass(frozen=True, eq=False)
 class Term:
     """A loss term of a block.

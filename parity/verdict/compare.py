@@ -14,6 +14,7 @@ from network.taps import TapRow
 from parity.diagnosis.diagnosis import diagnose
 from parity.oracle.gap import before
 from parity.oracle.local import difference_of
+from parity.oracle.losses import kind_of
 from parity.traces import layout
 from parity.traces.comparable import check_comparable
 from parity.traces.trace import TraceReader, open_trace
@@ -21,7 +22,7 @@ from parity.verdict import coverage_cache
 from parity.verdict.coverage import measured
 from parity.verdict.gradient_comparison import GradientComparison
 from parity.verdict.judgement import FLOAT64, TapJudge
-from parity.verdict.losses import LossJudge, LossJudged, judges_of, kind_of, settled
+from parity.verdict.losses import LossJudge, LossJudged, judges_of, settled
 from parity.verdict.measure import Difference, difference
 from parity.verdict.precision import PRECISION, precision_named
 from parity.verdict.result import Comparison, Status, TapResult, Verdict

@@ -123,11 +123,6 @@ class LossJudge:
         return found
 
 
-def kind_of(name: str) -> str:
-    """A term's name without the number of its block."""
-    return name.rpartition("_")[0] or name
-
-
 def lacks(trace: TraceReader, dtype: str) -> str:
     """What the terms are of and the trace does not have; empty if nothing."""
     group = _group(trace, dtype)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
-from network.registry import network_of
 from network.weights import STAGES
 from parity.traces.backends import BackendChoice
 from parity.traces.sources import read_sources
 from reports.suite.runs import GROUND_TRUTH, Recording
 from weight_conversion.errors import InputError
-from weight_conversion.formats import WeightSet, load_weights
+from weight_conversion.formats import WeightSet
+from weight_conversion.stages import lacking, load_by_stage
 
 
 def recordings(
@@ -62,17 +62,11 @@ def _weights(paths: Sequence[Path]) -> dict[str, WeightSet]:
     """By stage, in the order of the stages."""
     if not paths:
         return {stage: demo_weights(stage) for stage in STAGES}
-    found: dict[str, WeightSet] = {}
-    for path in paths:
-        weights = load_weights(path)
-        if weights.stage in found:
-            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
-        found[weights.stage] = weights
-    for stage in found:
-        before = network_of(stage).follows
-        if before is not None and before not in found:
-            raise InputError(
-                "--p2m-weights", f"no {before} weights",
-                f"them too: the {stage} stage starts from the {before} mesh",
-            )  # fmt: skip
-    return {stage: found[stage] for stage in STAGES if stage in found}
+    found = load_by_stage(paths)
+    if (pair := lacking(found)) is not None:
+        stage, before = pair
+        raise InputError(
+            "--p2m-weights", f"no {before} weights",
+            f"them too: the {stage} stage starts from the {before} mesh",
+        )  # fmt: skip
+    return found

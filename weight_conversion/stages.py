@@ -1,0 +1,35 @@
+"""Several files of weights, one a stage."""
+
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from network.registry import network_of
+from network.weights import STAGES
+from weight_conversion.errors import InputError
+from weight_conversion.formats import WeightSet, load_weights
+
+
+def load_by_stage(
+    paths: Iterable[Path], read: Callable[[Path], WeightSet] = load_weights
+) -> dict[str, WeightSet]:
+    """Weights by the stage that their variables tell, in the order of the stages.
+
+    Raises:
+        InputError: two files are of one stage, or one cannot be read.
+    """
+    found: dict[str, WeightSet] = {}
+    for path in paths:
+        weights = read(path)
+        if weights.stage in found:
+            raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
+        found[weights.stage] = weights
+    return {stage: found[stage] for stage in STAGES if stage in found}
+
+
+def lacking(stages: Collection[str]) -> tuple[str, str] | None:
+    """The first stage that starts from another one's mesh which is not there, and that other."""
+    for stage in stages:
+        before = network_of(stage).follows
+        if before is not None and before not in stages:
+            return stage, before
+    return None
