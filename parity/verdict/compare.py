@@ -97,6 +97,8 @@ class _Comparing:
         self.yardsticks: dict[str, Yardstick | None] = {}
         self.losses: dict[str, LossJudge] | None = None
         self.judged: set[str] = set()
+        self.nothing: list[str] = []
+        """Entries of which no element is a number on either side."""
         self.off: list[str] = []
         """Taps that are no rounding, in the order of computation."""
         self.diagnoses: dict[str, Any] = {}
@@ -196,6 +198,8 @@ class _Comparing:
             return replace(base, status=Status.INVALID, note="holds no numbers")
         found = difference(self.reference, self.candidate, group, name)
         base = replace(base, **found.numbers())
+        if found.not_a_number == first.size:
+            self.nothing.append(label)
         result = self._tap(base, name) if group == "taps" else self._whole(base, group, name)
         too_low = self._lower_type(group, name)
         if too_low:
@@ -379,7 +383,9 @@ class _Comparing:
         statuses = {entry.status for entry in entries if not self._excused(entry)}
         if Status.DIFFER in statuses:
             return Verdict.DIFFER
-        compared = any(entry.max_abs is not None for entry in entries)
+        compared = any(
+            entry.max_abs is not None and entry.tap not in self.nothing for entry in entries
+        )
         if statuses & {Status.MISSING, Status.INVALID} or not compared:
             return Verdict.INVALID
         return Verdict.AGREE
@@ -400,6 +406,9 @@ class _Comparing:
             yield "the ground truth has no normals: the losses are without the normal term"
         if reference.dtype != candidate.dtype:
             yield f"the reference ran in {reference.dtype}, the candidate in {candidate.dtype}"
+        if self.nothing:
+            counted = f"{len(self.nothing)} entries are NaN throughout on both sides"
+            yield f"{counted}, so that nothing is known of them: {', '.join(self.nothing[:5])}"
         yield from self._uncovered()
         yield from self.gradient_notes
         for side, trace in self.sides:

@@ -199,6 +199,16 @@ def test_nan_on_both_sides_is_told(build: Build) -> None:
     assert entry.max_abs == 0
 
 
+def test_where_all_is_nan_nothing_was_compared(build: Build) -> None:
+    """One tap of many may hold nothing else on both sides; all of them prove nothing."""
+    one = with_fault(build, nothing_but_nan)
+    assert any("1 entries are NaN throughout on both sides" in note for note in one.notes)
+    nothing = {name: np.full_like(values, np.nan) for name, values in seven().items()}
+    found = compare(build("reference", nothing), build("candidate", nothing))
+    assert found.verdict is Verdict.INVALID
+    assert any(f"{len(nothing)} entries are NaN" in note for note in found.notes)
+
+
 def test_difference_beside_common_nan_is_still_seen(build: Build) -> None:
     def fault(r: np.ndarray, c: np.ndarray) -> None:
         nan_in_the_same_places(r, c)
