@@ -72,9 +72,11 @@ def _as_started(words: list[str], folder: Path) -> Iterator[None]:
             yield
         finally:
             signal.signal(signal.SIGTERM, handler)
+            # Only what lies in the folder itself: an environment may lie below it (`.tox`), and a
+            # library half of whose modules are imported a second time no longer works.
             for name in set(sys.modules) - before:
                 source = getattr(sys.modules[name], "__file__", None)
-                if source is not None and Path(source).is_relative_to(folder.resolve()):
+                if source is not None and Path(source).parent == folder.resolve():
                     del sys.modules[name]
 
 
