@@ -121,11 +121,13 @@ def run(stage: str, taps: str, folder: Path) -> Result:
     paths = PairPaths.in_folder(folder)
     reference, candidate = (BackendChoice(backend) for backend in BACKENDS)
     with times.of("recording"):
-        record_pair(reference, candidate, inputs, weights, paths, progress=_silent, taps=taps)
+        later = record_pair(
+            reference, candidate, inputs, weights, paths, progress=_silent, taps=taps
+        )
     disk = sum(path.stat().st_size for path in vars(paths).values())
     with drawing_meshes(paths.reference, paths.candidate) as drawn:
         with times.of("judging"):
-            comparison = compare(paths.reference, paths.candidate, taps=taps)
+            comparison = compare(paths.reference, paths.candidate, taps=taps, later=later)
         with times.of("report"):
             write(
                 comparison, folder / "report", paths.reference, paths.candidate, [],

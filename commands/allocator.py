@@ -8,7 +8,7 @@ spent more time in page faults than in arithmetic, and takes half as long withou
 import ctypes
 import sys
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Numbers of the options, from glibc's ``malloc.h``."""
 
 REUSED = 32 * 2**20
@@ -16,6 +16,10 @@ REUSED = 32 * 2**20
 
 KEPT = 512 * 2**20
 """Bytes of free memory that are kept; what is beyond goes back to the system."""
+
+
+ARENAS = 2
+"""Stocks of free memory: with one a thread, what one has freed is of no use to the others."""
 
 
 def keep_freed_memory() -> bool:
@@ -29,5 +33,13 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
-    options = ((M_MMAP_THRESHOLD, REUSED), (M_TRIM_THRESHOLD, KEPT))
+    options = ((M_MMAP_THRESHOLD, REUSED), (M_TRIM_THRESHOLD, KEPT), (M_ARENA_MAX, ARENAS))
     return all(library.mallopt(option, value) == 1 for option, value in options)
+
+
+def give_back_freed_memory() -> None:
+    """Return what is free to the system: other work than what it was kept for comes next."""
+    if sys.platform.startswith("linux"):
+        library = ctypes.CDLL(None)
+        if hasattr(library, "malloc_trim"):
+            library.malloc_trim(0)

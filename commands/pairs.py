@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from commands.allocator import give_back_freed_memory
 from commands.console import Steps
 from commands.reporting import at, drawing_meshes, write
 from network.registry import network_of
@@ -74,10 +75,11 @@ def run_stage(
     def task(description: str, total: int) -> Iterator[Advance]:
         with progress.task(description, total) as line:
             yield line.advance
+        give_back_freed_memory()
 
     inputs = sources.of(stage, mesh)
     paths, shown = PairPaths.in_folder(folder), PairPaths.in_folder(final)
-    record_pair(
+    later = record_pair(
         settings.reference[stage],
         settings.candidate[stage],
         inputs,
@@ -89,12 +91,14 @@ def run_stage(
         taps=settings.taps,
         gradients=settings.gradients,
         float64=settings.float64,
+        whole=settings.keep_traces,
     )
     with drawing_meshes(paths.reference, paths.candidate) as drawn:
         with progress.task(f"{stage} compared", 1):
             comparison = compare(
-                paths.reference, paths.candidate, taps=settings.taps, unmatched=settings.unmatched
-            )
+                paths.reference, paths.candidate, taps=settings.taps,
+                unmatched=settings.unmatched, later=later,
+            )  # fmt: skip
         if settings.training is not None:
             with progress.task(f"{stage} steps", settings.training.steps) as line:
                 comparison = add_steps(

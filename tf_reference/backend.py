@@ -13,7 +13,7 @@ from tf_reference.listening import SILENCE, Listener, Listening
 from tf_reference.measured import checked_measured
 from tf_reference.metagraph import Metagraph, load_metagraph
 from tf_reference.parameters import network_inputs, network_weights
-from tf_reference.refine import refine
+from tf_reference.refine import projected_maps, refine, refined
 from tf_reference.runtime import device_name, tf, tf_dtype, versions
 from tf_reference.tap_gradients import Watch
 from tf_reference.training import Adam, AdamState, Samples, Trained, Training, steps
@@ -57,12 +57,39 @@ class TensorFlowBackend:
         Raises:
             InputError: inputs or weights are missing or of another shape.
         """
-        taps = Listening(listen)
+        taps = SILENCE if listen is None else Listening(listen)
         with tf.device(self._device):
             prepared = network_inputs(self.stage, inputs, self._dtype)
             tensors = network_weights(self.stage, weights, self._dtype)
             mesh: NDArray[Any] = self._network(prepared, tensors, taps)[-1].numpy()
         return mesh
+
+    def by_vertices(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, Any], listen: Listener
+    ) -> Callable[[slice, Listener], None]:
+        """Run the refine stage, which mixes nothing between vertices, on some of them at a time.
+
+        Args:
+            inputs: as for ``run``.
+            weights: by checkpoint key, in the checkpoint's layout.
+            listen: told the taps of the images, which are computed once.
+
+        Returns:
+            To be called with some vertices, as a slice of the mesh, and whom to tell their taps.
+
+        Raises:
+            InputError: inputs or weights are missing or of another shape.
+        """
+        with tf.device(self._device):
+            prepared = network_inputs(self.stage, inputs, self._dtype)
+            tensors = network_weights(self.stage, weights, self._dtype)
+            maps = projected_maps(prepared, tensors, Listening(listen))
+
+        def some(vertices: slice, listen: Listener) -> None:
+            with tf.device(self._device):
+                refined(prepared.mesh[vertices], maps, prepared, tensors, Listening(listen))
+
+        return some
 
     def losses(self, inputs: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, float]:
         """Each loss term by its name in the trace, weighted as in the total.

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from tf_reference.cnn import image_features
 from tf_reference.graph import local_graph_convolution
-from tf_reference.listening import Taps
+from tf_reference.listening import SILENCE, Taps
 from tf_reference.parameters import NetworkInputs, Weights
 from tf_reference.projection import local_projection
 from tf_reference.runtime import tf
+
+_VERTICES_AT_ONCE = 137
 
 # The convolutions whose maps (sides 224, 112, 56) are projected onto the hypotheses.
 _MAPS = (2, 5, 8)
@@ -115,13 +117,29 @@ def projected_maps(inputs: NetworkInputs, weights: Weights, tap: Taps) -> list["
     return [features[number] for number in _MAPS]
 
 
-def refine(inputs: NetworkInputs, weights: Weights, tap: Taps) -> list["tf.Tensor"]:
-    """The meshes after the two blocks, (2466, 3) each: metres, camera frame of view 0."""
-    maps = projected_maps(inputs, weights, tap)
-    mesh = inputs.mesh
+def refined(
+    mesh: "tf.Tensor",
+    maps: list["tf.Tensor"],
+    inputs: NetworkInputs,
+    weights: Weights,
+    tap: Taps,
+) -> list["tf.Tensor"]:
+    """The meshes after the two blocks, of any number of vertices; arguments as ``moved_mesh``.
+
+    Where nobody listens, so many vertices go through a block at a time that its features stay in a
+    processor's cache, and little memory is taken.
+    """
     meshes = []
+    count = len(mesh) if tap is not SILENCE else _VERTICES_AT_ONCE
     for block in BLOCKS:
-        mesh = moved_mesh(mesh, maps, block, inputs, weights, tap)
+        parts = [mesh[start : start + count] for start in range(0, len(mesh), count)]
+        moved = [moved_mesh(part, maps, block, inputs, weights, tap) for part in parts]
+        mesh = tf.concat(moved, axis=0)
         tap(block.reasoning, mesh)
         meshes.append(mesh)
     return meshes
+
+
+def refine(inputs: NetworkInputs, weights: Weights, tap: Taps) -> list["tf.Tensor"]:
+    """The meshes after the two blocks, (2466, 3) each: metres, camera frame of view 0."""
+    return refined(inputs.mesh, projected_maps(inputs, weights, tap), inputs, weights, tap)

@@ -77,6 +77,30 @@ class TorchBackend(StageLoader):
             blocks = self.forward(network, inputs, None if listen is None else _ToNumPy(listen))
         return as_array(blocks[-1].after)
 
+    def by_vertices(
+        self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Listen
+    ) -> Callable[[slice, Listen], None]:
+        """Run the refine stage, which mixes nothing between vertices, on some of them at a time.
+
+        Args:
+            inputs: as ``run``.
+            weights: as ``run``.
+            listen: told the taps of the images, which are computed once.
+
+        Returns:
+            To be called with some vertices, as a slice of the mesh, and whom to tell their taps.
+        """
+        network = self.load(weights)
+        images, cameras, mesh, *graph = self.feeds(inputs)
+        with torch.no_grad(), full_precision():
+            maps = network.encode(images, _ToNumPy(listen))
+
+        def some(vertices: slice, listen: Listen) -> None:
+            with torch.no_grad(), full_precision():
+                network(images, cameras, mesh[vertices], *graph, _ToNumPy(listen), maps)
+
+        return some
+
     def losses(
         self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], **options: Any
     ) -> dict[str, float]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from network.taps import TapRow
 
-VERTICES_AT_ONCE = 137
-"""An eighteenth of the refine mesh: a hidden layer of its hypotheses has 9 MB in float64, so that a
-few of them stay in a processor's cache. Six parts took twice the time."""
+VERTICES_AT_ONCE = 69
+"""A hidden layer of the refine hypotheses at so many has 4.5 MB in float64, so that a few of
+them stay in a processor's cache. Six parts of the mesh took twice the time."""
 
 MOST_WORKERS = 8
 """Parts worked on at a time, at most: each holds some tens of megabytes."""

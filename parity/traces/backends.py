@@ -36,7 +36,8 @@ class Backend(Protocol):
 
     Optional methods: ``losses(inputs, weights)``, ``gradients(inputs, weights)``, ``steps``, and
     ``watched_gradients(inputs, weights, watch)``, which returns losses and gradients and tells
-    ``watch`` the value and the gradient at every tap (``torch_impl.tap_gradients.Watch``).
+    ``watch`` the value and the gradient at every tap (``torch_impl.tap_gradients.Watch``). The
+    project's own also have ``by_vertices(inputs, weights, listen)``, see ``torch_impl.backend``.
 
     Optional attributes: ``unmatched``, a mapping of taps that the backend does not have to the
     reason why, and ``lacks``, the same of optional methods, where having one is not enough for it

@@ -54,7 +54,8 @@ class PortGuard:
         self._name, self._port = name, port
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("_"):
+        # A port is judged as it runs, on the whole mesh.
+        if attribute.startswith("_") or attribute == "by_vertices":
             raise AttributeError(attribute)
         found = getattr(self._port, attribute)
         guarded: dict[str, Callable[..., Any]] = {

@@ -3,6 +3,7 @@
 import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from inputs.template import Template
 from network.registry import network_of
 from parity.traces import layout
 from parity.traces.backends import Backend, BackendChoice
-from parity.traces.gradients import DOUBLE, OWN, Groups, WritingWatch
-from parity.traces.port_guard import PortError, check_float64
+from parity.traces.by_vertices import ByVertices, record_by_vertices, some_vertices
+from parity.traces.gradients import OWN
+from parity.traces.record_float64 import losses_and_gradients, record_float64
 from parity.traces.trace import TraceHeader, inputs_sha256, open_trace
 from parity.traces.writer import Recorder, TraceWriter
 from weight_conversion.errors import InputError
@@ -155,14 +157,21 @@ def record(
     taps: str = "*",
     gradients: bool = False,
     float64: bool = True,
+    whole: bool = True,
     on_tap: Callable[[str], None] | None = None,
-) -> None:
+) -> ByVertices | None:
     """Run one stage and write its trace to ``path``.
 
     With ground truth among the inputs the losses are recorded, and with ``gradients`` those of
     their total by every variable and by the mesh, and at every tap where the backend tells them.
     With ``float64`` the same is recorded of a run in float64 beside the one in ``dtype``; where the
     backend cannot make it, the trace holds the reason and the place in the backend's code.
+
+    Without ``whole``, and without gradients, the trace need not hold the run in float64 of a
+    network whose layers mix nothing between vertices: it is made when it is read.
+
+    Returns:
+        What is left to be run then, for ``parity.verdict.compare``; None where the trace is whole.
 
     Raises:
         InputError: the weights are of another stage, the backend cannot be made or fails, or the
@@ -194,7 +203,13 @@ def record(
             writer.add(layout.WEIGHTS, key, np.asarray(array, np.float32))
         meshes = network_of(inputs.stage).meshes if inputs.ground_truth is not None else ()
         recorder = Recorder(writer, wanted, on_tap, keep=meshes)
-        backend.run(inputs.mapping(), weights.arrays, recorder)
+        given, some = inputs.mapping(), None
+        if not gradients:  # whose pass has the same bits as the whole mesh's
+            some = some_vertices(backend, inputs.stage, given, weights.arrays, recorder)
+        if some is not None:
+            record_by_vertices(some, inputs.stage, recorder)
+        else:
+            backend.run(given, weights.arrays, recorder)
         if not writer.count:
             raise InputError(
                 "--taps", f"{taps!r} matched no tap of the run", "a tap's name or glob"
@@ -203,9 +218,13 @@ def record(
             inputs = _record_losses(
                 choice.name, backend, inputs, weights, recorder, writer, gradients
             )
-        if float64 and dtype != "float64":
-            del backend
-            _record_float64(choice, inputs, weights, writer, device, recorder, gradients)
+        if not float64 or dtype == "float64":
+            return None
+        del backend
+        return record_float64(
+            choice.name, partial(choice.make, inputs.stage, "float64", device), inputs.stage,
+            inputs.mapping(), weights.arrays, writer, recorder, gradients, whole or gradients,
+        )  # fmt: skip
 
 
 def _wanted(stage: str, glob: str) -> Callable[[str], bool]:
@@ -223,72 +242,6 @@ def _unmatched(name: str, backend: Backend) -> dict[str, str]:
             f"backend {name}", f"unmatched is a {type(declared).__name__}", "a mapping tap: reason"
         )
     return {str(tap): str(reason) for tap, reason in declared.items()}
-
-
-class _Float64Listener:
-    """Takes the taps of the float64 run."""
-
-    def __init__(self, writer: TraceWriter, wants: Callable[[str], bool]) -> None:
-        self._writer = writer
-        self.wants = wants
-
-    def __call__(self, tap: str, value: np.ndarray) -> None:
-        array = np.asarray(value)
-        check_float64(tap, array)
-        if self.wants(tap):
-            self._writer.add(layout.FLOAT64, tap, array)
-
-
-def _record_float64(
-    choice: BackendChoice,
-    inputs: RunInputs | ArrayInputs,
-    weights: WeightSet,
-    writer: TraceWriter,
-    device: str,
-    recorder: Recorder,
-    gradients: bool,
-) -> None:
-    """Run the stage again in float64, losses at the same samples."""
-    try:
-        backend = choice.make(inputs.stage, "float64", device)
-        listener = _Float64Listener(writer, recorder.requests)
-        backend.run(inputs.mapping(), weights.arrays, listener)
-        if not writer.has_group(layout.FLOAT64):
-            raise PortError(choice.name, "the run in float64 gave no tap")
-        if inputs.ground_truth is not None:
-            _losses_and_gradients(
-                backend, inputs, weights, recorder, writer, gradients, DOUBLE,
-                (layout.FLOAT64_LOSSES, layout.FLOAT64_GRADIENTS),
-            )  # fmt: skip
-    except PortError as error:
-        writer.float64_missing(error.reason)
-
-
-def _losses_and_gradients(
-    backend: Backend,
-    inputs: RunInputs | ArrayInputs,
-    weights: WeightSet,
-    recorder: Recorder,
-    writer: TraceWriter,
-    gradients: bool,
-    groups: Groups,
-    names: tuple[str, str],
-) -> None:
-    """Write losses, and gradients of the total, those at taps too where the backend tells them."""
-    mapping = inputs.mapping()
-    watched = getattr(backend, "watched_gradients", None)
-    if gradients and watched is not None:
-        watch = WritingWatch(writer, inputs.stage, recorder.requests, groups)
-        found = watched(mapping, weights.arrays, watch)
-        watch.finish()
-    else:
-        found = [
-            getattr(backend, group)(mapping, weights.arrays)
-            for group in (("losses", "gradients") if gradients else ("losses",))
-        ]
-    for name, values in zip(names, found, strict=False):
-        for key, value in values.items():
-            writer.add(name, key, np.asarray(value))
 
 
 def _record_losses(
@@ -316,8 +269,8 @@ def _record_losses(
     for group in ("losses", "gradients") if gradients else ("losses",):
         if getattr(backend, group, None) is None:
             raise InputError(f"backend {name}", f"has no {group}()", "a backend that computes them")
-    _losses_and_gradients(
-        backend, inputs, weights, recorder, writer, gradients, OWN,
+    losses_and_gradients(
+        backend, inputs.stage, inputs.mapping(), weights.arrays, recorder, writer, gradients, OWN,
         (layout.LOSSES, layout.GRADIENTS),
     )  # fmt: skip
     return inputs

@@ -79,6 +79,14 @@ class TraceWriter:
         dataset = self._create("taps", name, array)
         dataset.attrs["order"] = self._orders.get(name, len(self._orders) + self.count)
 
+    def tap_rows(self, name: str, value: np.ndarray, start: int, count: int) -> None:
+        """Write some rows of a tap of ``count``, from ``start``; the first ones come first."""
+        if not start:
+            shape = (count, *value.shape[1:])
+            dataset = self.reserve("taps", name, shape, str(value.dtype))
+            dataset.attrs["order"] = self._orders.get(name, len(self._orders) + self.count)
+        self._file[f"taps/{name}"][start : start + len(value)] = value
+
     def add(self, group: str, name: str, value: np.ndarray) -> None:
         """Write a loss, a gradient or a sample.
 
@@ -199,6 +207,16 @@ class Recorder:
     def requests(self, tap: str) -> bool:
         """Whether the tap is to be recorded."""
         return self._requested(tap)
+
+    def rows(self, tap: str, value: np.ndarray, start: int, count: int) -> None:
+        """Take some rows of a tap of ``count``, from ``start``."""
+        if self.requests(tap):
+            self._writer.tap_rows(tap, value, start, count)
+        if tap in self._keep:
+            kept = self.kept.setdefault(tap, np.zeros((count, *value.shape[1:]), value.dtype))
+            kept[start : start + len(value)] = value
+        if self._on_tap is not None and not start:
+            self._on_tap(tap)
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
         if self.requests(tap):

@@ -16,12 +16,14 @@ from parity.oracle.gap import before
 from parity.oracle.local import difference_of
 from parity.oracle.losses import kind_of
 from parity.traces import layout
+from parity.traces.by_vertices import ByVertices
 from parity.traces.comparable import check_comparable
 from parity.traces.trace import TraceReader, open_trace
 from parity.verdict import coverage_cache
 from parity.verdict.coverage import measured
+from parity.verdict.gathering import FLOAT64
 from parity.verdict.gradient_comparison import GradientComparison
-from parity.verdict.judgement import FLOAT64, TapJudge
+from parity.verdict.judgement import TapJudge
 from parity.verdict.losses import LossJudge, LossJudged, judges_of, settled
 from parity.verdict.measure import Difference, difference
 from parity.verdict.precision import PRECISION, precision_named
@@ -40,6 +42,7 @@ def compare(
     *,
     taps: str = "*",
     unmatched: Mapping[str, str] | None = None,
+    later: tuple[ByVertices | None, ByVertices | None] = (None, None),
 ) -> Comparison:
     """Hold two traces against each other.
 
@@ -52,6 +55,7 @@ def compare(
         taps: glob of the taps to compare; others count as not requested.
         unmatched: globs of entries that a side may lack, with the reason why, beside those that
             the backends declared themselves.
+        later: what ``record`` left to be run in float64 of the two.
 
     Raises:
         InputError: a trace cannot be read, is empty, or the two are not of the same stage and
@@ -62,7 +66,7 @@ def compare(
         second = stack.enter_context(open_trace(Path(candidate)))
         check_comparable(first, second)
         with np.errstate(all="ignore"):  # what is not a number is told, not warned of
-            return _Comparing(first, second, taps, unmatched or {}).result()
+            return _Comparing(first, second, taps, unmatched or {}, later).result()
 
 
 class _Comparing:
@@ -72,6 +76,7 @@ class _Comparing:
         candidate: TraceReader,
         glob: str,
         unmatched: Mapping[str, str],
+        later: tuple[ByVertices | None, ByVertices | None],
     ) -> None:
         self.reference, self.candidate = reference, candidate
         self.sides = (("reference", reference), ("candidate", candidate))
@@ -83,7 +88,7 @@ class _Comparing:
         for name in self.rows:
             if self._reason(name) and not self._compared(name):
                 self.unmatched[name] = self._reason(name)
-        self.runs = TracedRun(reference), TracedRun(candidate)
+        self.runs = TracedRun(reference, later[0]), TracedRun(candidate, later[1])
         self.float64 = all(run.has_float64 for run in self.runs)
         self.own = not all(run.dtype == FLOAT64 for run in self.runs)
         self.gap = frozenset(
@@ -108,6 +113,7 @@ class _Comparing:
     def result(self) -> Comparison:
         names = {group: self._names(group) for group in layout.COMPARED}
         at_taps = self._gradients_at_taps()
+        self._go_ahead(names["taps"])
         if not any(names.values()) and not at_taps:
             raise InputError("--taps", f"{self.glob!r} matches nothing", "a tap's name or glob")
         results = {
@@ -141,6 +147,21 @@ class _Comparing:
             diagnoses=diagnoses,
             coverage=self._coverage(results),
         )
+
+    def _go_ahead(self, names: list[str]) -> None:
+        """Judge what is run in float64 as it is read, in the order in which it is run."""
+        windows = next((run.windows for run in self.runs if run.windows), [])
+        rows = [self.rows[name] for name in names if name in self.rows and self._judgeable(name)]
+        self.judge.ahead(rows, windows)
+
+    def _judgeable(self, name: str) -> bool:
+        """Whether both sides have a tap in the network's shape, and all that its layer reads."""
+        row = self.rows[name]
+        shapes = [
+            trace.dataset("taps", name).shape for _, trace in self.sides if trace.has("taps", name)
+        ]
+        lacking = (run.lacks(row, self.float64, self.gap) for run in self.runs)
+        return shapes == [row.shape] * 2 and not any(lacking)
 
     def _names(self, group: str) -> list[str]:
         """What must be compared of a group, in order: all that either side has, or should have.
@@ -233,8 +254,8 @@ class _Comparing:
     def _diagnosis(self, row: TapRow, cause: str) -> Any:
         """What a tap that differs points to."""
         parents, observed, read, dtype = self.judge.worst_part(row, cause)
-        group = layout.FLOAT64 if dtype == FLOAT64 != self.candidate.header.dtype else layout.TAPS
-        names = [name for name in self.judge.earlier(row) if self.candidate.has(group, name)]
+        exact = dtype == FLOAT64 != self.candidate.header.dtype
+        names = [name for name in self.judge.earlier(row) if self.runs[1].has(name, exact)]
         others = _Others(read, names)
         return diagnose(row, parents, self.context, observed, dtype, others=others)
 
@@ -244,8 +265,7 @@ class _Comparing:
         if row.alike in self.diagnoses or size > MOST_READ:
             return
         read = run.float64 if self.float64 else run.tap
-        group = run.group(self.float64)
-        if all(self.candidate.has(group, name) for name in row.parents if name in self.rows):
+        if all(run.has(name, self.float64) for name in row.parents if name in self.rows):
             parents = {name: read(name, None) for name in row.parents}
             dtype = FLOAT64 if self.float64 else run.dtype
             self.diagnoses[row.alike] = diagnose(
@@ -261,7 +281,7 @@ class _Comparing:
             return None
         if self.losses is None:
             sides = self.reference, self.candidate
-            self.losses = judges_of(self.context, sides, self.float64)
+            self.losses = judges_of(self.context, sides, self.runs, self.float64)
         if base.shape != ():
             return None
         found: dict[str, LossJudged] = {}
@@ -329,7 +349,7 @@ class _Comparing:
     def _coverage(self, results: Mapping[str, tuple[TapResult, ...]]) -> dict[str, Any] | None:
         """What was exercised; None where the reference's trace does not hold all of its run."""
         run = self.runs[0]
-        if not run.has_float64 or any(run.lacks(row, True) for row in self.rows.values()):
+        if any(run.lacks(row, False) for row in self.rows.values()):
             return None
         compared = {
             group: sum(entry.max_abs is not None for entry in entries)
@@ -454,14 +474,15 @@ class _Others(Mapping[str, np.ndarray]):
 
 
 def _official(taps: tuple[TapResult, ...]) -> bool:
-    """Whether the reference's float64 run is the official one, as far as it was judged."""
-    return all(
-        tap.float64_roundings_reference is not None
-        and tap.roundings_limit is not None
-        and tap.float64_roundings_reference <= tap.roundings_limit
-        for tap in taps
-        if tap.status is not Status.MISSING
-    )
+    """Whether the reference's run is the official one, as far as it was judged."""
+    for tap in taps:
+        found = tap.local_roundings_reference, tap.float64_roundings_reference
+        told = [each for each in found if each is not None]
+        if tap.status is Status.MISSING:
+            continue
+        if tap.roundings_limit is None or not told or not max(told) <= tap.roundings_limit:
+            return False
+    return True
 
 
 def _read(trace: TraceReader, group: str, name: str) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 An element W[i, o] of a layer's matrix is exercised where some row has an input i that is not zero
 while the output o passes its ReLU: then, and only then, a change of it changes the tap. That is
-counted here for every element, from the reference's recorded float64 run, instead of perturbing
-nineteen million of them one by one. Two input channels that are equal everywhere cannot be told
+counted here for every element, from the reference's recorded run, instead of perturbing nineteen
+million of them one by one. Two input channels that are equal everywhere cannot be told
 apart: a port that permutes them computes the same.
 """
 
@@ -33,7 +33,7 @@ def measured(run: ProbeRun, context: Context) -> dict[str, Any]:
     """What a run of a probe exercises and can tell, as JSON's own types.
 
     Args:
-        run: all its taps in float64.
+        run: all its taps.
         context: its constants.
     """
     stage = context.stage
@@ -45,8 +45,8 @@ def measured(run: ProbeRun, context: Context) -> dict[str, Any]:
         if row.variables:
             exercised = _Exercised(row, context) if _is_product(row) else _Reached(row, context)
             for part in parts_of(row, run.vertices):
-                read = [run.float64(name, part) for name in row.parents]
-                exercised.add(read, run.float64(row.name, part))
+                read = [run.value(name, part) for name in row.parents]
+                exercised.add(read, run.value(row.name, part))
             variables |= exercised.shares()
             if exercised.twins:
                 twins[row.name] = exercised.twins
@@ -211,7 +211,7 @@ def _count_pixels(row: TapRow, run: ProbeRun, context: Context, cases: dict[str,
     names = ("above", "below", "left", "right")
     counts: Counter[str] = Counter()
     for part in parts_of(row, run.vertices):
-        points = run.float64(row.parents[0], part).reshape(-1, 3)
+        points = run.value(row.parents[0], part).reshape(-1, 3)
         at = pixels_of(row, points, context).value
         h, w = at[..., 0], at[..., 1]
         for name, mask in zip(names, (h < 0, h > LAST, w < 0, w > LAST), strict=True):
@@ -240,7 +240,7 @@ def _findings(
             "every view read view 0's maps, so only their cameras count"
         )
     if IMAGES in network_of(context.stage).read:
-        yield from image_findings(run.float64(IMAGES, None), context.cameras)
+        yield from image_findings(run.value(IMAGES, None), context.cameras)
     silent = [key for key, share in variables.items() if share == 0]
     if silent:
         yield f"{len(silent)} variables change nothing: {', '.join(silent[:5])}"

@@ -14,51 +14,24 @@ against a bound of its own, of about one rounding (``parity.verdict.mean_square`
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from network.registry import network_of
 from network.taps import TapRow
-from parity.oracle.chunks import Part, in_parallel, parts_of
+from parity.oracle.chunks import Part
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
-from parity.oracle.local import Local, difference_of, local_error
-from parity.oracle.number import Number
-from parity.verdict.findings import Findings, Spread, finite, greatest
-from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
+from parity.oracle.local import Local
+from parity.verdict.findings import Findings, Spread
+from parity.verdict.gathering import FLOAT64, OWN, Gathering, Place, Run
 from parity.verdict.measure import relative
 from parity.verdict.precision import narrower
 from parity.verdict.result import Split, Status
-
-Place = tuple[str, int]
-FLOAT64 = "float64"
-
-
-def place_of(row: TapRow, part: Part) -> Place:
-    """A tap and the first vertex of a part of it."""
-    return row.name, 0 if part is None else part.start
-
-
-class Run(Protocol):
-    """What is known of one side: its taps in the precision asked for, and perhaps in float64."""
-
-    @property
-    def vertices(self) -> int:
-        """Of the mesh that the stage starts from."""
-
-    @property
-    def dtype(self) -> str:
-        """The precision asked for."""
-
-    def tap(self, name: str, part: Part) -> np.ndarray:
-        """Part of a tap, or of an input named as in ``TapRow.parents``."""
-
-    def float64(self, name: str, part: Part) -> np.ndarray:
-        """The same of the run in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,89 +77,28 @@ class TapJudge:
         """
         assert own or float64
         self.context = self._context = context
+        precisions = [which for which, asked in ((OWN, own), (FLOAT64, float64)) if asked]
+        self._gathering = Gathering(
+            context, (reference, candidate), precisions, known, frozenset(gap)
+        )
+        self._worst: dict[str, dict[str, Part]] = {}
         self._reference, self._candidate = reference, candidate
         self._gap = frozenset(gap)
-        self._own, self._float64, self._known = own, float64, known
+        self._float64 = float64
         self._confidence = confidence(context.stage)
-        self._tests = tests_of(context.stage)
         self._origins: dict[str, str] = {}
         self._relative: dict[str, float] = {}
 
     def judge(self, row: TapRow) -> Judged:
         """Judge one tap; its parents, where they are taps, have been judged before."""
+        gathered = self._gathering.of(row)
+        self._worst[row.name] = {which: part for which, (*_, part) in gathered.worst.items()}
         nearest, across = before(row, self._gap)
-        found = {}
-        apart = Spread()
-        for which in ("own", FLOAT64):
-            if (which == "own" and self._own) or (which == FLOAT64 and self._float64):
-                found[which] = self._findings(row, which, across, apart)
-        return self._judged(row, found, apart, nearest, across)
+        return self._judged(row, gathered.found, gathered.apart, nearest, across)
 
-    def _findings(
-        self, row: TapRow, which: str, across: tuple[str, ...], apart: Spread
-    ) -> Findings:
-        """What the runs in one precision show of a tap."""
-        sides = (self._reference, self._candidate)
-        reads = [run.tap if which == "own" else run.float64 for run in sides]
-        dtypes = [run.dtype if which == "own" else FLOAT64 for run in sides]
-        inputs = [
-            Inputs(row.stage, read, self._context, dtype, across)
-            for read, dtype in zip(reads, dtypes, strict=True)
-        ]
-        sharing = sharing_of(row, self._context)
-        found = Findings(MeanSquare(self._tests, sharing))
-
-        def judged(part: Part) -> tuple[Findings, Spread]:
-            with np.errstate(all="ignore"):
-                return judged_part(part)
-
-        def judged_part(part: Part) -> tuple[Findings, Spread]:
-            here, spread = Findings(MeanSquare(self._tests, sharing)), Spread()
-            seen = [read(row.name, part) for read in reads]
-            given = [each.of(row, part) for each in inputs]
-            first = self._local(row, part, which, given[0], seen[0], dtypes[0], known=not across)
-            same = _identical(seen[0], seen[1]) and all(
-                _alike(given[0][name], given[1][name]) for name in row.parents
-            )
-            second = first
-            if not same or dtypes[0] != dtypes[1]:
-                second = local_error(row, given[1], self._context, seen[1], dtypes[1])
-            # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
-            here.add(first, second, seen, self._confidence, squares=not across)
-            if which == "own" or not self._own:
-                spread.add(row, first, second, seen, (sides[0].dtype, sides[1].dtype))
-            if across:
-                here.finest = greatest(first.alone.settled + second.alone.settled)
-                here.scale = finite(seen[0])
-            here.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
-            if which == "own" and self._float64:
-                exact = self._reference.float64(row.name, part)
-                here.raise_to("candidate", greatest(difference_of(seen[1], exact)))
-                here.raise_to("reference", greatest(difference_of(seen[0], exact)))
-            return here, spread
-
-        for here, spread in in_parallel(judged, parts_of(row, self._reference.vertices)):
-            found.join(here)
-            apart.join(spread)
-        return found
-
-    def _local(
-        self,
-        row: TapRow,
-        part: Part,
-        which: str,
-        given: Mapping[str, Number],
-        seen: np.ndarray,
-        dtype: str,
-        known: bool,
-    ) -> Local:
-        key = which, place_of(row, part)
-        if known and self._known is not None and key in self._known:
-            return self._known[key]
-        found = local_error(row, given, self._context, seen, dtype)
-        if known and self._known is not None:
-            self._known[key] = found
-        return found
+    def ahead(self, rows: Iterable[TapRow], windows: Iterable[slice]) -> None:
+        """Go through taps some vertices at a time before they are judged; see ``Gathering``."""
+        self._gathering.ahead(rows, windows)
 
     def _judged(
         self,
@@ -197,7 +109,7 @@ class TapJudge:
         across: tuple[str, ...],
     ) -> Judged:
         """The verdict, from what both precisions showed."""
-        own, exact = found.get("own"), found.get(FLOAT64)
+        own, exact = found.get(OWN), found.get(FLOAT64)
         magnitude = math.sqrt(apart.squares)
         self._relative[row.name] = math.sqrt(apart.away) / magnitude if magnitude else 0.0
         inputs = max((self._relative.get(name, 0.0) for name in nearest), default=0.0)
@@ -309,7 +221,7 @@ class TapJudge:
     def worst_part(
         self, row: TapRow, cause: str
     ) -> tuple[dict[str, np.ndarray], np.ndarray, Callable[[str], np.ndarray], str]:
-        """Where the candidate is farthest from a layer: for whoever asks what is wrong with it.
+        """Where the candidate was farthest from a layer: for whoever asks what is wrong with it.
 
         Returns:
             The layer's inputs there, the candidate's tap, a reader of its other taps, and the
@@ -318,19 +230,12 @@ class TapJudge:
         exact = self._float64 and cause == "function"
         dtype = FLOAT64 if exact else self._candidate.dtype
         read = self._candidate.float64 if exact else self._candidate.tap
+        worst = self._worst[row.name]
+        part = worst[FLOAT64 if exact or OWN not in worst else OWN]
         across = before(row, self._gap)[1]
-        most, chosen, where = (-1, -1.0), None, None
-        for part in parts_of(row, self._candidate.vertices):
-            given = Inputs(row.stage, read, self._context, dtype, across).of(row, part)
-            observed = read(row.name, part)
-            share = local_error(row, given, self._context, observed, dtype).share()
-            # Many wrong elements tell more than one that is far off.
-            found = int(np.count_nonzero(share > 1.0)), float(share.max(initial=0.0))
-            if found > most:
-                most, where = found, part
-                chosen = {name: number.value for name, number in given.items()}, observed
-        assert chosen is not None
-        return *chosen, lambda name: read(name, where), dtype
+        given = Inputs(row.stage, read, self._context, dtype, across).of(row, part)
+        parents = {name: number.value for name, number in given.items()}
+        return parents, read(row.name, part), lambda name: read(name, part), dtype
 
     def earlier(self, row: TapRow) -> list[str]:
         """The taps before one that both sides have."""
@@ -374,18 +279,3 @@ def _across_note(across: tuple[str, ...], finest: float, unbounded: bool) -> str
             f"judged across {names}, not recorded: no bound on rounding holds over so many layers"
         )
     return f"judged together with {names}, not recorded, to {finest:.1e} of its greatest magnitude"
-
-
-def _identical(a: np.ndarray, b: np.ndarray) -> bool:
-    return a is b or np.array_equal(a, b, equal_nan=True)
-
-
-def _alike(a: Number, b: Number) -> bool:
-    """Whether two inputs are the same, bounds included."""
-    if not _identical(a.value, b.value):
-        return False
-    shape = a.value.shape
-    return all(
-        _identical(np.broadcast_to(first, shape), np.broadcast_to(second, shape))
-        for first, second in ((a.error, b.error), (a.undecided, b.undecided))
-    )

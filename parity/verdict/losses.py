@@ -20,11 +20,12 @@ from parity.oracle.context import Context
 from parity.oracle.local import difference_of, share_of
 from parity.oracle.losses import decay_value, loss_terms, total_of
 from parity.oracle.number import Number
-from parity.traces import layout
 from parity.traces.gradients import measured_in, measures
 from parity.traces.trace import TraceReader
-from parity.verdict.judgement import FLOAT64, UNKNOWN
+from parity.verdict.gathering import FLOAT64
+from parity.verdict.judgement import UNKNOWN
 from parity.verdict.result import Status, TapResult
+from parity.verdict.traced import TracedRun
 
 DECAY, TOTAL = "decay", "total"
 Meshes = Mapping[str, np.ndarray]
@@ -123,42 +124,37 @@ class LossJudge:
         return found
 
 
-def lacks(trace: TraceReader, dtype: str) -> str:
-    """What the terms are of and the trace does not have; empty if nothing."""
-    group = _group(trace, dtype)
+def lacks(trace: TraceReader, run: TracedRun, dtype: str) -> str:
+    """What the terms are of and a run does not have; empty if nothing."""
     for name in network_of(trace.header.stage).meshes:
-        if not trace.has(group, name):
-            return f"/{group}/{name}"
+        if not run.has(name, dtype != run.dtype):
+            return name
     return measures(trace)
 
 
-def _meshes(trace: TraceReader, dtype: str) -> Meshes:
-    group, network = _group(trace, dtype), network_of(trace.header.stage)
-    found = {name: trace.values(group, name, None) for name in network.meshes}
-    found[MESH] = trace.values(layout.INPUTS, "mesh", None)
-    return {name: array.astype(np.float64) for name, array in found.items()}
-
-
-def _group(trace: TraceReader, dtype: str) -> str:
-    own = dtype == trace.header.dtype
-    return layout.TAPS if own else layout.FLOAT64
+def _meshes(run: TracedRun, dtype: str, stage: str) -> Meshes:
+    read = run.value if dtype == run.dtype else run.float64
+    return {name: read(name, None) for name in (*network_of(stage).meshes, MESH)}
 
 
 def judges_of(
-    context: Context, sides: tuple[TraceReader, TraceReader], float64: bool
+    context: Context,
+    sides: tuple[TraceReader, TraceReader],
+    runs: tuple[TracedRun, TracedRun],
+    float64: bool,
 ) -> dict[str, LossJudge]:
-    """A judge for each precision in which both traces hold what the terms are of."""
-    own = sides[1].header.dtype
+    """A judge for each precision in which both runs have what the terms are of."""
+    own, stage = runs[1].dtype, context.stage
     asked = [own] if own == FLOAT64 or not float64 else [own, FLOAT64]
-    if network_of(context.stage).losses is None:
+    if network_of(stage).losses is None:
         return {}
     return {
         dtype: LossJudge(
-            context, measured_in(sides[0]), (_meshes(sides[0], dtype), _meshes(sides[1], dtype)),
-            dtype,
+            context, measured_in(sides[0]),
+            (_meshes(runs[0], dtype, stage), _meshes(runs[1], dtype, stage)), dtype,
         )
         for dtype in asked
-        if not any(lacks(trace, dtype) for trace in sides)
+        if not any(lacks(trace, run, dtype) for trace, run in zip(sides, runs, strict=True))
     }  # fmt: skip
 
 

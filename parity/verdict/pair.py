@@ -8,6 +8,7 @@ from typing import Any
 
 from network.registry import network_of
 from parity.traces.backends import BackendChoice, Factory
+from parity.traces.by_vertices import ByVertices
 from parity.traces.record import ArrayInputs, RunInputs, read_samples, record
 from parity.traces.sources import VIEWS, read_sources
 from parity.verdict.compare import compare
@@ -46,14 +47,17 @@ def compare_pair(
     unmatched: Mapping[str, str] | None = None,
     gradients: bool = False,
     float64: bool = True,
+    whole: bool = False,
 ) -> Comparison:
     """Record both sides, see ``record_pair``, and compare them; ``unmatched`` as in ``compare``."""
-    record_pair(
+    later = record_pair(
         reference, candidate, inputs, weights, paths, progress=progress, dtype=dtype,
-        devices=devices, taps=taps, gradients=gradients, float64=float64,
+        devices=devices, taps=taps, gradients=gradients, float64=float64, whole=whole,
     )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
-        return compare(paths.reference, paths.candidate, taps=taps, unmatched=unmatched)
+        return compare(
+            paths.reference, paths.candidate, taps=taps, unmatched=unmatched, later=later
+        )
 
 
 def record_pair(
@@ -69,12 +73,17 @@ def record_pair(
     taps: str = "*",
     gradients: bool = False,
     float64: bool = True,
-) -> None:
+    whole: bool = False,
+) -> tuple[ByVertices | None, ByVertices | None]:
     """Record both sides.
 
     Losses of both sides are taken at the reference's samples. With ``float64`` the runs in float64
-    are recorded too.
+    are recorded too; without ``whole``, traces that are not kept, only as far as they must be.
+
+    Returns:
+        What is left of either side to be run in float64, for ``compare``.
     """
+    later: list[ByVertices | None] = []
     total = len(network_of(inputs.stage).taps)
     sides = ((reference, paths.reference, devices[0]), (candidate, paths.candidate, devices[1]))
     for choice, path, device in sides:
@@ -82,11 +91,13 @@ def record_pair(
         if judged and isinstance(inputs, RunInputs) and inputs.samples is None:
             inputs = replace(inputs, samples=read_samples(paths.reference))
         with progress(f"{inputs.stage} on {choice.name}", total) as advance:
-            record(
+            left = record(
                 choice, inputs, weights, path,
                 dtype=dtype, device=device, taps=taps, gradients=gradients, float64=float64,
-                on_tap=advance,
+                whole=whole, on_tap=advance,
             )  # fmt: skip
+            later.append(left)
+    return later[0], later[1]
 
 
 def run_pair(
@@ -158,6 +169,7 @@ def run_pair(
             unmatched=unmatched,
             gradients=gradients,
             float64=float64,
+            whole=traces is not None,
         )
 
 

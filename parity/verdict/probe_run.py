@@ -1,4 +1,4 @@
-"""The float64 run of a probe, as far as its coverage asks for it."""
+"""The run of a probe, as far as its coverage asks for it."""
 
 from typing import Protocol
 
@@ -14,5 +14,5 @@ class ProbeRun(Protocol):
     def vertices(self) -> int:
         """Of the mesh that the stage starts from."""
 
-    def float64(self, name: str, part: Part) -> np.ndarray:
-        """Part of a tap, or of an input named as in ``TapRow.parents``, in float64."""
+    def value(self, name: str, part: Part) -> np.ndarray:
+        """Part of a tap, or of an input named as in ``TapRow.parents``, as float64."""

@@ -58,7 +58,7 @@ def sensitivity(run: ProbeRun, context: Context) -> Sensitivity:
 
 
 def _inputs(row: TapRow, run: ProbeRun, part: Part) -> dict[str, np.ndarray]:
-    found = {name: run.float64(name, part) for name in row.parents}
+    found = {name: run.value(name, part) for name in row.parents}
     # What one view shows of a convolution is enough.
     return {name: x[:1] if row.is_map else x for name, x in found.items()}
 
@@ -118,7 +118,7 @@ def _swapped(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
     views = range(len(context.cameras))
     shown = {(what, pair): False for pair in combinations(views, 2) for what in kinds}
     for part in parts_of(row, run.vertices):
-        values = {name: run.float64(name, part) for name in row.parents}
+        values = {name: run.value(name, part) for name in row.parents}
         base = alone(row, values, context, None, "float64")
         limit = base.limit
         for (what, (first, second)), seen in shown.items():

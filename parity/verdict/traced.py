@@ -10,15 +10,22 @@ from parity.oracle.chunks import Part, cut
 from parity.oracle.context import PREFIX, Context
 from parity.oracle.gap import before
 from parity.traces import layout
+from parity.traces.by_vertices import ByVertices
 from parity.traces.trace import TraceReader
 from weight_conversion.errors import InputError
 
 
 class TracedRun:
-    """A trace as one side; see ``parity.verdict.judgement.Run``."""
+    """A trace as one side; see ``parity.verdict.gathering.Run``.
 
-    def __init__(self, trace: TraceReader) -> None:
+    Args:
+        trace: what was recorded.
+        later: what is left to be run in float64, see ``parity.traces.record.record``.
+    """
+
+    def __init__(self, trace: TraceReader, later: ByVertices | None = None) -> None:
         self._trace, self._network = trace, network_of(trace.header.stage)
+        self._later = later
         self.vertices = self._network.starts_with
         self.dtype = trace.header.dtype
         # A run that was asked for in float64 is that run itself.
@@ -26,12 +33,19 @@ class TracedRun:
 
     @property
     def has_float64(self) -> bool:
-        """Whether the trace holds a run in float64."""
-        return bool(self._trace.names(self._float64))
+        """Whether there is a run in float64."""
+        return self._later is not None or bool(self._trace.names(self._float64))
 
-    def group(self, float64: bool) -> str:
-        """The group that the taps of a precision are in."""
-        return self._float64 if float64 else layout.TAPS
+    @property
+    def windows(self) -> list[slice]:
+        """The vertices as the run in float64 is best gone through; none where it is at hand."""
+        return [] if self._later is None else self._later.windows
+
+    def has(self, name: str, float64: bool) -> bool:
+        """Whether the run in a precision has a tap."""
+        if float64 and self._later is not None and self._later.has(name):
+            return True
+        return self._trace.has(self._float64 if float64 else layout.TAPS, name)
 
     def tap(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input."""
@@ -39,7 +53,13 @@ class TracedRun:
 
     def float64(self, name: str, part: Part) -> np.ndarray:
         """The same of the float64 run."""
+        if self._later is not None and self._later.has(name):
+            return self._later.values(name, part)
         return self._values(self._float64, name, part).astype(np.float64)
+
+    def value(self, name: str, part: Part) -> np.ndarray:
+        """The same of the run in its own precision, in float64's numbers."""
+        return self.tap(name, part).astype(np.float64)
 
     def lacks(self, row: TapRow, float64: bool, gap: Collection[str] = ()) -> str:
         """What a judgement of the tap would need and the trace does not have; empty if nothing.
@@ -51,6 +71,8 @@ class TracedRun:
         shapes = {other.name: other.shape for other in network_of(row.stage).taps}
         for group in (layout.TAPS, self._float64) if float64 else (layout.TAPS,):
             for name in names:
+                if group != layout.TAPS and self._later is not None and self._later.has(name):
+                    continue
                 if not self._trace.has(group, name):
                     return f"/{group}/{name}"
                 if self._trace.dataset(group, name).shape != shapes[name]:

@@ -16,9 +16,10 @@ from parity.oracle.local import Local
 from parity.traces.backends import Factory
 from parity.training.steps import compare_steps
 from parity.training.trainers import LearningSettings
+from parity.verdict.gathering import Place
 from parity.verdict.gradients import BackwardJudge
 from parity.verdict.gradients import Gradient as JudgedGradient
-from parity.verdict.judgement import Place, TapJudge
+from parity.verdict.judgement import TapJudge
 from parity.verdict.losses import LossJudge
 from parity.verdict.result import Status
 from parity.verdict.yardstick import status_of, yardstick

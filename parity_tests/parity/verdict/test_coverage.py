@@ -9,6 +9,7 @@ import pytest
 from inputs.demo import DEMO_COVERAGE
 from network.registry import network_of
 from network.weights import WEIGHTS
+from parity.oracle.chunks import Part
 from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.verdict import coverage_cache
@@ -17,6 +18,15 @@ from studies.faults.memory import MemoryRun, context_of
 from studies.faults.probes import probe
 
 Probed = tuple[Context, dict[str, np.ndarray]]
+
+
+class Recorded(MemoryRun):
+    """A run of a probe, as a trace would have it."""
+
+    def value(self, name: str, part: Part) -> np.ndarray:
+        return self.tap(name, part)
+
+
 FIRST = "meshnetmvp2m/cnn/conv2d_1/W:0"
 
 
@@ -37,7 +47,7 @@ def coarse() -> Probed:
 @pytest.fixture(scope="module")
 def tried(coarse: Probed) -> dict[str, Sensitivity]:
     return {
-        context.stage: sensitivity(MemoryRun(context, "float64", exact=taps), context)
+        context.stage: sensitivity(Recorded(context, "float64", taps=taps), context)
         for context, taps in (coarse, probed("refine"))
     }
 
@@ -70,7 +80,7 @@ def test_a_blind_probe_is_known_for_one(coarse: Probed, monkeypatch: pytest.Monk
     first = replace(network_of("coarse"), taps=network_of("coarse").taps[:1])
     monkeypatch.setattr("parity.verdict.sensitivity.network_of", lambda _: first)
     taps = {**taps, "cnn.conv2d_1": np.maximum(context.weights[FIRST.replace("W", "b")], 0)}
-    found = sensitivity(MemoryRun(blind, "float64", exact=taps), blind)
+    found = sensitivity(Recorded(blind, "float64", taps=taps), blind)
     assert found.changes[FIRST] is None
     assert "the channels in of cnn.conv2d_1 in another order" in found.unseen
 

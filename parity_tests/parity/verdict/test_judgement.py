@@ -10,7 +10,8 @@ from parity.oracle.context import Context
 from parity.oracle.local import Local
 from parity.oracle.primitives.narrow import narrowed
 from parity.traces.backends import BackendChoice
-from parity.verdict.judgement import Judged, Place, TapJudge
+from parity.verdict.gathering import Place
+from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status
 from studies.faults.memory import JUDGED, MemoryRun, context_of
 from studies.faults.probes import probe

@@ -1,0 +1,225 @@
+"""What two runs show of each tap, gone through part by part: what ``judgement`` judges by."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from network.taps import TapRow
+from parity.oracle.chunks import Part, in_parallel, parts_of
+from parity.oracle.confidence import confidence
+from parity.oracle.context import Context
+from parity.oracle.gap import Inputs, before
+from parity.oracle.local import Local, difference_of, local_error
+from parity.oracle.number import Number
+from parity.verdict.findings import Findings, Spread, finite, greatest
+from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
+
+Place = tuple[str, int]
+OWN, FLOAT64 = "own", "float64"
+"""The precision that a run was asked for, and the other."""
+
+
+def place_of(row: TapRow, part: Part) -> Place:
+    """A tap and the first vertex of a part of it."""
+    return row.name, 0 if part is None else part.start
+
+
+class Run(Protocol):
+    """What is known of one side: its taps in the precision asked for, and perhaps in float64."""
+
+    @property
+    def vertices(self) -> int:
+        """Of the mesh that the stage starts from."""
+
+    @property
+    def dtype(self) -> str:
+        """The precision asked for."""
+
+    def tap(self, name: str, part: Part) -> np.ndarray:
+        """Part of a tap, or of an input named as in ``TapRow.parents``."""
+
+    def float64(self, name: str, part: Part) -> np.ndarray:
+        """The same of the run in float64."""
+
+
+@dataclass(eq=False)
+class Gathered:
+    """What the parts of a tap have shown.
+
+    Attributes:
+        across: the taps before this one that were not recorded, see ``parity.oracle.gap.before``.
+        found: by precision, ``OWN`` and ``FLOAT64``, what the runs in it show.
+        apart: how far the runs are apart, in their own precision where that is judged.
+        worst: by precision, the part where the candidate is farthest from its layer: elements
+            beyond the limit, greatest error in roundings, and the part.
+    """
+
+    across: tuple[str, ...]
+    found: dict[str, Findings]
+    apart: Spread = field(default_factory=Spread)
+    worst: dict[str, tuple[int, float, Part]] = field(default_factory=dict)
+
+    def take(self, which: str, part: Part, found: Findings, apart: Spread) -> None:
+        """Add a part. Many wrong elements tell more of a mistake than one that is far off."""
+        if (found.beyond, found.candidate) > self.worst.get(which, (-1, -1.0, None))[:2]:
+            self.worst[which] = found.beyond, found.candidate, part
+        self.found[which].join(found)
+        self.apart.join(apart)
+
+
+class Gathering:
+    """Goes through taps of two runs.
+
+    Args:
+        context: weights and fixed arrays.
+        runs: the reference and the candidate.
+        precisions: ``OWN``, ``FLOAT64`` or both.
+        known: keeps what was found of the reference's taps, for the next candidate of the same
+            small run.
+        gap: taps that one of the two does not have.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        runs: tuple[Run, Run],
+        precisions: Collection[str],
+        known: dict[tuple[str, Place], Local] | None,
+        gap: frozenset[str],
+    ) -> None:
+        self._context, self._runs, self._precisions = context, runs, precisions
+        self._known, self._gap = known, gap
+        self._confidence, self._tests = confidence(context.stage), tests_of(context.stage)
+        self._ahead: dict[str, Gathered] = {}
+
+    def ahead(self, rows: Iterable[TapRow], windows: Iterable[slice]) -> None:
+        """Go through several taps in step, so many vertices at a time.
+
+        Runs that are made as they are read are then made once.
+
+        Args:
+            rows: in the order of computation; whole ones are left to ``of``.
+            windows: vertices, each of them once, in multiples of what a part has.
+        """
+        vertices = self._runs[0].vertices
+        split = [row for row in rows if row.rows_per_vertex is not None]
+        # One reader for all taps: the feature maps are read once, and it keeps nothing else.
+        maps = self._inputs(())
+        for window in windows:
+            for row in split:
+                inside: list[Part] = [
+                    part for part in parts_of(row, vertices)
+                    if part is not None and window.start <= part.start < window.stop
+                ]  # fmt: skip
+                to = self._ahead.setdefault(row.name, self._nothing(row))
+                inputs = self._inputs(to.across) if to.across else maps
+                self._through(to, row, inside, inputs)
+
+    def of(self, row: TapRow) -> Gathered:
+        """What the two runs show of a tap."""
+        if row.name in self._ahead:
+            return self._ahead.pop(row.name)
+        found = self._nothing(row)
+        parts = parts_of(row, self._runs[0].vertices)
+        self._through(found, row, parts, self._inputs(found.across))
+        return found
+
+    def _inputs(self, across: Collection[str]) -> dict[str, tuple[Inputs, ...]]:
+        """Readers of both sides' layers' inputs, by precision."""
+        return {
+            which: tuple(
+                Inputs(
+                    self._context.stage, run.tap if which == OWN else run.float64, self._context,
+                    run.dtype if which == OWN else FLOAT64, across,
+                )
+                for run in self._runs
+            )
+            for which in self._precisions
+        }  # fmt: skip
+
+    def _nothing(self, row: TapRow) -> Gathered:
+        sharing = sharing_of(row, self._context)
+        found = {which: Findings(MeanSquare(self._tests, sharing)) for which in self._precisions}
+        return Gathered(before(row, self._gap)[1], found)
+
+    def _through(
+        self,
+        to: Gathered,
+        row: TapRow,
+        parts: list[Part],
+        inputs: Mapping[str, tuple[Inputs, ...]],
+    ) -> None:
+        for which in self._precisions:
+
+            def judged(part: Part, which: str = which) -> tuple[Findings, Spread]:
+                with np.errstate(all="ignore"):
+                    return self._part(row, part, which, to, inputs[which])
+
+            for part, found in zip(parts, in_parallel(judged, parts), strict=True):
+                to.take(which, part, *found)
+
+    def _part(
+        self, row: TapRow, part: Part, which: str, to: Gathered, inputs: tuple[Inputs, ...]
+    ) -> tuple[Findings, Spread]:
+        """What the runs in one precision show of a part."""
+        here = Findings(MeanSquare(self._tests, to.found[which].mean_square.sharing))
+        spread, across = Spread(), to.across
+        seen = [(run.tap if which == OWN else run.float64)(row.name, part) for run in self._runs]
+        given = [each.of(row, part) for each in inputs]
+        dtypes = [run.dtype if which == OWN else FLOAT64 for run in self._runs]
+        first = self._local(row, part, which, given[0], seen[0], dtypes[0], known=not across)
+        same = _identical(seen[0], seen[1]) and all(
+            _alike(given[0][name], given[1][name]) for name in row.parents
+        )
+        second = first
+        if not same or dtypes[0] != dtypes[1]:
+            second = local_error(row, given[1], self._context, seen[1], dtypes[1])
+        # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
+        here.add(first, second, seen, self._confidence, squares=not across)
+        if which == OWN or OWN not in self._precisions:
+            reference, candidate = self._runs
+            spread.add(row, first, second, seen, (reference.dtype, candidate.dtype))
+        if across:
+            here.finest = greatest(first.alone.settled + second.alone.settled)
+            here.scale = finite(seen[0])
+        here.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
+        if which == OWN and FLOAT64 in self._precisions:
+            exact = self._runs[0].float64(row.name, part)
+            here.raise_to("candidate", greatest(difference_of(seen[1], exact)))
+            here.raise_to("reference", greatest(difference_of(seen[0], exact)))
+        return here, spread
+
+    def _local(
+        self,
+        row: TapRow,
+        part: Part,
+        which: str,
+        given: Mapping[str, Number],
+        seen: np.ndarray,
+        dtype: str,
+        known: bool,
+    ) -> Local:
+        key = which, place_of(row, part)
+        if known and self._known is not None and key in self._known:
+            return self._known[key]
+        found = local_error(row, given, self._context, seen, dtype)
+        if known and self._known is not None:
+            self._known[key] = found
+        return found
+
+
+def _identical(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or np.array_equal(a, b, equal_nan=True)
+
+
+def _alike(a: Number, b: Number) -> bool:
+    """Whether two inputs are the same, bounds included."""
+    if not _identical(a.value, b.value):
+        return False
+    shape = a.value.shape
+    return all(
+        _identical(np.broadcast_to(first, shape), np.broadcast_to(second, shape))
+        for first, second in ((a.error, b.error), (a.undecided, b.undecided))
+    )
