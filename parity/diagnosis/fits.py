@@ -15,7 +15,7 @@ from parity.oracle.context import widened
 from parity.oracle.evaluate import run
 from parity.oracle.number import exactly
 from parity.oracle.primitives import State
-from parity.oracle.primitives.elementwise import TINY
+from parity.oracle.primitives.piecewise import TINY
 from parity.oracle.primitives.products import entries_of
 
 FITTED, SOLVED = 2, 3

@@ -10,8 +10,8 @@ from network.layers import INPUTS
 from network.program import Expression, Program, continued, formula, rewritten
 from parity.diagnosis.question import Question, Variant
 from parity.oracle.primitives import RULES, Mistake
-from parity.oracle.primitives.elementwise import TINY
 from parity.oracle.primitives.narrow import NARROWER
+from parity.oracle.primitives.piecewise import TINY
 
 SINGLE = 1
 """The rank of a change of one operation among several alike."""

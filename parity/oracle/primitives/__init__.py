@@ -3,11 +3,14 @@
 from parity.oracle.primitives import (  # noqa: F401 - importing enters the rules into the table
     arithmetic,
     decisions,
-    elementwise,
+    functions,
+    indexing,
     interpolation,
+    joining,
     movement,
     narrow,
     neighbours,
+    piecewise,
     products,
     reductions,
 )

@@ -1,12 +1,12 @@
-"""Rounding to a narrower type, which no layer of the networks does and many ports do."""
+"""Results written down, and rounding them to a narrower type, as many ports do and no layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from network.program import Expression
+from network.program import Expression, call
 from parity.oracle.number import Number
-from parity.oracle.primitives.rule import Primitive, Settings, State, rule
+from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
 NARROWER = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "TF32": 2.0**-11}
 """Unit roundoffs of the types that precision is lost to."""
@@ -49,6 +49,38 @@ class Narrow(Primitive):
         with np.errstate(invalid="ignore"):
             room = narrowed(x.value + error, kind) - narrowed(x.value - error, kind)
             return Number(narrowed(x.value, kind), np.abs(room), undecided=x.undecided)
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        return [gradient]
+
+
+@rule
+class Materialise(Primitive):
+    """The value, as an intermediate result that is written down before anything goes on from it.
+
+    Its sum is closed here, so that what follows is not charged with its roundings once more. A
+    program says so where every implementation computes the intermediate result.
+    """
+
+    name = "materialise"
+    term = "precision"
+
+    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
+        for kind in NARROWER:
+            yield Mistake(
+                f"an intermediate result rounded to {kind}",
+                lambda x, kind=kind: call("narrow", x[0], kind=kind),  # type: ignore[misc]
+                operand="precision",
+            )
+
+    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
+        return state.arithmetic.close(operands[0])
 
     def vjp(
         self,

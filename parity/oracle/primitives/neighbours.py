@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 
 from network.program import Expression, call
 from parity.oracle.number import Number
-from parity.oracle.primitives.movement import added_up
+from parity.oracle.primitives.indexing import added_up
 from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
 CANDIDATES = 8

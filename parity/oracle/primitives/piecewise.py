@@ -1,7 +1,6 @@
-"""Functions of single elements.
+"""Functions of single elements that are exact and make no difference greater.
 
-Those that are exact and make no difference greater (a ReLU, a clip, a magnitude) keep the bounds of
-their operand. The others close it and are charged what their libraries promise.
+A ReLU, a clip, a magnitude keep the bounds of their operand.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,24 +9,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import erf
 
 from network.program import Expression, call
 from parity.oracle.number import Number, nothing
-from parity.oracle.primitives.narrow import NARROWER
 from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, WrongVjp, rule
 
-FUNCTION_ROUNDINGS = 4.0
-"""Charged for a sine, cosine or exponential: 2 units in the last place, which CUDA promises; the
-CPU libraries of NumPy, PyTorch and TensorFlow stay below 1.2 of them."""
-ROOT_ROUNDINGS = 2.0
-"""Charged for a square root: one unit in the last place, as vector libraries promise. IEEE 754 asks
-for half of one, but PyTorch's vectorised float32 root misses that: 0.74 units were seen, a tenth of
-all values not being the correctly rounded ones."""
-
-
 HALF_ROOT, TANH_SCALE = float(np.sqrt(0.5)), float(np.sqrt(2.0 / np.pi))
-ERF_SLOPE = float(2.0 / np.sqrt(np.pi))
 TINY = 1e-3
 """A number that is added, or a limit below, smaller than this is there for what would be 0."""
 POWERS = range(-16, -2)
@@ -277,185 +264,6 @@ class Inside(Primitive):
         return Number(passes, undecided=_within(x, *(b for b in (low, high) if np.isfinite(b))))
 
 
-class Function(Primitive):
-    """A function that closes its operand and is charged roundings of its own."""
-
-    roundings = FUNCTION_ROUNDINGS
-    of: Callable[[np.ndarray], np.ndarray]
-    other: str = ""
-    """A function that is mistaken for this one."""
-
-    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
-        yield Mistake(f"no {self.name}", lambda x: x[0])
-        if self.other:
-            yield Mistake(f"{self.other} for {self.name}", lambda x: call(self.other, x[0]))
-
-    def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
-        """What an error of the operand does; at most itself for sines and cosines."""
-        return bound
-
-    def free(self, x: Number) -> np.ndarray:
-        """Where nothing is rounded."""
-        return np.asarray(x.value == 0)
-
-    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
-        x = state.arithmetic.close(operands[0])
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            value = type(self).of(x.value)
-            error, undecided = (
-                bound if nothing(bound) else self.spread(x, value, bound)
-                for bound in (x.error, x.undecided)
-            )
-            return state.arithmetic.rounded(
-                value, error, self.roundings, self.free(x), undecided=undecided
-            )
-
-
-@rule
-class Sin(Function):
-    """sin(x), radians."""
-
-    name = "sin"
-    of = np.sin
-    other = "cos"
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient * call("cos", operands[0])]
-
-
-@rule
-class Cos(Function):
-    """cos(x), radians."""
-
-    name = "cos"
-    of = np.cos
-    other = "sin"
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [-(gradient * call("sin", operands[0]))]
-
-
-@rule
-class Exp(Function):
-    """exp(x): an error e of x changes it by the factor exp(e)."""
-
-    name = "exp"
-    of = np.exp
-
-    def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
-        return value * np.expm1(bound)
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient * output]
-
-
-@rule
-class Log(Function):
-    """ln x, of positive values."""
-
-    name = "log"
-    of = np.log
-
-    def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
-        left = x.value - bound
-        return np.where(left > 0, bound / left, np.inf)
-
-    def free(self, x: Number) -> np.ndarray:
-        return np.asarray(x.value == 1)
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient / operands[0]]
-
-
-@rule
-class Tanh(Function):
-    """tanh x: an error of x counts at most once."""
-
-    name = "tanh"
-    of = np.tanh
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient * (1.0 - output * output)]
-
-
-@rule
-class Erf(Function):
-    """The error function; its slope is 2/√π at most."""
-
-    name = "erf"
-    of = erf
-
-    def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
-        return ERF_SLOPE * bound
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        (x,) = operands
-        return [gradient * ERF_SLOPE * call("exp", -(x * x))]
-
-
-@rule
-class Sqrt(Function):
-    """√x, of values that are not negative."""
-
-    name = "sqrt"
-    of = np.sqrt
-    roundings = ROOT_ROUNDINGS
-
-    def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
-        below = np.sqrt(np.maximum(x.value - bound, 0))
-        found = bound / (value + below)
-        return np.where(np.broadcast_to(bound, value.shape) == 0, 0.0, found)
-
-    def free(self, x: Number) -> np.ndarray:
-        root = np.sqrt(x.value)
-        return np.asarray(root * root == x.value) & (np.round(root * 2.0**20) == root * 2.0**20)
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [0.5 * gradient / output]
-
-
 @rule
 class Detach(Primitive):
     """The value, through which no gradient passes."""
@@ -473,64 +281,3 @@ class Detach(Primitive):
         gradient: Expression,
     ) -> Sequence[Expression | None]:
         return [None]
-
-
-@rule
-class Materialise(Primitive):
-    """The value, as an intermediate result that is written down before anything goes on from it.
-
-    Its sum is closed here, so that what follows is not charged with its roundings once more. A
-    program says so where every implementation computes the intermediate result.
-    """
-
-    name = "materialise"
-    term = "precision"
-
-    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
-        for kind in NARROWER:
-            yield Mistake(
-                f"an intermediate result rounded to {kind}",
-                lambda x, kind=kind: call("narrow", x[0], kind=kind),  # type: ignore[misc]
-                operand="precision",
-            )
-
-    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
-        return state.arithmetic.close(operands[0])
-
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient]
-
-
-@rule
-class Inverse(Primitive):
-    """The inverse of a small matrix near a rotation.
-
-    Its condition number is 1 but for rounding, so an LU factorisation of a 3×3 matrix errs by at
-    most 3·3·3·u (Higham, theorem 14.1 with growth factor below 3), beyond what the matrix's own
-    error does, which |inv|·|E|·|inv| bounds to first order.
-    """
-
-    name = "inverse"
-
-    def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
-        yield Mistake("the matrix and not its inverse", lambda x: x[0])
-
-    def number(self, state: State, settings: Settings, *operands: Number) -> Number:
-        x = state.arithmetic.close(operands[0])
-        error = np.zeros(x.value.shape) + x.error
-        if not (np.isfinite(x.value).all() and np.isfinite(error).all()):
-            # A camera at the origin looks nowhere; so says whatever is computed from it.
-            nowhere = np.full(x.value.shape, np.nan)
-            return Number(nowhere, nowhere)
-        inverse = np.linalg.inv(x.value)
-        bound = np.abs(inverse) @ error @ np.abs(inverse) + 27 * state.arithmetic.roundoff
-        if not error.any() and np.isin(x.value, (-1.0, 0.0, 1.0)).all():
-            # A rotation of zeros and ones moves the axes; elimination rounds nothing.
-            bound = np.zeros_like(bound)
-        return Number(inverse, bound)
