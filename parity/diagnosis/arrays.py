@@ -12,17 +12,16 @@ import scipy.sparse as sp
 
 from network.layers import INPUTS
 from network.taps import IMAGES
-from parity.diagnosis.fits import (
+from parity.diagnosis.factors import (
     SOLVED,
     Term,
     outermost,
-    same_order,
     shown,
     some_rows,
-    told,
     values_of,
 )
 from parity.diagnosis.operands import changed
+from parity.diagnosis.orders import same_order, told
 from parity.diagnosis.question import Part, Question, Variant
 from parity.oracle.context import constant
 from parity.oracle.evaluate import evaluate

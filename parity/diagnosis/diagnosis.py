@@ -18,7 +18,16 @@ import numpy as np
 
 from network.layers import INPUTS
 from network.taps import TapRow
-from parity.diagnosis import arrays, fits, layers, mistakes, operands
+from parity.diagnosis import (
+    activations,
+    arrays,
+    factors,
+    layers,
+    literals,
+    mistakes,
+    operands,
+    orders,
+)
 from parity.diagnosis.hints import hints
 from parity.diagnosis.question import Part, Question, Variant, excess
 from parity.oracle.confidence import arithmetic_of
@@ -111,9 +120,11 @@ def _matching(question: Question) -> list[_Match]:
     part = question.sample
     tried = chain(
         layers.variants(question), mistakes.variants(question), operands.variants(question),
-        fits.orders(question),
+        activations.variants(question), orders.variants(question),
     )  # fmt: skip
-    solved = chain(fits.variants(question), arrays.variants(question))
+    solved = chain(
+        factors.variants(question), literals.variants(question), arrays.variants(question)
+    )
     return _confirmed(question, tried, part) or _confirmed(question, solved, part)
 
 
