@@ -10,7 +10,7 @@ The layers that are tried are the official program with a mistake in one of its 
 another variable, constant or activation, or with numbers that are solved for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -112,7 +112,16 @@ def diagnose(
             arithmetic, {} if others is None else others,
         )  # fmt: skip
         matches = _matching(question)
-        return _named(question, matches) if matches else _pointed(question)
+        if not matches:
+            return _pointed(question)
+        variants = [match.variant for match in matches]
+        count = matches[0].share * question.arithmetic.confidence
+        said = (
+            f"with {variants[0].change} the candidate's output is reproduced to {count:.2g} "
+            "roundings"
+        )
+        removed = "; so putting back the official layer's {} removes the difference"
+        return named(question.row.name, variants, said, removed)
 
 
 def _matching(question: Question) -> list[_Match]:
@@ -145,24 +154,24 @@ def _confirmed(question: Question, variants: Iterable[Variant], part: Part) -> l
     return []
 
 
-def _named(question: Question, matches: list[_Match]) -> Diagnosis:
-    """From the variants that give the output; the first is the most usual fault of them."""
-    first = matches[0]
-    names = list(dict.fromkeys(match.variant.operand for match in matches))
-    count = first.share * question.arithmetic.confidence
-    also = tuple(f"so it is with {match.variant.change}" for match in matches[1:6])
-    said = (
-        f"with {first.variant.change} the candidate's output is reproduced to {count:.2g} roundings"
-    )
-    tap = question.row.name
+def named(tap: str, fitting: Sequence[Variant], said: str, removed: str) -> Diagnosis:
+    """From the variants that give what was seen.
+
+    Args:
+        tap: what differs.
+        fitting: the variants; the first is the most usual fault of them.
+        said: that it gives what was seen.
+        removed: what removes the difference, where it is one operand; ``{}`` stands for it.
+    """
+    names = list(dict.fromkeys(variant.operand for variant in fitting))
+    also = tuple(f"so it is with {variant.change}" for variant in fitting[1:6])
     if len(names) > 1:
         either = " or ".join(names)
         said += (
             f", but not only so: the {either} may be wrong, which this input does not tell apart"
         )
         return Diagnosis(tap, either, said, False, also)
-    said += f"; so putting back the official layer's {names[0]} removes the difference"
-    return Diagnosis(tap, names[0], said, True, also)
+    return Diagnosis(tap, names[0], said + removed.format(names[0]), True, also)
 
 
 def _pointed(question: Question) -> Diagnosis | None:

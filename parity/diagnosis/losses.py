@@ -7,7 +7,7 @@ taken of, stands here. A term is one number, so nothing is solved for: a factor 
 is a fraction of numbers so small that no other value would have had one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -20,7 +20,7 @@ from network.registry import network_of
 from network.taps import TapRow
 from network.terms import chamfer, edges, mean, square_length
 from parity.diagnosis import mistakes
-from parity.diagnosis.diagnosis import Diagnosis
+from parity.diagnosis.diagnosis import Diagnosis, named
 from parity.diagnosis.question import Part, Question, Variant
 from parity.oracle.context import Context, constant
 from parity.oracle.local import Alone, Local
@@ -72,7 +72,9 @@ def diagnose(
         if value is not None and abs(float(value) - seen) <= reach:
             fits.setdefault(variant.rank, []).append(variant)
     if fits:
-        return _named(name, fits[min(fits)])
+        fitting = fits[min(fits)]
+        said = f"with {fitting[0].change} the candidate's value is reproduced"
+        return named(name, fitting, said, "")
     factor = _factor(official, seen, limit)
     if factor is None:
         return None
@@ -152,18 +154,6 @@ def _question(
     )
     return Question(row, term.program, term.given(meshes), context, np.asarray(seen, np.float64),
                     official, arithmetic, {})  # fmt: skip
-
-
-def _named(name: str, fitting: Sequence[Variant]) -> Diagnosis:
-    """From the variants that give the value; the first is the most usual fault of them."""
-    names = list(dict.fromkeys(variant.operand for variant in fitting))
-    also = tuple(f"so it is with {variant.change}" for variant in fitting[1:6])
-    said = f"with {fitting[0].change} the candidate's value is reproduced"
-    if len(names) > 1:
-        either = " or ".join(names)
-        said += f", but not only so: the {either} may be wrong"
-        return Diagnosis(name, either, said, False, also)
-    return Diagnosis(name, names[0], said, True, also)
 
 
 def _factor(official: float, seen: float, limit: float) -> Fraction | None:
