@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 
@@ -37,6 +38,8 @@ def allocations(first: str) -> dict[str, int]:
         text=True,
         check=True,
         timeout=60,
+        # Dask sets some of the allocator's variables for all processes that follow.
+        env={name: value for name, value in os.environ.items() if "MALLOC" not in name},
     )
     told: dict[str, int] = json.loads(done.stdout)
     return told
