@@ -62,7 +62,6 @@ class Subject:
 
     Attributes:
         name: the command's.
-        weight: its share of the kills.
         arguments: of the new result (1) and of the old one (0), by the number of the trial.
         state: "old", "new" or "none", by what lies in a folder after trial and form; raises
             TornError.
@@ -71,7 +70,6 @@ class Subject:
     """
 
     name: str
-    weight: int
     arguments: Callable[[int, int], list[str]]
     state: Callable[[Path, int], str]
     seconds: float = 0.0
@@ -199,7 +197,7 @@ def _convert(digests: list[str]) -> Subject:
         return ("old", "new")[digests.index(weights_sha256(load_weights(path).arrays))]
 
     return Subject(
-        "convert", 6, lambda trial, form: ["convert", f"w{form}.npz", destination(trial)], state
+        "convert", lambda trial, form: ["convert", f"w{form}.npz", destination(trial)], state
     )
 
 
@@ -229,7 +227,7 @@ def _overfit(folder: Path) -> Subject:
             raise TornError(f"{len(rows)} lines of log for {taken} steps")
         return "old" if taken <= 1 else "new"
 
-    return Subject("overfit", 1, lambda _, form: [*words, "--steps", "21"[1 - form]], state)
+    return Subject("overfit", lambda _, form: [*words, "--steps", "21"[1 - form]], state)
 
 
 def _subjects(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Subject]:
@@ -250,8 +248,8 @@ def _subjects(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Subject]:
     def report_arguments(_: int, form: int) -> list[str]:
         return ["report", *(("r0", "r1") if form else ("r1", "r0")), "--out", "out"]
 
-    for name, weight, marker, arguments in (
-        ("report", 6, "runs.json", report_arguments), ("run", 1, "report.json", run_arguments),
+    for name, marker, arguments in (
+        ("report", "runs.json", report_arguments), ("run", "report.json", run_arguments),
     ):  # fmt: skip
         if not wanted(name):
             continue
@@ -260,7 +258,7 @@ def _subjects(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Subject]:
             _must(folder, arguments(0, form))
             known.append(files(folder / "out"))
             shutil.rmtree(folder / "out")
-        yield _measured(folder, Subject(name, weight, arguments, of_snapshots(known, marker)))
+        yield _measured(folder, Subject(name, arguments, of_snapshots(known, marker)))
     if wanted("overfit"):
         yield _measured(folder, _overfit(folder))
 
@@ -374,8 +372,7 @@ def study(
         with progress.task("killing", kills) as task:
             done = 0
             while done < kills and time.monotonic() < end:
-                # In turn, each by its share.
-                subject = min(subjects, key=lambda each: (each.kills + 1) / each.weight)
+                subject = min(subjects, key=lambda each: each.kills)
                 done += trial(folder, subject, subject.tried, generator)
                 subject.tried += 1
                 task.update(done, f"killing, {subject.name}")
