@@ -106,7 +106,7 @@ def _confirmed(name: str, artefact: Path) -> str | None:
     """What a fresh process says of an input; None where it is read or refused as it should be."""
     try:
         done = subprocess.run(  # noqa: S603 - this very interpreter and module
-            [sys.executable, "-m", __name__, "--one", name, str(artefact)],
+            [sys.executable, "-m", "benchmarks.fuzzing", "--one", name, str(artefact)],
             capture_output=True, text=True, errors="replace", check=False,
             timeout=12 * PATIENCE,
         )  # fmt: skip

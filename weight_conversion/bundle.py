@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,19 @@ class BundleIndex:
         """The data files that belong to the index, there or not."""
         return tuple(data_path(self.prefix, shard, self.shards) for shard in range(self.shards))
 
+    @cached_property
+    def by_key(self) -> dict[str, BundleEntry]:
+        """The variables by name."""
+        return {entry.key: entry for entry in self.entries}
+
+    @cached_property
+    def sizes(self) -> dict[int, int]:
+        """Where each data file ends, by its number: with the last of its variables."""
+        ends: dict[int, int] = {}
+        for entry in self.entries:
+            ends[entry.shard] = max(ends.get(entry.shard, 0), entry.offset + entry.size)
+        return ends
+
 
 def index_path(prefix: Path) -> Path:
     """The index file of the checkpoint ``prefix``."""
@@ -120,16 +134,12 @@ def read_bundle(index: BundleIndex, keys: Iterable[str]) -> dict[str, NDArray[An
         InputError: a key is not in the index, its type is none of NumPy's, a data file is
             missing, too short or too long, or a checksum does not match.
     """
-    entries = {entry.key: entry for entry in index.entries}
     arrays: dict[str, NDArray[Any]] = {}
-    checked: set[int] = set()
     for key in keys:
-        if key not in entries:
+        if key not in index.by_key:
             raise InputError(index_path(index.prefix), f"no variable {key}")
-        entry = entries[key]
-        if entry.shard not in checked:
-            _check_length(index, entry.shard)
-            checked.add(entry.shard)
+        entry = index.by_key[key]
+        _check_length(index, entry.shard)
         arrays[key] = _read_entry(data_path(index.prefix, entry.shard, index.shards), entry)
     return arrays
 
@@ -225,10 +235,9 @@ def _check_length(index: BundleIndex, shard: int) -> None:
     """The data file must end where its last variable does."""
     path = data_path(index.prefix, shard, index.shards)
     require_file(path, f"the data that {index_path(index.prefix).name} describes")
-    expected = max(entry.offset + entry.size for entry in index.entries if entry.shard == shard)
     size = path.stat().st_size
-    if size != expected:
-        raise InputError(path, f"{size} bytes", f"{expected} as the index says")
+    if size != index.sizes[shard]:
+        raise InputError(path, f"{size} bytes", f"{index.sizes[shard]} as the index says")
 
 
 def _read_entry(path: Path, entry: BundleEntry) -> NDArray[Any]:

@@ -4,6 +4,7 @@ Everything here moves numbers and computes none: a value's bits are the same on 
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,10 @@ def convert(
     from weight_conversion.formats import load_weights, save_weights, step_kept
 
     weights = load_weights(source, choice)
-    (save_weights if write is None else write)(Path(destination), weights)
+    # While the disk works, or on another processor: the hash and the disk take about as long.
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(weights_sha256, weights.arrays)
+        (save_weights if write is None else write)(Path(destination), weights)
     written = step_kept(destination, weights.step)
     notes = list(weights.notes)
     if weights.ignored:
@@ -91,7 +95,7 @@ def convert(
         step=written,
         variables=len(weights.arrays),
         numbers=sum(array.size for array in weights.arrays.values()),
-        weights_sha256=weights_sha256(weights.arrays),
+        weights_sha256=digest.result(),
         ignored=weights.ignored,
         notes=tuple(notes),
     )

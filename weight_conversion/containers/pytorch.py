@@ -45,7 +45,8 @@ def opened(path: Path) -> Iterator[Contents]:
 
     require_file(path, _KIND)
     checked = _check_archive(path)
-    loaded = _load(path)
+    # An archive is checked: it need not be read a second time to be copied.
+    loaded = _load(path, mapped=checked)
     if not isinstance(loaded, dict):
         raise InputError(path, f"a {type(loaded).__name__}", _KIND)
     tensors: dict[str, torch.Tensor] = {}
@@ -60,7 +61,7 @@ def opened(path: Path) -> Iterator[Contents]:
         with parsing(path, f"{_KIND}, at {name}"):
             # NumPy has no bfloat16; float32 holds each of its values exactly.
             wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-            return np.asarray(wide.numpy())
+            return np.array(wide.numpy())
 
     variables = tuple(
         Variable(name, tuple(value.shape), _dtype(value)) for name, value in tensors.items()
@@ -92,8 +93,12 @@ def write(path: Path, arrays: Mapping[str, NDArray[Any]], stage: str, step: int 
         torch.save(state, stream)
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, mapped: bool) -> Any:
     """What the file holds, with no class but torch's own for tensors.
+
+    Args:
+        path: the file.
+        mapped: whether the tensors' values are the file's own pages, in place of copies.
 
     Raises:
         InputError: it is damaged or holds anything else, such as a whole module.
@@ -103,7 +108,7 @@ def _load(path: Path) -> Any:
     try:
         with parsing(path, f"{_KIND} of tensors alone"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle's newer protocols, which are read
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except InputError as error:
         found = _CLASS.search(str(error.__cause__))
         if found is None:
