@@ -16,6 +16,10 @@ LOSSES = tuple(f"loss_{term}" for term in TERMS)
 PARITY = ("verdict", "first_divergence", "vertex_distance", "max_abs")
 """Of each stage, as ``run`` says of the item; then the greatest Euclidean distance between the two
 sides' places of a vertex, and the greatest difference of one coordinate."""
+NOTES = ("note_kinds", "notes")
+"""What is legal in an item's files and unlikely to be meant, see ``inputs.unlikely``: the kind of
+each note and the notes, both with ``BETWEEN`` between them."""
+BETWEEN = " | "
 TIMES: dict[str, type] = {"seconds": float, "cpu_seconds": float, "worker": str}
 """What differs from run to run; kept in a table of its own."""
 
@@ -40,4 +44,4 @@ def columns(stages: Sequence[str], sides: Sequence[str]) -> dict[str, type]:
     if "reference" in sides:
         for stage in stages:
             found |= {of_stage(stage, name): str if name in _TEXT else float for name in PARITY}
-    return found
+    return found | dict.fromkeys(NOTES, str)

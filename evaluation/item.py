@@ -1,6 +1,6 @@
 """One item, evaluated: what a worker does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.columns import DONE, FAILED, LOSSES, SCORES, of_side, of_stage
+from evaluation.columns import BETWEEN, DONE, FAILED, LOSSES, NOTES, SCORES, of_side, of_stage
 from evaluation.settings import Settings
 from inputs.dataset import Entry, truth_path
-from inputs.ground_truth import load_ground_truth
+from inputs.ground_truth import load_ground_truth, notes_on_truth
 from inputs.item import load_item
 from inputs.sampling import draw
+from inputs.unlikely import Note
 from network.registry import network_of
 from parity.meshes.loss_columns import Before, Candidate, Sampling, Truth, measure
 from parity.meshes.loss_weights import TERMS
@@ -21,7 +22,7 @@ from parity.meshes.scores import official_scores
 from parity.traces.backends import Backend
 from parity.traces.meshes import last_meshes
 from parity.traces.record import RunInputs
-from parity.traces.sources import Sources
+from parity.traces.sources import Sources, notes_on_start
 from parity.traces.trace import open_trace
 from parity.verdict.pair import Advance, PairPaths, compare_pair
 from weight_conversion.errors import InputError
@@ -74,14 +75,19 @@ class Evaluator:
         item = load_item(settings.root / entry.name, settings.views)
         place = truth_path(settings.root, entry, settings.truths)
         points = load_ground_truth(place, item.cameras[0])
-        sources = Sources(item, settings.template, settings.hypotheses, mesh=None)
+        template = settings.template
+        sources = Sources(
+            item, template, settings.hypotheses, mesh=None,
+            mesh_notes=notes_on_start(item, template),
+            truth_notes=notes_on_truth(points, place, template, item),
+        )  # fmt: skip
         if settings.reference is None:
             meshes, found = {"backend": self._run(sources)}, Row()
         else:
             meshes, found = self._compared(sources)
         for side, (before, mesh) in meshes.items():
             found |= self._scored(side, mesh, before, Truth(points, str(place), item.cameras))
-        return found
+        return found | _noted(sources.notes)
 
     def _run(self, sources: Sources) -> Meshes:
         """The last stage's meshes, each stage on the one before's."""
@@ -155,6 +161,13 @@ class Evaluator:
         )
         names = (of_side(side, name) for name in (*SCORES, *LOSSES))
         return dict(zip(names, figures, strict=True))
+
+
+def _noted(notes: Sequence[Note]) -> Row:
+    if not notes:
+        return dict.fromkeys(NOTES)
+    texts = (BETWEEN.join(note.kind.value for note in notes), BETWEEN.join(notes))
+    return dict(zip(NOTES, texts, strict=True))
 
 
 def _recorded(path: Path) -> Meshes:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from evaluation.columns import (
+    BETWEEN,
     CHAMFER,
     DONE,
     LOSSES,
+    NOTES,
     PARITY,
     SCORES,
     of_side,
@@ -56,6 +58,16 @@ class Worst:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True)
+class Noted:
+    """A kind of note (``inputs.unlikely``): how many items have one, and the first one's."""
+
+    kind: str
+    items: int
+    first: Row
+    note: str
+
+
 @dataclass(frozen=True, eq=False)
 class Summary:
     """A table of items, summed up.
@@ -70,6 +82,7 @@ class Summary:
         parity: of each stage, where there is a reference.
         worst: by chamfer distance, and by the distance between the sides.
         failed: rows of the items that failed.
+        noted: what is legal in the items' files and unlikely to be meant, the most frequent first.
         items: rows in all.
     """
 
@@ -82,6 +95,7 @@ class Summary:
     parity: tuple[Parity, ...]
     worst: tuple[Worst, ...]
     failed: tuple[Row, ...]
+    noted: tuple[Noted, ...]
     items: int
 
     @property
@@ -98,6 +112,15 @@ class Summary:
             "verdict": None if self.verdict is None else self.verdict.value,
             "items": self.items,
             "failed": [dict(row) for row in self.failed],
+            "notes": [
+                {
+                    "kind": each.kind,
+                    "items": each.items,
+                    "first": f"{each.first['category']}/{each.first['item']}",
+                    "note": each.note,
+                }
+                for each in self.noted
+            ],
             "categories": [
                 {
                     "category": each.category,
@@ -155,6 +178,7 @@ def summarise(settings: Mapping[str, Any], rows: Sequence[Row]) -> Summary:
         parity=tuple(_parity(stage, done) for stage in compared),
         worst=tuple(_worst(done, name) for name in (CHAMFER, *distances)),
         failed=tuple(row for row in rows if row["status"] != DONE),
+        noted=_noted(rows),
         items=len(rows),
     )
 
@@ -164,6 +188,17 @@ def _category(category: str, rows: Sequence[Row], figures: Sequence[str]) -> Cat
     done = [row for row in own if row["status"] == DONE]
     means = {name: _mean([row[name] for row in done]) for name in figures}
     return Category(category, category_name(category), len(own), len(own) - len(done), means)
+
+
+def _noted(rows: Sequence[Row]) -> tuple[Noted, ...]:
+    counts: Counter[str] = Counter()
+    first: dict[str, tuple[Row, str]] = {}
+    for row in rows:
+        kinds, notes = (str(row[name] or "").split(BETWEEN) for name in NOTES)
+        counts.update(dict.fromkeys(filter(None, kinds), 1))
+        for kind, note in zip(kinds, notes, strict=False):  # an item's name may hold anything
+            first.setdefault(kind, (row, note))
+    return tuple(Noted(kind, count, *first[kind]) for kind, count in counts.most_common())
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -12,7 +12,7 @@ from inputs.files import Array, Float32, float32, read_npy, read_table, shown
 from inputs.meshes import load_mesh
 from inputs.pickles import load_pickle
 from inputs.template import Template
-from inputs.unlikely import truth_notes
+from inputs.unlikely import Note, truth_notes
 from weight_conversion.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def load_ground_truth(path: str | Path, camera_row: npt.ArrayLike) -> GroundTrut
 
 def notes_on_truth(
     truth: GroundTruth, path: Path, template: Template, item: "Item | None"
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """What is unlikely to be meant in ground truth that was read from ``path``.
 
     Args:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from inputs.cameras import IMAGE_SIZE
 from inputs.files import Float32, Float64, float32, read_table
 from inputs.png import read_rgba
-from inputs.unlikely import Silhouette, camera_notes, image_notes, silhouette_of
+from inputs.unlikely import Note, Silhouette, camera_notes, image_notes, silhouette_of
 from weight_conversion.errors import InputError
 
 DEFAULT_VIEWS = (0, 6, 7)
@@ -56,7 +56,7 @@ class Item:
     images: Float32
     cameras: Float32
     silhouettes: tuple[Silhouette | None, ...] = (None,) * VIEW_COUNT
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def load_item(folder: str | Path, views: Sequence[int] = DEFAULT_VIEWS) -> Item:

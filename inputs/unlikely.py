@@ -1,11 +1,14 @@
 """What is legal in the inputs and unlikely to be meant: a note for each, with what follows from it.
 
+A note is a sentence with its numbers, and of a kind, by which those of many items are counted.
+
 Nothing here is an error. The limits leave room around what the official data set has: all views of
 the items at hand show the object whole on 4 to 33 % of the image, and their ground truth falls on
 the silhouettes to within 3 pixels, the boxes of both having 93 % and more in common.
 """
 
 from collections.abc import Sequence
+from enum import Enum
 from itertools import combinations
 
 import numpy as np
@@ -24,6 +27,36 @@ from inputs.files import Float32, Int64
 
 Silhouette = npt.NDArray[np.bool_]
 """(H, W): where a rendering shows the object."""
+
+
+class Kind(Enum):
+    """What a note is about; the value is for people."""
+
+    OPAQUE = "an image without one transparent pixel, its ground not white"
+    ON_WHITE = "an image without one transparent pixel, on white"
+    EMPTY = "an image that is empty, or nearly"
+    BORDER = "an object that touches an image's border"
+    SAME_IMAGE = "two views of one image"
+    ALIKE = "cameras that are alike"
+    BEHIND = "a mesh behind a camera"
+    OUTSIDE = "a mesh outside the images"
+    NUMBERED = "a mesh whose triangles are not the template's"
+    FRAME = "ground truth not in the object's frame"
+
+
+class Note(str):
+    """A sentence, and its kind."""
+
+    __slots__ = ("kind",)
+
+    def __new__(cls, kind: Kind, text: str) -> "Note":
+        note = super().__new__(cls, text)
+        note.kind = kind
+        return note
+
+    def __getnewargs__(self) -> tuple[Kind, str]:  # type: ignore[override]
+        return self.kind, str(self)
+
 
 _WHITE = 250
 """The least value of a channel that counts as white."""
@@ -55,14 +88,14 @@ def silhouette_of(rendering: npt.NDArray[np.uint8]) -> Silhouette | None:
     return coloured if _white_border(rendering) == 1.0 else None
 
 
-def image_notes(names: Sequence[str], renderings: Sequence[npt.NDArray[np.uint8]]) -> list[str]:
+def image_notes(names: Sequence[str], renderings: Sequence[npt.NDArray[np.uint8]]) -> list[Note]:
     """Notes on the images of an item.
 
     Args:
         names: what each is called in a note.
         renderings: (H, W, 4) uint8 each.
     """
-    found = []
+    found: list[Note] = []
     for name, rendering in zip(names, renderings, strict=True):
         found += _opaque_notes(name, rendering)
         silhouette = silhouette_of(rendering)
@@ -70,27 +103,30 @@ def image_notes(names: Sequence[str], renderings: Sequence[npt.NDArray[np.uint8]
             found += _frame_notes(name, silhouette)
     for one, other in combinations(range(len(names)), 2):
         if np.array_equal(renderings[one], renderings[other]):
-            found.append(
+            same = (
                 f"{names[one]} and {names[other]} are the same image, pixel by pixel: if their "
                 "cameras differ, one of them is not the camera that took it"
             )
+            found.append(Note(Kind.SAME_IMAGE, same))
     return found
 
 
-def _opaque_notes(name: str, rendering: npt.NDArray[np.uint8]) -> list[str]:
+def _opaque_notes(name: str, rendering: npt.NDArray[np.uint8]) -> list[Note]:
     if not (rendering[..., 3] > 0).all():
         return []
     white = _white_border(rendering)
     seen = f"{name}: not one transparent pixel, and {_percent(white)} of its border is white"
     if white == 1.0:
-        return [
-            f"{seen}: read like a transparent ground, but where the object's edge was blended with "
-            "white the network sees other pixels than those of the rendering"
-        ]
-    return [
-        f"{seen}: the network was made for objects on white (transparent pixels become white) and "
-        "takes this ground for part of the object; the mesh may be of something else"
-    ]
+        follows = (
+            "read like a transparent ground, but where the object's edge was blended with white "
+            "the network sees other pixels than those of the rendering"
+        )
+        return [Note(Kind.ON_WHITE, f"{seen}: {follows}")]
+    follows = (
+        "the network was made for objects on white (transparent pixels become white) and takes "
+        "this ground for part of the object; the mesh may be of something else"
+    )
+    return [Note(Kind.OPAQUE, f"{seen}: {follows}")]
 
 
 def _percent(share: float) -> str:
@@ -103,16 +139,18 @@ def _white_border(rendering: npt.NDArray[np.uint8]) -> float:
     return float(np.concatenate([white[0], white[-1], white[1:-1, 0], white[1:-1, -1]]).mean())
 
 
-def _frame_notes(name: str, silhouette: Silhouette) -> list[str]:
+def _frame_notes(name: str, silhouette: Silhouette) -> list[Note]:
     shown, size = int(silhouette.sum()), silhouette.size
     if shown == 0:
-        return [f"{name}: empty, none of its {size:,} pixels shows an object: it adds nothing"]
+        nothing = f"empty, none of its {size:,} pixels shows an object: it adds nothing"
+        return [Note(Kind.EMPTY, f"{name}: {nothing}")]
     found = []
     if shown < _SMALL * size:
-        found.append(
-            f"{name}: nearly empty, the object is on {shown:,} of {size:,} pixels "
+        little = (
+            f"nearly empty, the object is on {shown:,} of {size:,} pixels "
             f"({_percent(shown / size)}): most vertices are given features of the ground"
         )
+        found.append(Note(Kind.EMPTY, f"{name}: {little}"))
     sides = {
         "upper": silhouette[0],
         "lower": silhouette[-1],
@@ -122,14 +160,15 @@ def _frame_notes(name: str, silhouette: Silhouette) -> list[str]:
     touched = {side: int(line.sum()) for side, line in sides.items() if line.any()}
     if touched:
         listed = ", ".join(f"{side} {count}" for side, count in touched.items())
-        found.append(
-            f"{name}: the object touches the image's border (pixels: {listed}), so part of it may "
-            "be out of frame: vertices that belong there are given features of the border"
+        cut = (
+            f"the object touches the image's border (pixels: {listed}), so part of it may be out "
+            "of frame: vertices that belong there are given features of the border"
         )
+        found.append(Note(Kind.BORDER, f"{name}: {cut}"))
     return found
 
 
-def camera_notes(name: str, views: Sequence[int], rows: npt.ArrayLike) -> list[str]:
+def camera_notes(name: str, views: Sequence[int], rows: npt.ArrayLike) -> list[Note]:
     """Notes on cameras (K, 5) that are alike.
 
     Args:
@@ -150,13 +189,14 @@ def camera_notes(name: str, views: Sequence[int], rows: npt.ArrayLike) -> list[s
     if len(alike) == len(apart) > 1:
         listed = ", ".join(str(view) for view in views)
         most = max(apart.values())
-        return [
-            f"{name}: the cameras of views {listed} are all alike, at most {most:.2f}° apart: "
-            f"{follows}, and has one here"
-        ]
+        seen = f"the cameras of views {listed} are all alike, at most {most:.2f}° apart"
+        return [Note(Kind.ALIKE, f"{name}: {seen}: {follows}, and has one here")]
+    left = f"{follows}, and has {len(views) - 1} of them here in place of {len(views)}"
     return [
-        f"{name}: the cameras of views {one} and {other} are alike, {angle:.2f}° apart: {follows}, "
-        f"and has {len(views) - 1} of them here in place of {len(views)}"
+        Note(
+            Kind.ALIKE,
+            f"{name}: the cameras of views {one} and {other} are alike, {angle:.2f}° apart: {left}",
+        )
         for (one, other), angle in alike.items()
     ]
 
@@ -167,7 +207,7 @@ def mesh_notes(
     rows: npt.ArrayLike,
     faces: Int64 | None = None,
     template: Sequence[Int64] = (),
-) -> list[str]:
+) -> list[Note]:
     """Notes on a mesh that a run starts from, or that is measured.
 
     Args:
@@ -186,26 +226,28 @@ def mesh_notes(
     found = []
     if any(behind):
         listed = ", ".join(str(number) for number in behind)
-        found.append(
-            f"{name}: of its {count:,} vertices {listed} are behind the cameras of the "
-            f"{len(views)} views or beside them (Z ≥ 0 in the camera's frame): where they "
-            "are projected to, and the features found there, say nothing of where they are"
+        seen = (
+            f"of its {count:,} vertices {listed} are behind the cameras of the {len(views)} views "
+            "or beside them (Z ≥ 0 in the camera's frame): where they are projected to, and the "
+            "features found there, say nothing of where they are"
         )
+        found.append(Note(Kind.BEHIND, f"{name}: {seen}"))
     else:
         places = np.stack([pixels(world_to_camera(world, view), clamp=False) for view in views])
         outside = ((places < 0) | (places > IMAGE_SIZE - 1)).any(axis=2).sum(axis=1).tolist()
         if max(outside) > count / 2:
             listed = ", ".join(str(number) for number in outside)
-            found.append(
-                f"{name}: of its {count:,} vertices {listed} fall outside the images of the "
-                f"{len(views)} views: they are given features of the border"
+            seen = (
+                f"of its {count:,} vertices {listed} fall outside the images of the {len(views)} "
+                "views: they are given features of the border"
             )
+            found.append(Note(Kind.OUTSIDE, f"{name}: {seen}"))
     if faces is not None:
         found += _number_notes(name, count, faces, template)
     return found
 
 
-def _number_notes(name: str, count: int, faces: Int64, template: Sequence[Int64]) -> list[str]:
+def _number_notes(name: str, count: int, faces: Int64, template: Sequence[Int64]) -> list[Note]:
     """A note where a mesh numbers its vertices otherwise than the template."""
     known = next((level for level in template if int(level.max()) + 1 == count), None)
     if known is None:
@@ -214,11 +256,12 @@ def _number_notes(name: str, count: int, faces: Int64, template: Sequence[Int64]
     if ours == theirs:
         return []
     stl = " (an .stl file has no vertex numbers)" if name.lower().endswith(".stl") else ""
-    return [
-        f"{name}: {len(ours & theirs):,} of its {len(ours):,} triangles are the template's{stl}: "
-        "the network takes vertices by their numbers and connects them as the template says, so "
-        "that it starts from another surface than the file's; --template names the one it is of"
-    ]
+    seen = (
+        f"{len(ours & theirs):,} of its {len(ours):,} triangles are the template's{stl}: the "
+        "network takes vertices by their numbers and connects them as the template says, so that "
+        "it starts from another surface than the file's; --template names the one it is of"
+    )
+    return [Note(Kind.NUMBERED, f"{name}: {seen}")]
 
 
 def truth_notes(
@@ -227,7 +270,7 @@ def truth_notes(
     ellipsoid: Float32,
     rows: npt.ArrayLike | None = None,
     silhouettes: Sequence[Silhouette | None] = (),
-) -> list[str]:
+) -> list[Note]:
     """A note on ground truth that is not where the meshes and the object are.
 
     Args:
@@ -259,11 +302,12 @@ def truth_notes(
             )
     if not said:
         return []
-    return [
-        f"{name}: not in the frame of the object, it seems: {'; '.join(said)}. Losses then measure "
-        "the distance between frames. Rows of .xyz are moved from the object's frame by the first "
+    seen = (
+        f"not in the frame of the object, it seems: {'; '.join(said)}. Losses then measure the "
+        "distance between frames. Rows of .xyz are moved from the object's frame by the first "
         "view's camera; all other forms must be in that camera's frame (docs/inputs.md)"
-    ]
+    )
+    return [Note(Kind.FRAME, f"{name}: {seen}")]
 
 
 def _ball(points: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], float]:

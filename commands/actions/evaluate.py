@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from cluster.opened import GIBIBYTE, Cluster, Wanted
-from commands.console import Task, print_json, steps
+from commands.console import Task, print_json, steps, tell
 from commands.loading import backend_choice
 from commands.options import PAIR_ROOM, ROOM, by_stage, parse_views
 from commands.weights import read_weights
@@ -25,7 +25,7 @@ from inputs.hypotheses import build_hypotheses, load_hypotheses
 from inputs.template import build_template, load_template
 from reports.evaluation import write_evaluation
 from reports.text import sheets as sheets_text
-from reports.text.evaluation_text import brief_sheets, page_commands, sentences
+from reports.text.evaluation_text import brief_sheets, notes, page_commands, sentences
 from weight_conversion.errors import InputError
 from weight_conversion.stages import lacking, load_by_stage
 from weight_conversion.weight_set import WeightSet
@@ -75,6 +75,7 @@ def perform(
         again = shlex.join(["p2m-parity", *sys.argv[1:]])
         lines = page_commands(summary, again, lambda name: _own_page(name, settings, options, out))
         write_evaluation(summary, rows, out, lines)
+    tell(notes(summary))
     if as_json:
         print_json(summary.to_json())
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from commands.console import print_json, steps
+from commands.console import print_json, steps, tell
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from network.weights import STAGES
 from parity.traces.port_guard import PortError
@@ -17,6 +17,7 @@ from weight_conversion.errors import InputError
 def perform(port: str, out: Path, item: Path | None, device: str, as_json: bool) -> int:
     """Find out how the names of a port belong to the network's, and write it to a file."""
     sources = read_sources(item or demo_item_path(DEMO_ITEMS[0]))
+    tell(sources.notes)
     kept, found, missing = kept_in(out), list[Proposal](), ""
     with steps() as progress:
         for stage in STAGES:

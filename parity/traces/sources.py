@@ -12,7 +12,7 @@ from inputs.item import Item, load_item
 from inputs.meshes import Mesh, load_mesh
 from inputs.sampling import Samples, load_samples
 from inputs.template import Template, build_template, load_template
-from inputs.unlikely import mesh_notes
+from inputs.unlikely import Note, mesh_notes
 from network.registry import network_of
 from parity.traces.record import RunInputs
 from weight_conversion.errors import InputError
@@ -35,11 +35,11 @@ class Sources:
     mesh: np.ndarray | None
     ground_truth: GroundTruth | None = None
     samples: Mapping[str, Samples] = field(default_factory=dict)
-    mesh_notes: tuple[str, ...] = ()
-    truth_notes: tuple[str, ...] = ()
+    mesh_notes: tuple[Note, ...] = ()
+    truth_notes: tuple[Note, ...] = ()
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What a person should know about all of them."""
         return self.item.notes + self.mesh_notes + self.truth_notes
 
@@ -101,7 +101,7 @@ def read_sources(
     shape = build_template() if template is None else load_template(template)
     start = None if mesh is None else load_mesh(mesh)
     truth: GroundTruth | None = None
-    about_truth: tuple[str, ...] = ()
+    about_truth: tuple[Note, ...] = ()
     if ground_truth is not None:
         truth = load_ground_truth(ground_truth, loaded.cameras[0])
         about_truth = notes_on_truth(truth, ground_truth, shape, loaded)
@@ -112,14 +112,14 @@ def read_sources(
         mesh=None if start is None else start.vertices,
         ground_truth=truth,
         samples={stage: load_samples(path, stage) for stage, path in (samples or {}).items()},
-        mesh_notes=_mesh_notes(loaded, shape, mesh, start),
+        mesh_notes=notes_on_start(loaded, shape, mesh, start),
         truth_notes=about_truth,
     )
 
 
-def _mesh_notes(
-    item: Item, template: Template, path: Path | None, mesh: Mesh | None
-) -> tuple[str, ...]:
+def notes_on_start(
+    item: Item, template: Template, path: Path | None = None, mesh: Mesh | None = None
+) -> tuple[Note, ...]:
     """Notes on the mesh that a run starts from: the one given, or the template's."""
     if mesh is None or path is None:
         return tuple(mesh_notes("the initial mesh", template.coordinates, item.cameras))

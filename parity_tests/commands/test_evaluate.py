@@ -17,6 +17,7 @@ from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
 from parity_tests.commands.cli import Outcome, p2m
 from parity_tests.evaluation.cheap import linked_dataset
+from parity_tests.inputs.test_unlikely import on_ground, repaint
 from weight_conversion.errors import InputError
 from weight_conversion.formats import save_weights
 from weight_conversion.weight_set import WeightSet
@@ -26,7 +27,7 @@ PORT = "parity_tests.evaluation.cheap:factory"
 
 @dataclass(frozen=True)
 class Done:
-    """An evaluation of six items, two of them damaged, and what it was given."""
+    """An evaluation of six items, two damaged and one a screenshot, and what it was given."""
 
     data: Path
     weights: Path
@@ -43,6 +44,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     for name, broken in (("no-png", "07.png"), ("no-cameras", "rendering_metadata.txt")):
         shutil.copytree(demo_item_path("plane"), data / "02691156" / name)
         (data / "02691156" / name / "rendering" / broken).unlink()
+    screenshot = data / "02691156" / "plane-2"
+    screenshot.unlink()
+    shutil.copytree(demo_item_path("plane"), screenshot)
+    for view in (0, 6):
+        repaint(screenshot, view, on_ground(128))
     out = folder / "out"
     words = ("--backend", PORT, "--workers", 2, "--out", out, "--json")
     return Done(data, weights, out, p2m("evaluate", data, "--weights", weights, *words))
@@ -51,7 +57,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 @pytest.fixture(scope="module")
 def report(done: Done) -> dict[str, Any]:
     assert done.outcome.status == 0, done.outcome
-    assert done.outcome.stderr == ""
     found: dict[str, Any] = json.loads(done.outcome.stdout)
     return found
 
@@ -68,6 +73,21 @@ def test_every_item_has_a_row(done: Done, report: dict[str, Any]) -> None:
     times = pq.ParquetFile(done.out / "timings.parquet").read().to_pylist()
     assert [row["item"] for row in times] == [row["item"] for row in rows]
     assert all(row["seconds"] > 0 for row in times)
+
+
+def test_unlikely_inputs_are_a_line_a_kind_and_a_cell(done: Done, report: dict[str, Any]) -> None:
+    (line,) = done.outcome.stderr.splitlines()
+    opaque = "an image without one transparent pixel, its ground not white"
+    told = f"1 of 6 items with {opaque}; the first, 02691156/plane-2: plane-2/00.png (view 0): "
+    assert line.startswith(f"p2m-parity: note: {told}")
+    (note,) = report["notes"]
+    assert (note["kind"], note["items"], note["first"]) == (opaque, 1, "02691156/plane-2")
+    assert line.endswith(note["note"])
+    rows = pq.ParquetFile(done.out / "items.parquet").read().to_pylist()
+    assert [row["note_kinds"] for row in rows] == [None] * 3 + [f"{opaque} | {opaque}"] + [None] * 2
+    assert "plane-2/06.png (view 6): not one transparent pixel" in rows[3]["notes"]
+    for form in ("html", "md"):
+        assert "plane-2/00.png (view 0)" in (done.out / f"report.{form}").read_text()
 
 
 def test_means_are_those_of_the_rows(done: Done, report: dict[str, Any]) -> None:

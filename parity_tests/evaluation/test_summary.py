@@ -53,6 +53,18 @@ def test_means(summary: Summary) -> None:
     assert summary.quantiles["refine_vertex_distance"][1.0] == 7.0
 
 
+def test_notes_are_counted_by_kind() -> None:
+    rows = [dict(each) for each in ROWS]
+    rows[0] |= {"note_kinds": "alike | empty | empty", "notes": "a: 1 | a: 2 | a: 3"}
+    rows[2] |= {"note_kinds": "empty", "notes": "c: 4"}
+    found = summarise(SETTINGS, rows)
+    assert [(each.kind, each.items, each.first["item"], each.note) for each in found.noted] == [
+        ("empty", 2, "a", "a: 2"), ("alike", 1, "a", "a: 1")
+    ]  # fmt: skip
+    assert words.notes(found)[0] == "2 of 4 items with empty; the first, 02691156/a: a: 2"
+    assert words.sheets(found)[-1].rows[0] == ("empty", "2", "02691156/a", "a: 2")
+
+
 def test_parity(summary: Summary) -> None:
     coarse, refine = summary.parity
     assert coarse.verdicts == {"agree": 2, "invalid": 1}

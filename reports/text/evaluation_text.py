@@ -48,8 +48,17 @@ def sentences(summary: Summary) -> list[str]:
     return found
 
 
+def notes(summary: Summary) -> list[str]:
+    """What is legal in the items' files and unlikely to be meant: a line a kind."""
+    return [
+        f"{each.items:,} of {wording.counted(summary.items, 'item')} with {each.kind}; the first, "
+        f"{_item(each.first)}: {each.note}"
+        for each in summary.noted
+    ]
+
+
 def sheets(summary: Summary) -> list[Sheet]:
-    """The tables: categories, distribution, parity, the worst items, those that failed."""
+    """The tables: categories, distribution, the worst items, those that failed, notes."""
     result = [_categories(summary), _losses(summary), _distribution(summary)]
     result += [_worst(each) for each in summary.worst]
     result.append(
@@ -62,6 +71,7 @@ def sheets(summary: Summary) -> list[Sheet]:
             ),
         )
     )
+    result.append(_noted(summary))
     return [sheet for sheet in result if sheet.rows]
 
 
@@ -121,6 +131,15 @@ def _worst(worst: Worst) -> Sheet:
         for row in worst.rows
     )
     return Sheet(f"Worst items by {worst.column}", ("item", _title(worst.column)), rows)
+
+
+def _noted(summary: Summary) -> Sheet:
+    cells = ((each.kind, f"{each.items:,}", _item(each.first), each.note) for each in summary.noted)
+    return Sheet(
+        "Inputs that are legal and unlikely to be meant",
+        ("items with", "items", "the first", "its note"),
+        tuple(tuple(map(wording.printable, row)) for row in cells),
+    )
 
 
 def page_commands(summary: Summary, again: str, own_page: Callable[[str], str]) -> list[str]:
