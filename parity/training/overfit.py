@@ -151,9 +151,17 @@ def _save_weights(folder: Path, stage: str, state: LearningState) -> None:
     weights = WeightSet(stage, state.weights, state.step, "training")
     save_weights(folder / f"{name}.safetensors", weights)
     save_weights(folder / name, weights)
-    for path in folder.glob("step-*"):
-        if not path.name.startswith(f"{name}."):
-            path.unlink()
+    _remove_older(folder, name)
+
+
+def _remove_older(folder: Path, newest: str) -> None:
+    """Remove the weights of all steps but the one of this name.
+
+    A checkpoint's index goes before its data: killed in between, there is no torn checkpoint.
+    """
+    older = [path for path in folder.glob("step-*") if not path.name.startswith(f"{newest}.")]
+    for path in sorted(older, key=lambda path: path.suffix != ".index"):
+        path.unlink()
 
 
 class _Log:

@@ -95,6 +95,34 @@ def test_the_mesh_of_an_earlier_step_goes(tmp_path: Path) -> None:
     assert not (tmp_path / MESH).exists()
 
 
+@pytest.mark.parametrize("removed", range(4))
+def test_killed_among_the_older_weights_no_index_lacks_its_data(
+    removed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ".data-00000-of-00001"
+    for step in (1, 2):
+        for ending in (".index", data, ".safetensors"):
+            (tmp_path / f"step-{step:06d}{ending}").touch()
+    unlink, listed, left = Path.unlink, Path.glob, [removed]
+
+    def killed(path: Path) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        unlink(path)
+
+    monkeypatch.setattr(Path, "glob", lambda *where: iter(sorted(listed(*where))))  # data first
+    monkeypatch.setattr(Path, "unlink", killed)
+    if removed < 3:
+        with pytest.raises(KeyboardInterrupt):
+            module._remove_older(tmp_path, "step-000002")
+    else:
+        module._remove_older(tmp_path, "step-000002")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert len(names) == 6 - removed
+    assert all(name.replace(".index", data) in names for name in names)
+
+
 def test_the_folder_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, step = tmp_path / "out", Counting.step
 
