@@ -1,6 +1,8 @@
 """Bytes that nobody wrote: read, or refused in one line; the blind, seeded form of the harness."""
 
 import json
+import runpy
+import sys
 import time
 from pathlib import Path
 
@@ -67,6 +69,16 @@ def test_mutants_are_the_same_every_time() -> None:
     first, second = (list(mutants([b"0123456789", b"abc"], 200, 1)) for _ in range(2))
     assert first == second
     assert len(set(first)) > 150
+
+
+def test_what_stops_the_fuzzer_is_given_once_more_to_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the harness is run by ``python -m``, which names the module ``__main__``."""
+    monkeypatch.delitem(sys.modules, "benchmarks.fuzzing")
+    harness = runpy.run_module("benchmarks.fuzzing", run_name="__name_of_a_program__")
+    (tmp_path / "x").write_bytes(b"0 30 0 0.8 25\n0 no number\n")
+    assert harness["_confirmed"]("cameras", tmp_path / "x") is None
 
 
 @pytest.mark.slow

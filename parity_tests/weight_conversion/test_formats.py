@@ -1,7 +1,9 @@
+import io
 import json
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from network.registry import network_of
 from network.weights import WEIGHTS
+from weight_conversion.containers import npz
 from weight_conversion.errors import InputError
 from weight_conversion.formats import (
     CHECKPOINT,
@@ -292,8 +295,6 @@ def test_pt_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_compressed_pt_is_refused(small_files: Path) -> None:
-    import zipfile
-
     with (
         zipfile.ZipFile(small_files / "w.pt") as source,
         zipfile.ZipFile(small_files / "z.pt", "w", zipfile.ZIP_DEFLATED) as target,
@@ -365,8 +366,6 @@ def test_metadata_that_hold_no_checksums(text: str, tmp_path: Path) -> None:
 
 
 def test_npz_member_twice(small: WeightSet, tmp_path: Path) -> None:
-    import zipfile
-
     save_weights(tmp_path / "w.npz", small)
     with zipfile.ZipFile(tmp_path / "w.npz", "a") as archive:
         data = archive.read("s/g_vars/bias:0.npy")
@@ -377,13 +376,55 @@ def test_npz_member_twice(small: WeightSet, tmp_path: Path) -> None:
 
 
 def test_npz_with_another_member(small: WeightSet, tmp_path: Path) -> None:
-    import zipfile
-
     save_weights(tmp_path / "w.npz", small)
     with zipfile.ZipFile(tmp_path / "w.npz", "a") as archive:
         archive.writestr("readme.txt", "text")
     with pytest.raises(InputError, match=r"member readme\.txt; expected arrays"):
         load_weights(tmp_path / "w.npz")
+
+
+def _member(array: np.ndarray, surplus: bytes = b"") -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, array, allow_pickle=True)
+    return stream.getvalue() + surplus
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (_member(np.ones(4, "<f4"), b"x"), "variable a of 17 bytes; expected 16 as its header"),
+        (_member(np.ones(4, "<f4"))[:-1], "variable a of 15 bytes; expected 16 as its header"),
+        (_member(np.array([None])), "variable a of type object; expected numbers"),
+        (_member(np.array(["", ""])).replace(b"<U1", b"<U0"), "variable a of type <U0"),
+    ],
+    ids=["longer", "shorter", "objects", "of no size"],
+)
+def test_npz_members_that_are_not_what_their_header_says(
+    content: bytes, words: str, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", content)
+    with npz.opened(tmp_path / "x.npz") as contents, pytest.raises(InputError, match=words):
+        contents.read("a")
+
+
+def test_npz_in_other_orders(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    given = {"c": array, "f": np.asfortranarray(array), "scalar": np.float32(7), "none": array[:0]}
+    np.savez_compressed(tmp_path / "x.npz", **given)
+    with npz.opened(tmp_path / "x.npz") as contents:
+        for name, expected in given.items():
+            assert contents.read(name).shape == np.shape(expected)
+            assert contents.read(name).tolist() == np.asarray(expected).tolist()
+
+
+def test_weights_stay_when_their_file_is_changed_in_place(
+    small: WeightSet, small_files: Path
+) -> None:
+    found = load_weights(small_files / "w.pt")
+    with (small_files / "w.pt").open("r+b") as stream:
+        stream.write(bytes((small_files / "w.pt").stat().st_size))
+    assert weights_sha256(found.arrays) == weights_sha256(small.arrays)
 
 
 def test_npz_made_by_numpy(small: WeightSet, tmp_path: Path) -> None:
