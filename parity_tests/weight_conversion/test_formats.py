@@ -447,6 +447,14 @@ def test_h5_with_values_elsewhere(small_files: Path) -> None:
         load_weights(small_files / "l.h5")
 
 
+def test_h5_with_names_that_are_no_text(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "n.h5", "w", libver="v110") as file:
+        file[b"a\xff"], file["b"] = np.ones(3), np.ones(3)
+    with pytest.raises(InputError, match=r"variable b'a\\xff'; expected names in UTF-8"):
+        load_weights(tmp_path / "n.h5")
+
+
 @pytest.mark.parametrize("ending", [".npz", ".h5", ".safetensors", ".pt"])
 def test_foreign_step_is_no_error(ending: str, small: WeightSet, tmp_path: Path) -> None:
     save_weights(tmp_path / f"w{ending}", replace(small, step=-3))

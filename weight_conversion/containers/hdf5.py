@@ -62,9 +62,12 @@ def _opened(path: Path) -> Iterator[Contents]:
         variables: list[Variable] = []
         nodes: dict[str, h5py.Dataset] = {}
 
-        def visit(name: str, node: Any) -> None:
+        def visit(name: str | bytes, node: Any) -> None:
             # Links, soft and external, are not followed.
             if isinstance(node, h5py.Dataset):
+                # h5py hands out names that are not UTF-8 as bytes.
+                if not isinstance(name, str):
+                    raise InputError(path, f"variable {name!r}", "names in UTF-8")
                 if node.is_virtual or node.external:
                     raise InputError(path, f"variable {name} kept in another file", _KIND)
                 # A dataset may have a type and no values at all, not even none of them.
