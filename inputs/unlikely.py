@@ -48,6 +48,7 @@ class Note(str):
     """A sentence, and its kind."""
 
     __slots__ = ("kind",)
+    kind: Kind
 
     def __new__(cls, kind: Kind, text: str) -> "Note":
         note = super().__new__(cls, text)

@@ -123,6 +123,7 @@ def _read(path: Path, archive: zipfile.ZipFile, member: _Member) -> NDArray[Any]
     array = np.empty(member.shape, member.dtype, "F" if member.fortran else "C")
     values = (array.T if member.fortran else array).reshape(-1).view(np.uint8)
     with archive.open(member.info) as stream:
+        assert isinstance(stream, zipfile.ZipExtFile)
         stream.read(member.start)
         for start in range(0, size, _PIECE):
             piece = values[start : start + _PIECE]
