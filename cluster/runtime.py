@@ -17,8 +17,11 @@ except ImportError as error:
         "Dask", f"cannot be imported ({error})", "pip install 'pixel2mesh-parity[scale]'"
     ) from error
 
-# A worker that dies is no news on a terminal: its items are computed again, or become rows.
-logging.getLogger("distributed").setLevel(logging.CRITICAL)
+# A worker that dies is no news on a terminal: its items are computed again, or become rows. Nor is
+# a scheduler's death more than our own line. Some of Dask's loggers have levels of their own.
+for _name in list(logging.root.manager.loggerDict):
+    if _name.partition(".")[0] == "distributed":
+        logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 def dashboard_installed() -> bool:
