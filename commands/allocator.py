@@ -17,7 +17,6 @@ REUSED = 32 * 2**20
 KEPT = 512 * 2**20
 """Bytes of free memory that are kept; what is beyond goes back to the system."""
 
-
 ARENAS = 2
 """Stocks of free memory: with one a thread, what one has freed is of no use to the others."""
 
@@ -28,18 +27,23 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it could be told to.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):
-        return False
     options = ((M_MMAP_THRESHOLD, REUSED), (M_TRIM_THRESHOLD, KEPT), (M_ARENA_MAX, ARENAS))
-    return all(library.mallopt(option, value) == 1 for option, value in options)
+    library = _glibc()
+    return library is not None and all(
+        library.mallopt(option, value) == 1 for option, value in options
+    )
 
 
 def give_back_freed_memory() -> None:
     """Return what is free to the system: other work than what it was kept for comes next."""
-    if sys.platform.startswith("linux"):
-        library = ctypes.CDLL(None)
-        if hasattr(library, "malloc_trim"):
-            library.malloc_trim(0)
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None

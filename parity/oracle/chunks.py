@@ -28,8 +28,12 @@ def parts_of(row: TapRow, vertices: int) -> list[Part]:
     """How to go through a tap of a mesh of so many vertices."""
     if row.rows_per_vertex is None:
         return [None]
-    starts = range(0, vertices, VERTICES_AT_ONCE)
-    return [slice(start, min(start + VERTICES_AT_ONCE, vertices)) for start in starts]
+    return [*slices_of(vertices, VERTICES_AT_ONCE)]
+
+
+def slices_of(count: int, most: int) -> list[slice]:
+    """So many things, at most ``most`` at a time."""
+    return [slice(start, min(start + most, count)) for start in range(0, count, most)]
 
 
 def rows_in(rows_per_vertex: int, part: slice) -> slice:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from network.registry import network_of
-from parity.oracle.chunks import VERTICES_AT_ONCE, Part, cut
+from parity.oracle.chunks import VERTICES_AT_ONCE, Part, cut, rows_in, slices_of
 from parity.traces.backends import Backend, Listen
 from parity.traces.port_guard import check_float64
 from parity.traces.writer import Recorder
@@ -42,22 +42,45 @@ def some_vertices(
 
 def windows_of(stage: str) -> list[slice]:
     """A network's vertices, so many at a time as are run together."""
-    last = network_of(stage).starts_with
-    starts = range(0, last, VERTICES_AT_A_TIME)
-    return [slice(start, min(start + VERTICES_AT_A_TIME, last)) for start in starts]
+    return slices_of(network_of(stage).starts_with, VERTICES_AT_A_TIME)
+
+
+def taps_at(
+    window: slice, some: Some, stage: str, wants: Callable[[str], bool]
+) -> dict[str, np.ndarray]:
+    """The taps at some vertices that are asked for.
+
+    Raises:
+        InputError: one is not given, or not of the network's shape.
+    """
+    rows = {row.name: row for row in network_of(stage).taps if not row.is_map and wants(row.name)}
+    found: dict[str, np.ndarray] = {}
+
+    def listen(tap: str, value: np.ndarray) -> None:
+        if tap in rows:
+            found[tap] = np.array(value)
+
+    some(window, listen)
+    count = window.stop - window.start
+    for name, row in rows.items():
+        shape = found[name].shape if name in found else "no values"
+        expected = ((row.rows_per_vertex or 1) * count, *row.shape[1:])
+        if shape != expected:
+            raise InputError(f"tap {name} of {count} vertices", f"{shape}", f"{expected}")
+    return found
 
 
 def record_by_vertices(some: Some, stage: str, recorder: Recorder) -> None:
-    """Record a run, window by window."""
-    network = network_of(stage)
+    """Record a run, window by window.
+
+    Raises:
+        InputError: as ``taps_at``.
+    """
+    rows = network_of(stage).rows
     for window in windows_of(stage):
-
-        def listen(tap: str, value: np.ndarray, window: slice = window) -> None:
-            if tap in network.rows and recorder.wants(tap):
-                each = network.rows[tap].shape[0] // network.starts_with
-                recorder.rows(tap, value, window.start * each, network.rows[tap].shape[0])
-
-        some(window, listen)
+        for tap, value in taps_at(window, some, stage, recorder.wants).items():
+            first = rows_in(rows[tap].rows_per_vertex or 1, window).start
+            recorder.rows(tap, value, first, rows[tap].shape[0])
 
 
 class ByVertices:
@@ -73,17 +96,16 @@ class ByVertices:
     """
 
     def __init__(self, stage: str, run: Some, wants: Callable[[str], bool]) -> None:
-        self._run, self._network = run, network_of(stage)
+        self._run, self._wants, self._network = run, wants, network_of(stage)
         self.windows = windows_of(stage)
-        rows = [row for row in self._network.taps if not row.is_map and wants(row.name)]
-        self._rows = {row.name: row for row in rows}
         self._held: tuple[slice, dict[str, np.ndarray]] = (slice(0, 0), {})
         self._meshes: dict[int, dict[str, np.ndarray]] = {}
-        self._lock = Lock()
+        self._lock = Lock()  # parts are read by several threads
 
     def has(self, name: str) -> bool:
         """Whether the run has such a tap."""
-        return name in self._rows
+        rows = self._network.rows
+        return name in rows and not rows[name].is_map and self._wants(name)
 
     def values(self, name: str, part: Part) -> np.ndarray:
         """A tap at some vertices; of those of a block's output mesh, at all of them for None.
@@ -112,21 +134,9 @@ class ByVertices:
 
     def _taps(self, window: slice) -> dict[str, np.ndarray]:
         """All taps of a window's vertices; its meshes are kept."""
-        found: dict[str, np.ndarray] = {}
-
-        def listen(tap: str, value: np.ndarray) -> None:
-            if tap in self._rows:
-                found[tap] = np.array(value)
-                check_float64(tap, found[tap])
-
-        self._run(window, listen)
-        count, whole = window.stop - window.start, self._network.starts_with
-        for name, row in self._rows.items():
-            shape = found[name].shape if name in found else "no values"
-            expected = (row.shape[0] // whole * count, *row.shape[1:])
-            if shape != expected:
-                raise InputError(f"tap {name} of {count} vertices", f"{shape}", f"{expected}")
-        self._meshes[window.start] = {
-            name: found[name] for name in self._network.meshes if name in found
-        }
+        found = taps_at(window, self._run, self._network.name, self._wants)
+        for name, value in found.items():
+            check_float64(name, value)
+        meshes = self._network.meshes
+        self._meshes[window.start] = {name: found[name] for name in meshes if name in found}
         return found

@@ -204,7 +204,9 @@ def record(
         meshes = network_of(inputs.stage).meshes if inputs.ground_truth is not None else ()
         recorder = Recorder(writer, wanted, on_tap, keep=meshes)
         given, some = inputs.mapping(), None
-        if not gradients:  # whose pass has the same bits as the whole mesh's
+        # Values of the gradients' own pass are stored where they have other bits than these taps:
+        # it goes through the whole mesh.
+        if not gradients:
             some = some_vertices(backend, inputs.stage, given, weights.arrays, recorder)
         if some is not None:
             record_by_vertices(some, inputs.stage, recorder)

@@ -63,12 +63,9 @@ class EntryJudge:
     def go_ahead(self, names: list[str]) -> None:
         """Judge what is run in float64 as it is read, in the order in which it is run."""
         windows = next((run.windows for run in self._runs if run.windows), [])
-        rows = [
-            self._scope.rows[name]
-            for name in names
-            if name in self._scope.rows and self._judgeable(name)
-        ]
-        self._judge.ahead(rows, windows)
+        if windows:
+            rows = [self._scope.rows[name] for name in names if name in self._scope.rows]
+            self._judge.ahead([row for row in rows if self._judgeable(row)], windows)
 
     def judge(self, group: str, name: str, order: int) -> TapResult:
         """The verdict on one entry.
@@ -109,14 +106,9 @@ class EntryJudge:
         notes = [too_low, result.note, *_special_notes(found)]
         return replace(result, note="; ".join(note for note in notes if note))
 
-    def _judgeable(self, name: str) -> bool:
+    def _judgeable(self, row: TapRow) -> bool:
         """Whether both sides have a tap in the network's shape, and all that its layer reads."""
-        row = self._scope.rows[name]
-        shapes = [
-            trace.dataset("taps", name).shape for trace in self._sides if trace.has("taps", name)
-        ]
-        lacking = (run.lacks(row, self.float64, self._scope.gap) for run in self._runs)
-        return shapes == [row.shape] * 2 and not any(lacking)
+        return not any(run.lacks(row, self.float64, self._scope.gap) for run in self._runs)
 
     def _tap(self, base: TapResult, name: str) -> TapResult:
         """The verdict on a tap, by its layer alone."""

@@ -43,9 +43,12 @@ class TracedRun:
 
     def has(self, name: str, float64: bool) -> bool:
         """Whether the run in a precision has a tap."""
-        if float64 and self._later is not None and self._later.has(name):
-            return True
-        return self._trace.has(self._float64 if float64 else layout.TAPS, name)
+        group = self._float64 if float64 else layout.TAPS
+        return (float64 and self._is_later(name)) or self._trace.has(group, name)
+
+    def _is_later(self, name: str) -> bool:
+        """Whether a tap's float64 values are made as they are read."""
+        return self._later is not None and self._later.has(name)
 
     def tap(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input."""
@@ -71,7 +74,7 @@ class TracedRun:
         shapes = {other.name: other.shape for other in network_of(row.stage).taps}
         for group in (layout.TAPS, self._float64) if float64 else (layout.TAPS,):
             for name in names:
-                if group != layout.TAPS and self._later is not None and self._later.has(name):
+                if group != layout.TAPS and self._is_later(name):
                     continue
                 if not self._trace.has(group, name):
                     return f"/{group}/{name}"

@@ -41,6 +41,19 @@ class Function(Primitive):
         """Where nothing is rounded."""
         return np.asarray(x.value == 0)
 
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        """The gradient at the operand."""
+        raise NotImplementedError
+
+    def vjp(
+        self,
+        settings: Settings,
+        operands: Sequence[Expression],
+        output: Expression,
+        gradient: Expression,
+    ) -> Sequence[Expression | None]:
+        return [self.back(gradient, operands[0], output)]
+
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         x = state.arithmetic.close(operands[0])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -62,14 +75,8 @@ class Sin(Function):
     of = np.sin
     other = "cos"
 
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient * call("cos", operands[0])]
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        return gradient * call("cos", x)
 
 
 @rule
@@ -80,14 +87,8 @@ class Cos(Function):
     of = np.cos
     other = "sin"
 
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [-(gradient * call("sin", operands[0]))]
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        return -(gradient * call("sin", x))
 
 
 @rule
@@ -100,14 +101,8 @@ class Exp(Function):
     def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
         return value * np.expm1(bound)
 
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient * output]
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        return gradient * output
 
 
 @rule
@@ -124,14 +119,8 @@ class Log(Function):
     def free(self, x: Number) -> np.ndarray:
         return np.asarray(x.value == 1)
 
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient / operands[0]]
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        return gradient / x
 
 
 @rule
@@ -141,14 +130,8 @@ class Tanh(Function):
     name = "tanh"
     of = np.tanh
 
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [gradient * (1.0 - output * output)]
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        return gradient * (1.0 - output * output)
 
 
 @rule
@@ -161,15 +144,8 @@ class Erf(Function):
     def spread(self, x: Number, value: np.ndarray, bound: Any) -> Any:
         return ERF_SLOPE * bound
 
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        (x,) = operands
-        return [gradient * ERF_SLOPE * call("exp", -(x * x))]
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        return gradient * ERF_SLOPE * call("exp", -(x * x))
 
 
 @rule
@@ -189,14 +165,8 @@ class Sqrt(Function):
         root = np.sqrt(x.value)
         return np.asarray(root * root == x.value) & (np.round(root * 2.0**20) == root * 2.0**20)
 
-    def vjp(
-        self,
-        settings: Settings,
-        operands: Sequence[Expression],
-        output: Expression,
-        gradient: Expression,
-    ) -> Sequence[Expression | None]:
-        return [0.5 * gradient / output]
+    def back(self, gradient: Expression, x: Expression, output: Expression) -> Expression:
+        return 0.5 * gradient / output
 
 
 @rule
