@@ -76,7 +76,7 @@ def test_what_stops_the_fuzzer_is_given_once_more_to_the_program(
 ) -> None:
     """Also where the harness is run by ``python -m``, which names the module ``__main__``."""
     monkeypatch.delitem(sys.modules, "benchmarks.fuzzing")
-    harness = runpy.run_module("benchmarks.fuzzing", run_name="__name_of_a_program__")
+    harness = runpy.run_path(fuzzing.__file__, run_name="__name_of_a_program__")
     (tmp_path / "x").write_bytes(b"0 30 0 0.8 25\n0 no number\n")
     assert harness["_confirmed"]("cameras", tmp_path / "x") is None
 
