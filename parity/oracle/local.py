@@ -1,6 +1,6 @@
 """A single layer alone: its exact output on given inputs, and how far a run's may be from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -127,6 +127,33 @@ def difference_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return away
     alike = (a == b) | (np.isnan(a) & np.isnan(b))
     return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
+
+
+def sides_apart(errors: Sequence[np.ndarray], seen: Sequence[np.ndarray]) -> np.ndarray:
+    """The difference of two sides' local errors.
+
+    What is not a number on both sides, or the same infinity, is the same error, whatever the
+    official function makes of the inputs.
+
+    Args:
+        errors: what each side's values are away from their own layer's, the reference's first.
+        seen: the values.
+    """
+    with np.errstate(invalid="ignore"):
+        local = np.asarray(errors[1] - errors[0])
+    special = ~np.isfinite(local)
+    if not special.any():
+        return local
+    r, c = (np.asarray(values, np.float64).reshape(local.shape) for values in seen)
+    return np.where(special, difference_of(c, r), local)
+
+
+def both_nan(a: np.ndarray, b: np.ndarray) -> int:
+    """How many elements are NaN on both sides: nothing is known of them."""
+    # NaN is the least of an array that holds one; most hold none.
+    if a.size == 0 or not (np.isnan(np.min(a)) and np.isnan(np.min(b))):
+        return 0
+    return int(np.count_nonzero(np.isnan(a) & np.isnan(b)))
 
 
 def layer_inputs(

@@ -10,10 +10,11 @@ from network.registry import network_of
 from network.taps import TapRow
 from parity.diagnosis.diagnosis import diagnose
 from parity.oracle.context import Context
-from parity.oracle.local import difference_of
+from parity.oracle.local import both_nan, difference_of
 from parity.oracle.losses import kind_of
 from parity.traces import layout
 from parity.traces.trace import TraceReader
+from parity.verdict.findings import lost
 from parity.verdict.gathering import FLOAT64
 from parity.verdict.judgement import TapJudge
 from parity.verdict.losses import LossJudge, LossJudged, judges_of, settled
@@ -223,9 +224,15 @@ class EntryJudge:
         )
         dtype = self._dtype
         status, cause, apart = status_of(first, second, stick, name, dtype)
+        own, true = (both_nan(*pair) for pair in zip(first, second, strict=True))
+        unheard = lost(own, true)
+        if unheard and status is not Status.DIFFER:
+            status = Status.INVALID
         scale = base.scale or 0.0
         limit = 2 * stick.limit(name, dtype) / scale if scale else None
-        return replace(base, status=status, cause=cause, float64_max_abs=apart, limit=limit)
+        return replace(
+            base, status=status, cause=cause, float64_max_abs=apart, limit=limit, note=unheard
+        )
 
     def _lower_type(self, group: str, name: str) -> str:
         for side, trace in zip(NAMES, self._sides, strict=True):

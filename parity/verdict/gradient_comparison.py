@@ -11,6 +11,7 @@ from parity.oracle.context import Context
 from parity.traces import layout
 from parity.traces.gradients import DOUBLE, OWN, Groups, TracedBackward
 from parity.traces.trace import TraceReader
+from parity.verdict.findings import lost
 from parity.verdict.gathering import FLOAT64
 from parity.verdict.gradients import BackwardJudge, Gradient
 from parity.verdict.judgement import UNKNOWN
@@ -74,9 +75,9 @@ class GradientComparison:
             layers = {precision: judged[name] for precision, judged in found.items()}
             if name in entries:
                 entry = entries.pop(name)
-                merged.append(entry if entry.max_abs is None else _with(entry, layers, alone))
+                merged.append(entry if entry.max_abs is None else with_layers(entry, layers, alone))
             elif name in taps and fnmatch.fnmatchcase(PREFIX + name, glob):
-                merged.append(_with(self._tap(name, groups), layers, alone))
+                merged.append(with_layers(self._tap(name, groups), layers, alone))
         merged += entries.values()
         wrong = [
             found[FLOAT64][entry.tap.removeprefix(PREFIX)]
@@ -134,7 +135,7 @@ def _origins(entries: Iterable[TapResult], precision: str) -> Iterable[tuple[str
             yield entry.tap, entry.origin
 
 
-def _with(entry: TapResult, layers: Mapping[str, Gradient], alone: bool) -> TapResult:
+def with_layers(entry: TapResult, layers: Mapping[str, Gradient], alone: bool) -> TapResult:
     """An entry with the verdict on its gradient, layer by layer.
 
     A backward pass says nothing of the values that it starts from: where the forward passes were
@@ -156,13 +157,17 @@ def _with(entry: TapResult, layers: Mapping[str, Gradient], alone: bool) -> TapR
     unknown = ""
     if alone and each.beyond and each.status in (Status.ROUNDING, Status.FLIP):
         unknown = "beyond rounding, from values of forward passes that were not compared"
+    unheard = ""
+    if own is not None and exact is not None:
+        unheard = lost(own.not_a_number, exact.not_a_number)
     numbers: dict[str, Any] = {}
     for precision, found in layers.items():
         numbers |= found.numbers(precision == FLOAT64)
-    notes = [each.note(), unknown, entry.note]
+    notes = [each.note(), unknown, unheard, entry.note]
+    invalid = unknown or (unheard and each.status is not Status.DIFFER)
     return replace(
         entry,
-        status=Status.INVALID if unknown else each.status,
+        status=Status.INVALID if invalid else each.status,
         cause=cause,
         origin=each.origin,
         mismatched=each.mismatched,

@@ -19,7 +19,7 @@ from network.taps import MESH, TapRow
 from parity.oracle.chunks import Part
 from parity.oracle.confidence import backward_confidence
 from parity.oracle.context import Context
-from parity.oracle.local import difference_of, share_of
+from parity.oracle.local import both_nan, difference_of, share_of, sides_apart
 from parity.oracle.number import Number
 from parity.oracle.walk import BackwardRun, Walk, backwards, consumers
 from parity.verdict.result import Status
@@ -40,6 +40,7 @@ class Gradient:
         flipped: elements where rounding took a decision (which view is the greatest, which point
             the nearest) otherwise on the two sides, or that mismatch.
         part: where the local difference is greatest over its limit.
+        not_a_number: elements that are NaN on both sides.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Gradient:
     share: float = 0.0
     part: Part = None
     beyond: bool = False
+    not_a_number: int = 0
 
     def note(self) -> str:
         """Whose backward pass it is that differs."""
@@ -153,7 +155,7 @@ class BackwardJudge:
         ]
         tight = [walk.arithmetic.limit(total) for walk, total in zip(walks, sums, strict=True)]
         limits = [each + total.undecided for each, total in zip(tight, sums, strict=True)]
-        local, limit = errors[1] - errors[0], limits[0] + limits[1]
+        local, limit = sides_apart(errors, seen), limits[0] + limits[1]
         found.flipped += int(np.count_nonzero(~(np.abs(local) <= tight[0] + tight[1])))
         share = share_of(local, limit)
         if not share <= found.share:
@@ -167,6 +169,7 @@ class BackwardJudge:
         found.roundings_reference = max(
             found.roundings_reference, share_of(errors[0], limits[0]) * found.limit
         )
+        found.not_a_number += both_nan(seen[0], seen[1])
         found.local = max(found.local, float(np.abs(local).max(initial=0.0)))
         found.inherited = max(found.inherited, float(np.abs(inherited).max(initial=0.0)))
         found.difference = max(found.difference, float(np.abs(away).max(initial=0.0)))

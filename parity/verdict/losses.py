@@ -17,11 +17,12 @@ from parity.diagnosis.losses import (
 )
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
-from parity.oracle.local import difference_of, share_of
+from parity.oracle.local import both_nan, difference_of, share_of, sides_apart
 from parity.oracle.losses import decay_value, loss_terms, total_of
 from parity.oracle.number import Number
 from parity.traces.gradients import measured_in, measures
 from parity.traces.trace import TraceReader
+from parity.verdict.findings import lost
 from parity.verdict.gathering import FLOAT64
 from parity.verdict.judgement import UNKNOWN
 from parity.verdict.result import Status, TapResult
@@ -42,6 +43,7 @@ class LossJudged:
         inherited: |difference of what the term is of either side's meshes|.
         differs: whether the local part is no rounding.
         beyond: whether the difference as a whole is none.
+        not_a_number: 1 where it is NaN on both sides.
     """
 
     roundings: float
@@ -51,6 +53,7 @@ class LossJudged:
     inherited: float
     differs: bool
     beyond: bool
+    not_a_number: int
 
 
 class LossJudge:
@@ -86,7 +89,7 @@ class LossJudge:
         numbers = [expected[name] for expected in self._expected]
         errors = [difference_of(v, n.value) for v, n in zip(values, numbers, strict=True)]
         limits = [self._arithmetic.limit(n) + n.undecided for n in numbers]
-        local = np.asarray(errors[1] - errors[0])
+        local = sides_apart(errors, values)
         limit = limits[0] + limits[1]
         confidence = self._arithmetic.confidence
         away = difference_of(values[1], values[0])
@@ -100,6 +103,7 @@ class LossJudge:
             # Written so that NaN differs.
             differs=not share_of(local, limit) <= 1.0,
             beyond=not bool(np.abs(away) <= limit),
+            not_a_number=both_nan(values[0], values[1]),
         )
 
     def diagnose(
@@ -172,11 +176,14 @@ def settled(
     exact = found.get(FLOAT64)
     own = next((each for name, each in found.items() if name != FLOAT64), exact)
     assert own is not None
+    unheard = "" if exact is None else lost(own.not_a_number, exact.not_a_number)
     status, cause = Status.ROUNDING, ""
     if exact is not None and exact.differs:
         status, cause = Status.DIFFER, "function"
     elif own.differs:
         status, cause = Status.DIFFER, UNKNOWN if exact is None else "precision"
+    elif unheard:
+        status = Status.INVALID
     elif base.max_abs == 0:
         status = Status.AGREE
     elif origin is not None and (own.beyond or (exact is not None and exact.beyond)):
@@ -195,6 +202,6 @@ def settled(
             "float64_max_abs": apart,
         }
     return replace(
-        base, status=status, cause=cause, mismatched=int(status is Status.DIFFER),
+        base, status=status, cause=cause, note=unheard, mismatched=int(status is Status.DIFFER),
         origin=origin if status is Status.INHERITED else None, **numbers,
     )  # fmt: skip

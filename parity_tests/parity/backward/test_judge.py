@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from network.taps import MESH
 from parity.diagnosis.gradients import diagnose
 from parity.oracle.context import Context
+from parity.verdict.gradient_comparison import with_layers
 from parity.verdict.gradients import BackwardJudge, Gradient
-from parity.verdict.result import Status
+from parity.verdict.result import Status, TapResult
 from parity_tests.parity.backward import faults
 from studies.faults import terms
 from studies.faults.injection import Injection, Mutant
@@ -148,6 +151,22 @@ def test_another_order_of_sums_only_rounds(stage: str, run: Run, contexts: dict)
     assert all(
         each.name.startswith("cnn.") for each in found.values() if each.status is Status.FLIP
     )
+
+
+def test_a_gradient_that_is_nan_on_both_sides(run: Run, contexts: dict) -> None:
+    """Agrees where it is in both precisions, and was not compared where in float64 alone."""
+    key = "meshnetmvp2m/pixel2mesh/graph_conv_blk1_1_layer_1_vars/bias:0"
+    broken = copy(run(COARSE, None))
+    broken.gradients = {**broken.gradients, key: np.full_like(broken.gradients[key], np.nan)}
+    found = BackwardJudge(contexts[COARSE], broken, broken).judge()[key]
+    assert (found.status, found.not_a_number) == (Status.AGREE, broken.gradients[key].size)
+    sound = Gradient(key, found.layers, found.limit)
+    entry = TapResult(f"gradients/{key}", 0, Status.AGREE, (192,), "float64", max_abs=0.0)
+    alone = with_layers(entry, {"float32": sound, "float64": found}, alone=False)
+    assert alone.status is Status.INVALID
+    assert "192 elements are NaN on both sides in float64 alone" in alone.note
+    both = with_layers(entry, {"float32": found, "float64": found}, alone=False)
+    assert both.status is Status.AGREE
 
 
 def test_a_run_agrees_with_itself(run: Run, contexts: dict) -> None:

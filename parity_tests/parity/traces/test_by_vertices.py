@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ from parity.traces.port_guard import NarrowError
 from parity.traces.record import record
 from parity.verdict.compare import compare
 from parity.verdict.pair import PairPaths
-from parity.verdict.result import Verdict
+from parity.verdict.result import Status, Verdict
 from parity_tests.network import vertexwise
 from weight_conversion.errors import InputError
 
@@ -128,6 +129,43 @@ def test_what_differs_is_explained_by_the_part_where_it_does(tmp_path: Path) -> 
         found = compare(paths.reference, paths.candidate, later=later)
     assert found.first_divergence == vertexwise.FLAT
     assert found.diagnosis is not None and found.diagnosis.operand == "bias"
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["throughout", "in one vertex"])
+def test_nan_of_both_in_float64_alone_is_not_compared(tmp_path: Path, many: bool) -> None:
+    """In their own precision the runs agree there, but that is not what is asked of float64."""
+
+    def undefined(taps: dict[str, np.ndarray], vertices: slice) -> None:
+        taps["summed"] = taps["summed"].copy()
+        if many:
+            taps["summed"][:] = np.nan
+        elif vertices.start == 0:
+            taps["summed"][5] = np.nan
+
+    with recorded(tmp_path, float64=False) as paths:
+        later = Some(undefined).later(), Some(undefined).later()
+        found = compare(paths.reference, paths.candidate, later=later)
+    counted = vertexwise.WIDTH * (vertexwise.VERTICES if many else 1)
+    assert (found.verdict, found.basis) == (Verdict.INVALID, "float64")
+    assert found.taps[-1].status is Status.INVALID
+    assert f"{counted} elements are NaN on both sides in float64 alone" in found.taps[-1].note
+    assert {tap.status for tap in found.taps[:-1]} == {Status.AGREE}
+
+
+def test_nan_of_both_in_both_precisions_agrees(tmp_path: Path) -> None:
+    def undefined(taps: dict[str, np.ndarray], vertices: slice) -> None:
+        if vertices.start == 0:
+            taps["summed"] = taps["summed"].copy()
+            taps["summed"][5] = np.nan
+
+    with recorded(tmp_path, float64=False) as paths:
+        for path in paths.reference, paths.candidate:
+            with h5py.File(path, "r+") as file:
+                file["taps/summed"][5] = np.nan
+        later = Some(undefined).later(), Some(undefined).later()
+        found = compare(paths.reference, paths.candidate, later=later)
+    assert found.verdict is Verdict.AGREE
+    assert f"{vertexwise.WIDTH} elements NaN on both sides" in found.taps[-1].note
 
 
 def lost(taps: dict[str, np.ndarray], _: slice) -> None:

@@ -96,6 +96,26 @@ def test_a_wrong_term_of_right_meshes_differs(traces: tuple[Path, Path], tmp_pat
     assert found.diagnosis is None
 
 
+@pytest.mark.parametrize("taps", ["*", "losses/edge_2"], ids=["by its term", "as a whole"])
+@pytest.mark.parametrize("own", [False, True], ids=["in float64 alone", "in both precisions"])
+def test_a_term_that_is_nan_on_both_sides(
+    traces: tuple[Path, Path], tmp_path: Path, taps: str, own: bool
+) -> None:
+    paths = tmp_path / "reference.h5", tmp_path / "candidate.h5"
+    for path in paths:
+        shutil.copyfile(traces[0], path)
+        with h5py.File(path, "r+") as file:
+            for group in ("losses", "float64_losses")[not own :]:
+                for name in ("edge_2", "total"):
+                    value = np.full_like(file[group][name], np.nan)
+                    del file[group][name]
+                    file[group][name] = value
+    entry = next(e for e in compare(*paths, taps=taps).losses if e.tap == "losses/edge_2")
+    assert entry.status is (Status.AGREE if own else Status.INVALID)
+    said = "1 elements are NaN on both sides in float64 alone: nothing was compared there"
+    assert (said in entry.note) is not own
+
+
 @pytest.mark.parametrize(
     ("groups", "operand", "words"),
     [
