@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyvista as pv
+from vtkmodules.vtkCommonCore import vtkLogger
 
 from inputs.cameras import CENTRE, FOCAL, OBJECT_TO_WORLD, camera_from_row
 from inputs.demo import DEMO_ITEMS
@@ -81,6 +82,8 @@ def surface_points(parts: Sequence[Part], seed: Seed, count: int = POINTS) -> Fl
 
 def render(parts: Sequence[Part], rows: Float64) -> list[npt.NDArray[np.uint8]]:
     """Images (137, 137, 4), blue, green, red, alpha, one a camera row."""
+    # Without a display VTK warns, and draws off screen as it was asked to.
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
     size = RENDERING_SIZE * _SUPERSAMPLING
     plotter = pv.Plotter(off_screen=True, window_size=[size, size], lighting="none")
     plotter.render_window.SetMultiSamples(0)
