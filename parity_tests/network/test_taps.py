@@ -24,15 +24,15 @@ CASES = [
 RIGHT = {Status.AGREE, Status.ROUNDING, Status.INHERITED, Status.FLIP}
 
 
-def marks(case: Case, stage: str) -> tuple[pytest.MarkDecorator, ...]:
-    """Of the refine stage one case is run whole everywhere, of the others few vertices are."""
-    return (pytest.mark.slow,) if stage == "refine" and case is not CASES[0] else ()
+def marks(stage: str) -> tuple[pytest.MarkDecorator, ...]:
+    """The small form of the refine stage is few of its vertices, which it does not mix."""
+    return (pytest.mark.slow,) if stage == "refine" else ()
 
 
 BY_STAGE = pytest.mark.parametrize(
     ("case", "stage"),
     [
-        pytest.param(case, stage, id=f"{case}-{stage}", marks=marks(case, stage))
+        pytest.param(case, stage, id=f"{case}-{stage}", marks=marks(stage))
         for case in CASES
         for stage in TAPS
     ],
@@ -45,12 +45,7 @@ def named(case: Case, row: TapRow, *marks: pytest.MarkDecorator) -> object:
 
 @pytest.mark.parametrize(
     ("case", "row"),
-    [
-        named(case, row, *marks(case, stage))
-        for case in CASES
-        for stage in TAPS
-        for row in TAPS[stage]
-    ],
+    [named(case, row, *marks(stage)) for case in CASES for stage in TAPS for row in TAPS[stage]],
 )
 def test_tap(case: Case, row: TapRow, pairs: Pairs) -> None:
     result = pairs.tap(case, row.stage, row.name)
@@ -63,7 +58,7 @@ def test_tap(case: Case, row: TapRow, pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "row"), [named(case, row) for case in CASES[1:] for row in TAPS["refine"]]
+    ("case", "row"), [named(case, row) for case in CASES for row in TAPS["refine"]]
 )
 def test_tap_of_few_vertices(case: Case, row: TapRow, pairs: Pairs) -> None:
     result = pairs.few(case)[row.name]
