@@ -19,6 +19,12 @@ class Steps:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
+    def tell(self, notes: Iterable[str]) -> None:
+        """What a person should know, on stderr: lines above the progress, which goes on below."""
+        for note in notes:
+            line = printable(f"p2m-parity: note: {note}")
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator["Task"]:
         """Show a task while the block runs."""

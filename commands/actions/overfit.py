@@ -1,6 +1,6 @@
 """What ``overfit`` does."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -13,9 +13,13 @@ from commands.weights import read_weights
 from inputs.initial import initial_weights
 from inputs.meshes import save_obj
 from network.registry import network_of
+from parity.meshes.spikes.watch import Watch
 from parity.traces.trace import inputs_sha256
-from parity.training.overfit import MESH, Overfit, overfit
-from parity.training.trainers import LearningSettings, learner
+from parity.training.finite import first_not_finite
+from parity.training.overfit import MESH, Overfit, Shown, overfit
+from parity.training.trainers import LearningSettings, LearningState, learner
+from reports.figures.spikes import MARKED_SIZE, marked
+from reports.wording import counted
 from weight_conversion.errors import InputError
 from weight_conversion.formats import weights_sha256
 
@@ -53,17 +57,59 @@ def perform(
         inputs_sha256(inputs.arrays()),
         weights_sha256(start),
     )
+    faces = inputs.template.faces[2]
     pupil = learner(backend, device, inputs, start, settings)
     if inputs.ground_truth is not None and inputs.ground_truth.normals is None:
         click.echo(f"{ground_truth}: no normals, so trained without the normal term", err=True)
     with progress_steps() as progress, progress.task(f"{stage} on {backend}", steps) as task:
 
         def on_step(number: int, losses: Mapping[str, float]) -> None:
-            task.update(number, f"{stage} on {backend}, total {losses['total']:.4g}")
+            task.update(number, f"{stage} on {backend}, total {losses['total']:.4g}{spikes.seen}")
 
-        overfit(run, pupil, steps, out, save_every=save_every, resume=resume, on_step=on_step)
-    save_obj(out / MESH, pupil.predict(), inputs.template.faces[2])
+        def explain(state: LearningState) -> str:
+            return first_not_finite(backend, device, inputs, state.weights)
+
+        spikes = _Spikes(stage, faces, frozen_cnn, pupil.predict, progress.tell)
+        overfit(run, pupil, steps, out, save_every=save_every, resume=resume, on_step=on_step,
+                on_saved=spikes.look, explain=explain)  # fmt: skip
+    save_obj(out / MESH, pupil.predict(), faces)
     click.echo(f"{out}: {steps} steps, mesh in {out / MESH}")
+
+
+class _Spikes:
+    """Looks at the mesh of each saved state, draws it, and tells what is likely not as meant."""
+
+    def __init__(
+        self,
+        stage: str,
+        faces: np.ndarray,
+        frozen: bool,
+        predict: Callable[[], np.ndarray],
+        say: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._of = stage, faces, frozen
+        self._predict, self._say = predict, say
+        self._watch: Watch | None = None
+        self._drawn = True
+        self.seen = ""
+
+    def look(self, state: LearningState) -> Shown:
+        """What is kept of it."""
+        mesh = self._predict()
+        if self._watch is None:
+            stage, faces, frozen = self._of
+            self._watch = Watch(stage, faces, len(mesh), frozen)
+        seen, residuals, told = self._watch.look(state.step, mesh, state.weights)
+        self.seen = f", {counted(seen.spikes, 'spike')} at step {state.step}"
+        picture = None
+        if self._drawn:
+            picture, why = marked(residuals, self._watch.topology.faces)
+            if picture is None:
+                # Once is enough: it will not be otherwise after the next steps.
+                self._drawn = False
+                told.append(f"no pictures for TensorBoard: {why}")
+        self._say(told)
+        return Shown(vars(seen), None if picture is None else (picture, MARKED_SIZE))
 
 
 def _start(stage: str, path: Path | None, seed: int) -> dict[str, np.ndarray]:

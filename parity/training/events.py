@@ -40,6 +40,13 @@ class Events:
         )
         self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
+    def picture(self, step: int, tag: str, png: bytes, size: tuple[int, int]) -> None:
+        """Write a picture of a step: a PNG of ``size`` (height, width)."""
+        height, width = size
+        drawn = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+        summary = Summary(value=[Summary.Value(tag=tag, image=drawn)])
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
+
     def close(self) -> None:
         """Close the file."""
         self._records.close()

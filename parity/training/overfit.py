@@ -29,6 +29,7 @@ from weight_conversion.formats import WeightSet, save_weights
 
 STATE = "training-state.npz"
 LOG = "log.csv"
+LOOKS = "mesh.csv"
 MESH = "mesh.obj"
 """What the trained network predicts; the command writes it when all steps are taken."""
 
@@ -50,6 +51,19 @@ class Overfit:
         return json.dumps(asdict(self), sort_keys=True)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What is kept of a look at a saved state.
+
+    Attributes:
+        values: the row of ``mesh.csv``, ``step`` first.
+        picture: a PNG and its height and width, or None.
+    """
+
+    values: Mapping[str, float]
+    picture: tuple[bytes, tuple[int, int]] | None = None
+
+
 def overfit(
     run: Overfit,
     learner: Learner,
@@ -59,16 +73,30 @@ def overfit(
     save_every: int = 50,
     resume: bool = False,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_saved: Callable[[LearningState], Shown] | None = None,
+    explain: Callable[[LearningState], str] | None = None,
 ) -> None:
     """Train until ``steps`` steps are taken.
 
     ``folder`` gets ``log.csv`` with a row a step, ``step-NNNNNN.safetensors`` and the TensorFlow 1
     checkpoint ``step-NNNNNN`` of the newest saved step, TensorBoard events in ``tensorboard/``, and
-    the state to go on from.
+    the state to go on from; with ``on_saved`` also ``mesh.csv``, a row a saved step.
+
+    Args:
+        run: which run it is.
+        learner: takes the steps.
+        steps: how many in all.
+        folder: the run's own.
+        save_every: after how many steps the state is written.
+        resume: whether to go on with the run in ``folder``.
+        on_step: told each step's losses.
+        on_saved: looks at each saved state and says what to keep of it.
+        explain: where the run with a state's weights stops being finite.
 
     Raises:
-        InputError: ``folder`` holds a run already and ``resume`` is false, holds another run, is
-            written to by another process, cannot be written to or vanishes, or the disk is full.
+        InputError: a loss is not finite; ``folder`` holds a run already and ``resume`` is false,
+            holds another run, is written to by another process, cannot be written to or vanishes,
+            or the disk is full.
     """
     state_path = folder / STATE
     _check_free(folder, resume)
@@ -81,9 +109,15 @@ def overfit(
             taken = state.step
             _save_weights(folder, run.stage, state)
         log.go_on_after(taken)
+        state = learner.state()
         for number in range(taken + 1, steps + 1):
             losses = learner.step()
             log.add(number, losses)
+            bad = [name for name, value in losses.items() if not np.isfinite(value)]
+            if bad:
+                why = "" if explain is None else f": {explain(_before(learner, state, number))}"
+                found = f"{', '.join(bad[:3])} not finite in step {number}{why}"
+                raise InputError(folder, found, "finite losses; a smaller learning rate may help")
             if on_step is not None:
                 on_step(number, losses)
             if number % save_every == 0 or number == steps:
@@ -92,6 +126,16 @@ def overfit(
                 state = learner.state()
                 _write_state(state_path, run, state)
                 _save_weights(folder, run.stage, state)
+                if on_saved is not None:
+                    log.look(number, on_saved(state))
+
+
+def _before(learner: Learner, state: LearningState, number: int) -> LearningState:
+    """The state before a step, taken once more from the last one that was kept."""
+    learner.restore(state)
+    for _ in range(state.step + 1, number):
+        learner.step()
+    return learner.state()
 
 
 def _check_free(folder: Path, resume: bool) -> None:
@@ -204,6 +248,7 @@ class _Log:
                 raise InputError(self._path, found, f"one for each of the {step} steps taken")
             self._stream.truncate(end)
             self._empty = end == 0
+            self._looks = _rows_until(self._folder / LOOKS, step)
             self._events = Events(self._folder / "tensorboard", purge_step=step + 1)
 
     def add(self, number: int, losses: Mapping[str, float]) -> None:
@@ -225,6 +270,22 @@ class _Log:
             assert self._events is not None
             self._events.add(number, {f"loss/{name}": value for name, value in losses.items()})
 
+    def look(self, number: int, shown: Shown) -> None:
+        """Write what a saved state looks like: a row, and all of it as events."""
+        if not self._looks:
+            self._looks = [",".join(shown.values)]
+        self._looks.append(",".join(repr(value) for value in shown.values.values()))
+        text = "".join(f"{row}\r\n" for row in self._looks)
+        with _telling(self._folder):
+            with replacing(self._folder / LOOKS) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="")
+            assert self._events is not None
+            values = {f"mesh/{name}": value for name, value in shown.values.items()}
+            values.pop("mesh/step", None)
+            self._events.add(number, values)
+            if shown.picture is not None:
+                self._events.picture(number, "mesh", *shown.picture)
+
     def flush(self) -> None:
         """Bring what was written to the disk."""
         with _telling(self._folder):
@@ -235,6 +296,16 @@ class _Log:
             if self._events is not None:
                 self._events.close()
         self._stream.close()
+
+
+def _rows_until(path: Path, step: int) -> list[str]:
+    """The rows of ``mesh.csv`` up to a step, its names first; none where there are none."""
+    if not step or not path.exists():
+        return []
+    rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [row for row in rows[1:] if (first := row.partition(",")[0]).isdecimal()
+            and int(first) <= step]  # fmt: skip
+    return [rows[0], *kept] if kept else []
 
 
 @contextmanager

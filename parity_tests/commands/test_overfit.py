@@ -46,6 +46,17 @@ def test_the_log_has_every_term_of_every_step(uninterrupted: Path) -> None:
     assert all(np.isfinite(float(value)) for row in found for value in row.values())
 
 
+def test_the_mesh_is_looked_at_as_it_goes(uninterrupted: Path) -> None:
+    with (uninterrupted / "mesh.csv").open(newline="") as stream:
+        looks = list(csv.DictReader(stream))
+    assert [row["step"] for row in looks] == ["2", "4", "6"]
+    assert set(looks[0]) == {"step", "spikes", "irregular_spikes", "mode_strength"}
+    (events,) = uninterrupted.glob("tensorboard/events*")
+    content = events.read_bytes()
+    assert content.count(b"\x89PNG\r\n") == 3
+    assert content.count(b"mesh/mode_strength") == 3
+
+
 def test_the_newest_weights_are_there_in_both_formats(uninterrupted: Path) -> None:
     assert {path.name for path in uninterrupted.glob("step-*")} == {
         "step-000006.safetensors",

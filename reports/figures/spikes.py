@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from parity.meshes.spikes.judge import Judged
+from parity.meshes.spikes.residuals import Residuals
 from reports.figures.differences import image
 from reports.figures.renderer import NotDrawnError, draw
 from reports.figures.renderings import SIZE
@@ -16,20 +17,26 @@ from reports.figures.scene import VIEW_0, Camera, drawable, oblique_camera
 from reports.meshes import Meshes
 
 GREY, RED = (178, 186, 196), (200, 30, 40)
+MARKED_SIZE = 688, 1280
+"""Height and width of ``marked``'s pictures, in pixels."""
 _LEVEL_COLOURS = ("#b83400", "#1a6fae", "#7a7a7a")
 
 
 def marked_mesh(judged: Judged) -> tuple[bytes | None, str]:
     """A PNG of the mesh with spiky vertices in red, from view 0 and obliquely; or why not."""
-    vertices = judged.residuals.vertices
-    faces = judged.topology.faces
+    return marked(judged.residuals, judged.topology.faces)
+
+
+def marked(residuals: Residuals, faces: NDArray[Any]) -> tuple[bytes | None, str]:
+    """The same of a mesh whose residuals are known; it has ``MARKED_SIZE`` pixels."""
+    vertices = residuals.vertices
     try:
-        pictures = draw(scene(vertices, faces, judged.residuals.spiky))
+        pictures = draw(scene(vertices, faces, residuals.spiky))
     except NotDrawnError as problem:
         return None, str(problem)
     figure = Figure(figsize=(8, 4.3), layout="compressed")
     FigureCanvasAgg(figure)
-    count = int(judged.residuals.spiky.sum())
+    count = int(residuals.spiky.sum())
     figure.suptitle(f"{count} spikes of {len(vertices)} vertices, in red", fontsize=10)
     for place, (name, title) in enumerate((("view0", "view 0"), ("oblique", "oblique")), start=1):
         axes = figure.add_subplot(1, 2, place)

@@ -1,6 +1,7 @@
 """A training run's folder: its log, who may write there, and what happens to it meanwhile."""
 
 import errno
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 
 from parity.training import overfit as module
-from parity.training.overfit import LOG, MESH, STATE, Overfit, _Log, overfit, read_state
+from parity.training.overfit import (
+    LOG,
+    LOOKS,
+    MESH,
+    STATE,
+    Overfit,
+    Shown,
+    _Log,
+    overfit,
+    read_state,
+)
 from parity.training.trainers import LearningSettings, LearningState
 from weight_conversion.errors import InputError
 
@@ -60,6 +71,45 @@ def test_rows_after_the_state_are_cut_off(rest: bytes, tmp_path: Path) -> None:
     train(tmp_path, 4, resume=True)
     assert rows(tmp_path) == ["step", "1", "2", "3", "4"]
     assert (tmp_path / LOG).read_bytes().startswith(before)
+
+
+def shown(state: LearningState) -> Shown:
+    return Shown({"step": state.step, "spikes": 10 * state.step})
+
+
+def test_looks_have_a_row_each_and_later_ones_are_cut_off(tmp_path: Path) -> None:
+    overfit(RUN, Counting(), 4, tmp_path, save_every=2, on_saved=shown)
+    expected = "step,spikes\r\n2,20\r\n4,40\r\n"
+    assert (tmp_path / LOOKS).read_bytes().decode() == expected
+    with (tmp_path / LOOKS).open("a", newline="") as stream:
+        stream.write("6,60\r\n8,8")
+    overfit(RUN, Counting(), 6, tmp_path, save_every=2, resume=True, on_saved=shown)
+    assert (tmp_path / LOOKS).read_bytes().decode() == expected + "6,60\r\n"
+
+
+@pytest.mark.parametrize(("bad", "resumed"), [(1, False), (2, False), (5, False), (6, True)])
+def test_a_loss_that_is_no_number_ends_the_run_and_is_explained(
+    bad: int, resumed: bool, tmp_path: Path
+) -> None:
+    class Broken(Counting):
+        def step(self) -> Mapping[str, float]:
+            found = super().step()
+            return {**found, "chamfer_1": math.nan} if self.taken == bad else found
+
+    if resumed:
+        overfit(RUN, Counting(), 4, tmp_path, save_every=2)
+    asked = []
+
+    def explain(state: LearningState) -> str:
+        asked.append(state.step)
+        return "layer 7"
+
+    words = rf"chamfer_1 not finite in step {bad}: layer 7; expected finite losses"
+    with pytest.raises(InputError, match=words):
+        overfit(RUN, Broken(), 8, tmp_path, save_every=2, resume=resumed, explain=explain)
+    assert asked == [bad - 1]  # the weights that the step began with
+    assert rows(tmp_path)[-1] == str(bad)
+    assert not (tmp_path / STATE).exists() or read_state(tmp_path / STATE, RUN).step < bad
 
 
 @pytest.mark.parametrize("content", [b"", b"step,total,chamfer_1\r\n1,1.0,0.5\r\n2,0."])
