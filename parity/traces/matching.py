@@ -8,6 +8,7 @@ the shapes, or by an equal name. What fits twice is left open.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,8 @@ from parity.traces.probing import VERTICES, Event, Probe
 
 OTHERWISE = "by {}; its layer gives other numbers"
 BY_VALUE, KEPT, READ = "by value", "kept", "what reads it"
+CHANNELS = 8
+"""Channels of a layer that are computed first, to see whether the rest is worth it."""
 NEAR, FAR = 0.9, 0.7
 """Correlations of the one assignment that is near what was given, and of all others at most."""
 
@@ -119,8 +122,8 @@ class _Matching:
             there = [event for event in there if event.name == name]
         for event in there if self._known(row) else ():
             for assigned in self.parameters.of(row, event):
-                value = self._layer(row, assigned)
-                if same(value, self._value(event, row), self.tolerance):
+                fits, value = self._fits(row, assigned, event)
+                if fits:
                     self._take(row, event, assigned, BY_VALUE)
                     return
                 if constant(value):
@@ -225,7 +228,7 @@ class _Matching:
             self.values[row.name] = self._value(given, row)
         try:
             return any(
-                same(self._layer(reader, assigned), self._value(event, reader), self.tolerance)
+                self._fits(reader, assigned, event)[0]
                 for reader in self.network.consumers[row.name]
                 if self._known(reader)
                 for event in self._candidates(reader)
@@ -244,10 +247,12 @@ class _Matching:
 
     def _sign(self, row: TapRow, event: Event, tried: list[dict[str, str]]) -> bool:
         """Whether an event has negative numbers as its layer has: else a ReLU is in between."""
-        if not self._known(row):
-            return False
-        value = self._layer(row, tried[0])
-        return bool((value < 0).any()) == bool((self._value(event, row) < 0).any())
+        program = row.program
+        negative = bool((self._value(event, row) < 0).any())
+        if program.nodes[program.outputs["value"]].primitive == "relu":
+            return not negative
+        # Without a ReLU the layer may have none by chance: its parameters are random ones.
+        return negative or (self._known(row) and not (self._layer(row, tried[0]) < 0).any())
 
     def _told_apart(self, row: TapRow, event: Event, tried: list[dict[str, str]]) -> dict[str, str]:
         """The parameters of a layer that gives other numbers.
@@ -269,9 +274,36 @@ class _Matching:
                 return tried[alike[0][1]]
         return settled(tried)
 
+    def _fits(
+        self, row: TapRow, assigned: Mapping[str, str], event: Event
+    ) -> tuple[bool, np.ndarray]:
+        """Whether the layer with these parameters gives what an event gave, and what it gives.
+
+        A few of its channels mostly say that it does not.
+        """
+        given, width = self._value(event, row), row.shape[-1]
+        some = np.arange(0, width, max(1, width // CHANNELS))
+        weights = self.parameters.weights(assigned)
+        if weights and given.shape[-1] == width > len(some) and all(
+            each.shape[-1] == width for each in weights.values()
+        ):  # fmt: skip
+            fewer = {key: each[..., some] for key, each in weights.items()}
+            # Not of a layer that reads something of the same channels, and what is one number
+            # throughout tells nothing.
+            with suppress(ValueError):
+                value = self._with(row, fewer)
+                told = value.shape[-1] == len(some) and not constant(value)
+                if told and not same(value, given[..., some], self.tolerance):
+                    return False, value
+        value = self._layer(row, assigned)
+        return same(value, given, self.tolerance), value
+
     def _layer(self, row: TapRow, assigned: Mapping[str, str]) -> np.ndarray:
         """What the layer gives with these parameters, on what was given before it."""
-        weights = self.parameters.weights(assigned)
+        return self._with(row, self.parameters.weights(assigned))
+
+    def _with(self, row: TapRow, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The same with these weights."""
         context = self.context.with_weights(weights) if weights else self.context
         parents = {name: self._given(name, row) for name in row.parents}
         with np.errstate(all="ignore"):

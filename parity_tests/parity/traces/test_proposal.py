@@ -278,3 +278,14 @@ def test_the_network_itself_under_drawn_names(stage: str) -> None:
     assert {*found.matches.why.values()} == {"by value"}
     of_modules = [row.name for row in network.taps if row.variables]
     assert {*of_modules} <= {*found.matches.taps}
+
+
+@pytest.mark.slow
+def test_nothing_is_asked_of_the_example() -> None:
+    """Of the last layer too, whose numbers are all positive with these parameters by chance."""
+    port = BackendChoice("docs.examples.my_port:factory")
+    found = propose(port.name, sample_inputs(read_sources(demo_item_path("plane")), "coarse"))
+    assert (len(found.matches.taps), len(found.matches.variables)) == (86, 165)
+    assert not found.matches.open
+    assert all(name.endswith((f".{tap}", f".{tap.replace('.', '/')}")) or name == tap
+               for tap, name in found.matches.taps.items())  # fmt: skip
