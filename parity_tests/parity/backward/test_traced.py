@@ -11,7 +11,7 @@ from parity.traces.gradients import DOUBLE, WritingWatch
 from parity.traces.layout import FLOAT64, FLOAT64_TAP_GRADIENTS, FLOAT64_TAP_VALUES
 from parity.traces.trace import TraceHeader
 from parity.traces.writer import TraceWriter
-from parity.verdict.gradient_comparison import _origins, _with
+from parity.verdict.gradient_comparison import _origins, with_layers
 from parity.verdict.gradients import Gradient
 from parity.verdict.result import Status, TapResult
 
@@ -114,6 +114,6 @@ def test_backward_passes_alone_vouch_for_no_values(
     """Rightly differentiated values of another forward pass: nobody has compared those."""
     layer = Gradient("tap", ("next",), 9.0, Status.ROUNDING, difference=1.0, beyond=beyond)
     entry = TapResult("gradients/tap", 0, Status.AGREE, (3,), "float32")
-    found = _with(entry, {"float64": layer}, alone)
+    found = with_layers(entry, {"float64": layer}, alone)
     assert found.status is status
     assert ("forward passes that were not compared" in found.note) == (status is Status.INVALID)

@@ -1,0 +1,212 @@
+"""How cost grows with vertices, rows a vertex and trace size: JSON, and a figure.
+
+``python -m benchmarks.growth --out growth.json`` records a network of plain layers, whose size is
+chosen, twice and compares the two traces, each size in a process of its own: seconds, the
+processor's seconds, the greatest memory, and gigabytes compared a second. Nothing here depends on
+Pixel2Mesh++: a layer is a product, a bias and a ReLU for each row of a vertex, as hypotheses are.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import commands  # noqa: F401 - settles the allocator, as the command line does
+from network import Layout, Network, TapRow, WeightRow, registered, trace
+from network.program import Expression, call
+from parity.traces.backends import BackendChoice
+from parity.traces.record import ArrayInputs, record
+from parity.verdict.compare import compare
+from weight_conversion.weight_set import WeightSet
+
+NAME, LAYERS, WIDTH = "growth", 8, 64
+FLOATS = 3 * LAYERS * WIDTH  # of a row in a trace: one in float32, two in float64
+SIZES = (10e6, 100e6, 1e9, 10e9)
+"""Bytes of a trace."""
+VERTICES, ROWS = (300, 1_000, 3_000, 10_000, 30_000), (1, 4, 16, 43)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the network: vertices, and rows of each."""
+
+    vertices: int
+    rows: int
+
+
+def layer(x: Expression, *, weight: Expression, bias: Expression) -> Expression:
+    """The ReLU of x W + b, (V·rows, C)."""
+    return call("relu", x @ weight + bias)
+
+
+def network_of_size(size: Size) -> Network:
+    """Layers one after the other, which mix no vertices."""
+    taps, weights = [], []
+    for number in range(LAYERS):
+        variables = {"weight": f"layer_{number}/W", "bias": f"layer_{number}/b"}
+        taps.append(TapRow(
+            NAME, number, f"layer_{number}", "", f"layer_{number}",
+            (size.vertices * size.rows, WIDTH),
+            (f"layer_{number - 1}" if number else "inputs/mesh",), "layer", variables=variables,
+            block=1, rows_per_vertex=size.rows, formula=trace(layer),
+        ))  # fmt: skip
+        for key, shape, layout in (
+            (variables["weight"], (WIDTH, WIDTH), Layout.MATRIX),
+            (variables["bias"], (WIDTH,), Layout.VECTOR),
+        ):
+            weights.append(WeightRow(NAME, key, "", key.replace("/", "."), shape, layout))
+    return Network(
+        NAME, tuple(taps), tuple(weights), {"mesh": (size.vertices * size.rows, WIDTH)},
+        meshes=(), output=taps[-1].name, vertices=(size.vertices,),
+    )  # fmt: skip
+
+
+class Plain:
+    """The layers in NumPy."""
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = np.dtype(dtype)
+
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        weights: Mapping[str, np.ndarray],
+        listen: Callable[[str, np.ndarray], None] | None,
+    ) -> np.ndarray:
+        """Compute all layers; each is told."""
+        x = np.asarray(inputs["mesh"], self._dtype)
+        for number in range(LAYERS):
+            weight, bias = (weights[f"layer_{number}/{part}"] for part in "Wb")
+            x = np.maximum(x @ weight.astype(self._dtype) + bias.astype(self._dtype), 0)
+            if listen is not None:
+                listen(f"layer_{number}", x)
+        return x
+
+
+def plain(_stage: str, dtype: str, _device: str) -> Plain:
+    """The backend of both sides."""
+    return Plain(dtype)
+
+
+def record_both(size: Size, folder: Path) -> tuple[Path, Path]:
+    """Two traces of the network; those of large sizes are recorded once and linked."""
+    random = np.random.default_rng(3)
+    rows = size.vertices * size.rows
+    inputs = ArrayInputs(NAME, {"mesh": random.standard_normal((rows, WIDTH), np.float32)})
+    drawn = {
+        row.key: (random.standard_normal(row.shape) / np.sqrt(WIDTH)).astype(np.float32)
+        for row in network_of_size(size).variables
+    }
+    weights = WeightSet(NAME, drawn, None, "drawn")
+    paths = folder / "reference.h5", folder / "candidate.h5"
+    for path in paths:
+        record(BackendChoice.of_factory(plain), inputs, weights, path)
+    return paths
+
+
+def measured(size: Size) -> dict[str, Any]:
+    """Record and compare in this process."""
+    with registered(network_of_size(size)), tempfile.TemporaryDirectory() as name:
+        start, busy = time.perf_counter(), time.process_time()
+        paths = record_both(size, Path(name))
+        recorded = time.perf_counter() - start, time.process_time() - busy
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        size_on_disk = paths[0].stat().st_size
+        # What is left of the recording in this process is no memory of the comparison.
+        done = subprocess.run(  # noqa: S603 - this very module
+            [sys.executable, "-m", "benchmarks.growth", "--compare", *map(str, paths),
+             json.dumps(asdict(size))],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout)
+    return {
+        **asdict(size), "trace_bytes": size_on_disk,
+        "record": {"seconds": recorded[0], "cpu_seconds": recorded[1], "memory_mb": peak / 1024},
+        "compare": {**found, "gb_a_second": 2 * size_on_disk / 1e9 / found["seconds"]},
+    }  # fmt: skip
+
+
+def compared(size: Size, reference: Path, candidate: Path) -> dict[str, Any]:
+    """Compare two traces in this process."""
+    with registered(network_of_size(size)):
+        start, busy = time.perf_counter(), time.process_time()
+        verdict = compare(reference, candidate).verdict.value
+        return {
+            "seconds": time.perf_counter() - start,
+            "cpu_seconds": time.process_time() - busy,
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "verdict": verdict,
+        }
+
+
+def study(largest: float) -> dict[str, list[dict[str, Any]]]:
+    """Measure each size, one after the other."""
+    sizes = {
+        "trace size": [
+            Size(max(1, int(each / FLOATS / 4)), 1) for each in SIZES if each <= largest
+        ],
+        "vertices": [Size(each, 1) for each in VERTICES],
+        "rows a vertex": [Size(1_000, each) for each in ROWS],
+    }
+    return {
+        what: [measured(each) for each in of if each.vertices * each.rows * FLOATS * 4 <= largest]
+        for what, of in sizes.items()
+    }
+
+
+def draw(found: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
+    """Seconds of the processor and memory over each axis."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, len(found), squeeze=False)
+    keys = {"trace size": "trace_bytes", "vertices": "vertices", "rows a vertex": "rows"}
+    for column, (what, runs) in enumerate(found.items()):
+        over = [run[keys[what]] / (1e6 if what == "trace size" else 1) for run in runs]
+        for line, (figures, unit) in enumerate((("cpu_seconds", "s"), ("memory_mb", "MB"))):
+            axes = panels[line][column]
+            for part in ("record", "compare"):
+                axes.plot(over, [run[part][figures] for run in runs], "o-", label=part)
+            axes.set_xscale("log")
+            if figures == "cpu_seconds":
+                axes.set_yscale("log")
+            else:
+                axes.set_ylim(bottom=0)
+            axes.set_xlabel(f"{what}, MB" if what == "trace size" else what)
+            axes.set_ylabel(f"{figures.partition('_')[0]}, {unit}")
+    panels[0][0].legend()
+    figure.savefig(path, dpi=130)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--out", type=click.Path(path_type=Path), help="Results, JSON; a figure beside it.")
+@click.option("--largest", default=1.0, show_default=True, help="Greatest trace, in gigabytes.")
+@click.option("--compare", "pair", type=(str, str, str), hidden=True)
+def main(out: Path | None, largest: float, pair: tuple[str, str, str] | None) -> None:
+    """Measure how the cost of recording and comparing grows."""
+    if pair is not None:
+        reference, candidate, size = pair
+        done = compared(Size(**json.loads(size)), Path(reference), Path(candidate))
+        click.echo(json.dumps(done))
+        return
+    found = study(largest * 1e9)
+    text = json.dumps(found, indent=1)
+    click.echo(text)
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+        draw(found, out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
