@@ -3,7 +3,8 @@
 ``python -m benchmarks.growth --out growth.json`` records a network of plain layers, whose size is
 chosen, twice and compares the two traces, each size in a process of its own: seconds, the
 processor's seconds, the greatest memory, and gigabytes compared a second. Nothing here depends on
-Pixel2Mesh++: a layer is a product, a bias and a ReLU for each row of a vertex, as hypotheses are.
+Pixel2Mesh++: every vertex has rows around it, as hypotheses are, and a layer is a product, a bias
+and a ReLU for each of them.
 """
 
 import json
@@ -32,7 +33,7 @@ NAME, LAYERS, WIDTH = "growth", 8, 64
 FLOATS = 3 * LAYERS * WIDTH  # of a row in a trace: one in float32, two in float64
 SIZES = (10e6, 100e6, 1e9, 10e9)
 """Bytes of a trace."""
-VERTICES, ROWS = (300, 1_000, 3_000, 10_000, 30_000), (1, 4, 16, 43)
+VERTICES, ROWS = (300, 1_000, 3_000, 10_000, 30_000), (2, 8, 43, 128)
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,32 @@ def layer(x: Expression, *, weight: Expression, bias: Expression) -> Expression:
     return call("relu", x @ weight + bias)
 
 
+def spread(x: Expression, *, offsets: Expression) -> Expression:
+    """Rows around each vertex, (V, rows, 3)."""
+    return x[:, None] + offsets
+
+
 def network_of_size(size: Size) -> Network:
     """Layers one after the other, which mix no vertices."""
-    taps, weights = [], []
+    weights = []
+    taps = [TapRow(
+        NAME, 0, "spread", "", "spread", (size.vertices, size.rows, 3), ("inputs/mesh",), "spread",
+        constants={"offsets": "growth/offsets"}, block=1, rows_per_vertex=1, formula=trace(spread),
+    )]  # fmt: skip
     for number in range(LAYERS):
         variables = {"weight": f"layer_{number}/W", "bias": f"layer_{number}/b"}
         taps.append(TapRow(
-            NAME, number, f"layer_{number}", "", f"layer_{number}",
-            (size.vertices * size.rows, WIDTH),
-            (f"layer_{number - 1}" if number else "inputs/mesh",), "layer", variables=variables,
+            NAME, number + 1, f"layer_{number}", "", f"layer_{number}",
+            (size.vertices * size.rows, WIDTH), (taps[-1].name,), "layer", variables=variables,
             block=1, rows_per_vertex=size.rows, formula=trace(layer),
         ))  # fmt: skip
         for key, shape, layout in (
-            (variables["weight"], (WIDTH, WIDTH), Layout.MATRIX),
+            (variables["weight"], (WIDTH if number else 3, WIDTH), Layout.MATRIX),
             (variables["bias"], (WIDTH,), Layout.VECTOR),
         ):
             weights.append(WeightRow(NAME, key, "", key.replace("/", "."), shape, layout))
     return Network(
-        NAME, tuple(taps), tuple(weights), {"mesh": (size.vertices * size.rows, WIDTH)},
+        NAME, tuple(taps), tuple(weights), {"mesh": (size.vertices, 3)},
         meshes=(), output=taps[-1].name, vertices=(size.vertices,),
     )  # fmt: skip
 
@@ -83,7 +92,11 @@ class Plain:
         listen: Callable[[str, np.ndarray], None] | None,
     ) -> np.ndarray:
         """Compute all layers; each is told."""
-        x = np.asarray(inputs["mesh"], self._dtype)
+        mesh, offsets = (inputs[name].astype(self._dtype) for name in ("mesh", "growth/offsets"))
+        x = mesh[:, None] + offsets
+        if listen is not None:
+            listen("spread", x)
+        x = x.reshape(-1, 3)
         for number in range(LAYERS):
             weight, bias = (weights[f"layer_{number}/{part}"] for part in "Wb")
             x = np.maximum(x @ weight.astype(self._dtype) + bias.astype(self._dtype), 0)
@@ -98,10 +111,12 @@ def plain(_stage: str, dtype: str, _device: str) -> Plain:
 
 
 def record_both(size: Size, folder: Path) -> tuple[Path, Path]:
-    """Two traces of the network; those of large sizes are recorded once and linked."""
+    """Two traces of the network, each recorded by itself."""
     random = np.random.default_rng(3)
-    rows = size.vertices * size.rows
-    inputs = ArrayInputs(NAME, {"mesh": random.standard_normal((rows, WIDTH), np.float32)})
+    shapes = {"mesh": (size.vertices, 3), "growth/offsets": (size.rows, 3)}
+    inputs = ArrayInputs(
+        NAME, {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    )
     drawn = {
         row.key: (random.standard_normal(row.shape) / np.sqrt(WIDTH)).astype(np.float32)
         for row in network_of_size(size).variables
@@ -125,7 +140,7 @@ def measured(size: Size) -> dict[str, Any]:
         done = subprocess.run(  # noqa: S603 - this very module
             [sys.executable, "-m", "benchmarks.growth", "--compare", *map(str, paths),
              json.dumps(asdict(size))],
-            check=True, capture_output=True, text=True,
+            check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         found: dict[str, Any] = json.loads(done.stdout)
     return {
@@ -151,10 +166,8 @@ def compared(size: Size, reference: Path, candidate: Path) -> dict[str, Any]:
 def study(largest: float) -> dict[str, list[dict[str, Any]]]:
     """Measure each size, one after the other."""
     sizes = {
-        "trace size": [
-            Size(max(1, int(each / FLOATS / 4)), 1) for each in SIZES if each <= largest
-        ],
-        "vertices": [Size(each, 1) for each in VERTICES],
+        "trace size": [Size(int(each / FLOATS / 8), 2) for each in SIZES if each <= largest],
+        "vertices": [Size(each, 2) for each in VERTICES],
         "rows a vertex": [Size(1_000, each) for each in ROWS],
     }
     return {
@@ -168,6 +181,7 @@ def draw(found: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    found = {what: runs for what, runs in found.items() if runs}
     figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, len(found), squeeze=False)

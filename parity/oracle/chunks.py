@@ -4,18 +4,22 @@ The refine stage's layers mix nothing between vertices, so that a layer on some 
 inputs at those alone, beside the feature maps. Its largest tap has 36 million numbers.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median_low
 from typing import Any, TypeVar
 
 import numpy as np
 
+from network.registry import network_of
 from network.taps import TapRow
 
-VERTICES_AT_ONCE = 69
-"""A hidden layer of the refine hypotheses at so many has 4.5 MB in float64, so that a few of
-them stay in a processor's cache. Six parts of the mesh took twice the time."""
+PART = 4.6e6
+"""Bytes in float64 of a part of a tap, of the middle one in size of those that are cut: a few of
+them stay in a processor's cache. In the refine stage it has 69 vertices; six parts of its mesh took
+twice the time."""
 
 MOST_WORKERS = 8
 """Parts worked on at a time, at most: each holds some tens of megabytes."""
@@ -24,11 +28,21 @@ Part = slice | None
 """Some vertices of an activation; None for all of it."""
 
 
+def vertices_at_once(stage: str) -> int:
+    """How many vertices of a network's mesh a part has, the same in all taps that are cut."""
+    sizes = [
+        row.rows_per_vertex * math.prod(row.shape[1:])
+        for row in network_of(stage).taps
+        if row.rows_per_vertex is not None
+    ]
+    return max(1, int(PART // (8 * median_low(sizes)))) if sizes else 1
+
+
 def parts_of(row: TapRow, vertices: int) -> list[Part]:
     """How to go through a tap of a mesh of so many vertices."""
     if row.rows_per_vertex is None:
         return [None]
-    return [*slices_of(vertices, VERTICES_AT_ONCE)]
+    return [*slices_of(vertices, vertices_at_once(row.stage))]
 
 
 def slices_of(count: int, most: int) -> list[slice]:

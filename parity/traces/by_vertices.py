@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from network.registry import network_of
-from parity.oracle.chunks import VERTICES_AT_ONCE, Part, cut, rows_in, slices_of
+from parity.oracle.chunks import Part, cut, rows_in, slices_of, vertices_at_once
 from parity.traces.backends import Backend, Listen
 from parity.traces.port_guard import check_float64
 from parity.traces.writer import Recorder
 from weight_conversion.errors import InputError
 
-VERTICES_AT_A_TIME = 2 * VERTICES_AT_ONCE
-"""Two parts, for two cores: all taps of the refine stage at so many have 160 MB in float64."""
+PARTS_AT_A_TIME = 2
+"""For two cores: all taps of the refine stage at so many vertices have 160 MB in float64."""
 
 
 Some = Callable[[slice, Listen], None]
@@ -42,7 +42,7 @@ def some_vertices(
 
 def windows_of(stage: str) -> list[slice]:
     """A network's vertices, so many at a time as are run together."""
-    return slices_of(network_of(stage).starts_with, VERTICES_AT_A_TIME)
+    return slices_of(network_of(stage).starts_with, PARTS_AT_A_TIME * vertices_at_once(stage))
 
 
 def taps_at(

@@ -10,7 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from parity.oracle.chunks import VERTICES_AT_ONCE
+from network.registry import network_of
+from parity.oracle.chunks import vertices_at_once
 from parity.traces.layout import (
     CHECKSUM,
     FLOAT64,
@@ -112,18 +113,25 @@ class TraceWriter:
     def reserve(self, group: str, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
         """A dataset to be filled part by part."""
         return self._file.create_dataset(
-            f"{group}/{name}", shape=shape, dtype=dtype, **_storage(shape, np.dtype(dtype))
-        )
+            f"{group}/{name}", shape=shape, dtype=dtype,
+            **_storage(shape, np.dtype(dtype), self._read_at_once(name)),
+        )  # fmt: skip
 
     def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
         if f"{group}/{name}" in self._file:
             raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
         dataset = self._file.create_dataset(
-            f"{group}/{name}", data=array, **_storage(array.shape, array.dtype)
-        )
+            f"{group}/{name}", data=array,
+            **_storage(array.shape, array.dtype, self._read_at_once(name)),
+        )  # fmt: skip
         if not array.shape:
             dataset.attrs[CHECKSUM] = array_crc32c(array)
         return dataset
+
+    def _read_at_once(self, name: str) -> int:
+        """Rows of a dataset that readers go through at a time."""
+        stage = self._header.stage
+        return vertices_at_once(stage) * (network_of(stage).rows_per_vertex(name) or 1)
 
     def float64_missing(self, reason: str) -> None:
         """Say why there is no run in float64, and leave out what there is of it."""
@@ -143,14 +151,19 @@ CHUNK = 2**22
 """Bytes of a chunk, at most, but for a single row: what HDF5 reads, and checks, at once."""
 
 
-def _storage(shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
-    """Chunks of whole rows with HDF5's own checksums; scalars have none and get one of ours."""
+def _storage(shape: tuple[int, ...], dtype: np.dtype, together: int) -> dict[str, Any]:
+    """Chunks of whole rows with HDF5's own checksums; scalars have none and get one of ours.
+
+    Args:
+        shape: of the dataset.
+        dtype: of the dataset.
+        together: rows that are read at once.
+    """
     if not shape or 0 in shape:
         return {}
     row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
     rows = max(1, CHUNK // max(row, 1))
-    # Readers go through meshes so many vertices at a time.
-    rows = max(rows // VERTICES_AT_ONCE, 1) * VERTICES_AT_ONCE
+    rows = rows // together * together if rows > together else together
     return {"chunks": (min(shape[0], rows), *shape[1:]), "fletcher32": True}
 
 

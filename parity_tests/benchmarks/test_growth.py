@@ -10,7 +10,7 @@ from benchmarks import growth
 
 def test_a_small_size_is_measured_to_the_last_line(tmp_path: Path) -> None:
     out = tmp_path / "growth.json"
-    done = CliRunner().invoke(growth.main, ["--largest", "0.003", "--out", str(out)])
+    done = CliRunner().invoke(growth.main, ["--largest", "0.005", "--out", str(out)])
     assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())
     assert found == json.loads(done.output)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from network import Network, register, registered
-from parity.oracle.chunks import parts_of
+from parity.oracle import chunks
 from parity.oracle.context import Context
 from parity.traces.backends import BackendChoice
 from parity.traces.module_port import ModulePort
@@ -260,11 +260,12 @@ def test_rows_that_do_not_fit_are_refused(change: Callable, said: str) -> None:
     ("candidate", "first"), [("factory", None), ("faulty", "summed")], ids=["right", "faulty"]
 )
 def test_a_network_without_mixing_is_judged_in_parts(
-    tmp_path: Path, candidate: str, first: str | None
+    tmp_path: Path, candidate: str, first: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chunks, "PART", vertexwise.PART)
     paths = PairPaths.in_folder(tmp_path)
-    assert len(parts_of(vertexwise.NETWORK.taps[0], vertexwise.VERTICES)) > 1
     with registered(vertexwise.NETWORK):
+        assert len(chunks.parts_of(vertexwise.NETWORK.taps[0], vertexwise.VERTICES)) == 5
         for name, path in (("factory", paths.reference), (candidate, paths.candidate)):
             choice = BackendChoice(f"parity_tests.network.vertexwise:{name}")
             record(choice, vertexwise.inputs(), vertexwise.weights(), path)

@@ -19,6 +19,8 @@ from weight_conversion.weight_set import WeightSet
 
 NAME = "around"
 VERTICES, PLACES, WIDTH = 300, 4, 6
+PART = 69 * 8 * 3 * PLACES
+"""Bytes of a part with which the network has five: ``parity.oracle.chunks.PART`` in tests."""
 # An official name: there it has one row by vertex, here one by place.
 FLAT = network_of("refine").of_layer("softmax")[0].name
 

@@ -15,6 +15,7 @@ from inputs.item import load_item
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
 from network.registry import network_of, registered
+from parity.oracle import chunks
 from parity.oracle.chunks import parts_of
 from parity.traces.backends import BackendChoice, Listen
 from parity.traces.by_vertices import ByVertices
@@ -25,6 +26,13 @@ from parity.verdict.pair import PairPaths
 from parity.verdict.result import Status, Verdict
 from parity_tests.network import vertexwise
 from weight_conversion.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def five_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small network is gone through as a large one is."""
+    monkeypatch.setattr(chunks, "PART", vertexwise.PART)
+
 
 Change = Callable[[dict[str, np.ndarray], slice], None]
 """What a run does to the taps of some vertices before it tells them."""

@@ -76,7 +76,7 @@ from weight_conversion.errors import InputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))
 try:
-    with TraceWriter(Path(sys.argv[1]), TraceHeader(*"abcdef"), {}) as writer:
+    with TraceWriter(Path(sys.argv[1]), TraceHeader("coarse", *"bcdef"), {}) as writer:
         for tap in range(3):
             writer.tap(f"tap{tap}", np.ones(50_000))
 except InputError as error:
