@@ -123,7 +123,7 @@ class ParityItem(pytest.Item):
         if entry.status in _WRONG:
             lines = [f"  {line}" for line in diagnosis_at(comparison, entry)]
             pytest.fail("\n".join([message(comparison, entry), *lines]), pytrace=False)
-        if entry.status is Status.INHERITED:
+        if entry.status is Status.INHERITED and not _from_flip(comparison, entry):
             self._inherits(entry.origin or comparison.first_divergence)
 
     def _not_told(self, comparison: Comparison) -> None:
@@ -157,6 +157,12 @@ class ParityItem(pytest.Item):
 
 
 _BEFORE = (TAP, LOSS, GRADIENT)
+
+
+def _from_flip(comparison: Comparison, entry: TapResult) -> bool:
+    """Whether an entry inherits from a decision that both sides took rightly: nothing is wrong."""
+    origin = next((e for e in comparison.entries if e.tap == entry.origin), None)
+    return origin is not None and origin.status is Status.FLIP
 
 
 def _first_of(comparison: Comparison, kind: str) -> str:
