@@ -8,7 +8,6 @@ and a ReLU for each of them.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -110,7 +109,7 @@ def plain(_stage: str, dtype: str, _device: str) -> Plain:
     return Plain(dtype)
 
 
-def record_both(size: Size, folder: Path) -> tuple[Path, Path]:
+def record_both(size: Size, paths: tuple[Path, Path]) -> None:
     """Two traces of the network, each recorded by itself."""
     random = np.random.default_rng(3)
     shapes = {"mesh": (size.vertices, 3), "growth/offsets": (size.rows, 3)}
@@ -122,45 +121,55 @@ def record_both(size: Size, folder: Path) -> tuple[Path, Path]:
         for row in network_of_size(size).variables
     }
     weights = WeightSet(NAME, drawn, None, "drawn")
-    paths = folder / "reference.h5", folder / "candidate.h5"
     for path in paths:
         record(BackendChoice.of_factory(plain), inputs, weights, path)
-    return paths
 
 
 def measured(size: Size) -> dict[str, Any]:
-    """Record and compare in this process."""
-    with registered(network_of_size(size)), tempfile.TemporaryDirectory() as name:
-        start, busy = time.perf_counter(), time.process_time()
-        paths = record_both(size, Path(name))
-        recorded = time.perf_counter() - start, time.process_time() - busy
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        size_on_disk = paths[0].stat().st_size
-        # What is left of the recording in this process is no memory of the comparison.
-        done = subprocess.run(  # noqa: S603 - this very module
-            [sys.executable, "-m", "benchmarks.growth", "--compare", *map(str, paths),
-             json.dumps(asdict(size))],
-            check=True, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        found: dict[str, Any] = json.loads(done.stdout)
+    """Record, then compare, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        recorded, compared = (_in_process(what, size, folder) for what in ("record", "compare"))
+        size_on_disk = _paths(folder)[0].stat().st_size
+    compared["gb_a_second"] = 2 * size_on_disk / 1e9 / compared["seconds"]
     return {
-        **asdict(size), "trace_bytes": size_on_disk,
-        "record": {"seconds": recorded[0], "cpu_seconds": recorded[1], "memory_mb": peak / 1024},
-        "compare": {**found, "gb_a_second": 2 * size_on_disk / 1e9 / found["seconds"]},
+        **asdict(size), "trace_bytes": size_on_disk, "record": recorded, "compare": compared
     }  # fmt: skip
 
 
-def compared(size: Size, reference: Path, candidate: Path) -> dict[str, Any]:
-    """Compare two traces in this process."""
+def _in_process(what: str, size: Size, folder: str) -> dict[str, Any]:
+    done = subprocess.run(  # noqa: S603 - this very module
+        [sys.executable, "-m", "benchmarks.growth", "--only", what, json.dumps(asdict(size)),
+         folder],
+        check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _paths(folder: str) -> tuple[Path, Path]:
+    return Path(folder, "reference.h5"), Path(folder, "candidate.h5")
+
+
+def only(what: str, size: Size, folder: str) -> dict[str, Any]:
+    """Record or compare in this process: seconds, memory, and the verdict."""
     with registered(network_of_size(size)):
         start, busy = time.perf_counter(), time.process_time()
-        verdict = compare(reference, candidate).verdict.value
-        return {
-            "seconds": time.perf_counter() - start,
-            "cpu_seconds": time.process_time() - busy,
-            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "verdict": verdict,
-        }
+        verdict = None
+        if what == "record":
+            record_both(size, _paths(folder))
+        else:
+            verdict = compare(*_paths(folder)).verdict.value
+        seconds, cpu = time.perf_counter() - start, time.process_time() - busy
+    found = {"seconds": seconds, "cpu_seconds": cpu, "memory_mb": _most_memory()}
+    return found if verdict is None else {**found, "verdict": verdict}
+
+
+def _most_memory() -> float:
+    """Of this process, in MB; what ``getrusage`` says begins with that of the one before it."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
 
 
 def study(largest: float) -> dict[str, list[dict[str, Any]]]:
@@ -206,13 +215,12 @@ def draw(found: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--out", type=click.Path(path_type=Path), help="Results, JSON; a figure beside it.")
 @click.option("--largest", default=1.0, show_default=True, help="Greatest trace, in gigabytes.")
-@click.option("--compare", "pair", type=(str, str, str), hidden=True)
-def main(out: Path | None, largest: float, pair: tuple[str, str, str] | None) -> None:
+@click.option("--only", "one", type=(str, str, str), hidden=True)
+def main(out: Path | None, largest: float, one: tuple[str, str, str] | None) -> None:
     """Measure how the cost of recording and comparing grows."""
-    if pair is not None:
-        reference, candidate, size = pair
-        done = compared(Size(**json.loads(size)), Path(reference), Path(candidate))
-        click.echo(json.dumps(done))
+    if one is not None:
+        what, size, folder = one
+        click.echo(json.dumps(only(what, Size(**json.loads(size)), folder)))
         return
     found = study(largest * 1e9)
     text = json.dumps(found, indent=1)
