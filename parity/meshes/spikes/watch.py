@@ -89,11 +89,12 @@ class Watch:
         ]
 
     def _of_mode(self, seen: Look, irregular: int) -> list[str]:
-        last, strength = self._last, seen.mode_strength
-        grown = last is not None and strength > last.mode_strength + GROWN
+        # A run begins with the template, which has none of it.
+        last = self._last or Look(0, 0, 0, 0.0)
+        strength = seen.mode_strength
+        grown = strength > last.mode_strength + GROWN
         if not grown or not strength > STRONG or not seen.irregular_spikes or self._once("mode"):
             return []
-        assert last is not None
         return [
             f"step {seen.step}: {seen.irregular_spikes} of the {irregular} vertices without six "
             f"neighbours are spikes, and the mode that makes them grows: strength {strength:.2f}, "
