@@ -1,5 +1,6 @@
 """The notebook, executed as it stands: from the untouched port to the mended one."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ def printed(notebook: Any) -> list[str]:
     ]
 
 
+def _without_roundings(text: str) -> str:
+    return re.sub(r"[\d.e+-]+ roundings", "… roundings", text)
+
+
 def test_the_notebook_says_what_it_is_kept_with(tmp_path: Path) -> None:
     client = pytest.importorskip("nbclient", reason="executing a notebook needs nbclient")
     pytest.importorskip("ipykernel", reason="executing a notebook needs ipykernel")
@@ -36,9 +41,7 @@ def test_the_notebook_says_what_it_is_kept_with(tmp_path: Path) -> None:
     assert "cnn.conv2d_3: confirmed (padding)" in expected[3]
     assert "graph_conv_blk1_1_layer_1: confirmed (bias)" in expected[3]
     assert expected[-1].startswith("agree 86 activations compared, on float64")
-    # Roundings in a sentence may differ in their last digits on another machine.
-    assert [line.split(":")[0] for line in printed(run)[3].splitlines()] == [
-        line.split(":")[0] for line in expected[3].splitlines()
-    ]
+    # How many roundings a sentence tells is another number on another machine.
+    assert _without_roundings(printed(run)[3]) == _without_roundings(expected[3])
     assert printed(run)[1] == expected[1] and printed(run)[-1] == expected[-1]
     assert (tmp_path / "first_hour" / "report" / "report.html").stat().st_size > 1e6

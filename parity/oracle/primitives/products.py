@@ -206,8 +206,9 @@ class Conv2d(Primitive):
             if before != top:
                 after = max(top + bottom - before, 0)
                 yield Mistake(
-                    f"({before}, {after}) rows and columns of padding instead of ({top}, {bottom})"
-                    + (", as symmetric padding has it," if before == size // 2 else ""),
+                    f"({before}, {after}) rows and columns of padding before and after the image"
+                    + (", as symmetric padding comes to," if before == size // 2 else "")
+                    + f" instead of the official ({top}, {bottom})",
                     other(before=before),
                 )
         for fill in ("edge", "reflect", "wrap"):
