@@ -72,8 +72,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_obj(path.with_suffix(".obj"), mesh, template.faces[2])
         if not path.suffix:
             path.with_suffix(".obj").rename(path)
-    for stage, names in {"coarse": ("coarse.pt", "coarse.ckpt-50", "meshnetmvp2m.ckpt-50", "SRC"),
-                         "refine": ("refine.pt", "refine.ckpt-10")}.items():  # fmt: skip
+    coarse = "coarse.pt", "coarse.safetensors", "coarse.ckpt-50", "meshnetmvp2m.ckpt-50", "SRC"
+    for stage, names in {"coarse": coarse, "refine": ("refine.pt", "refine.ckpt-10")}.items():
         weights = WeightSet(stage, seeded_weights(stage), 50, "seed 0")
         for name in names:
             save_weights(made / name, weights)
