@@ -9,12 +9,16 @@ one item a pass: the official one reads all views from the maps of the first ima
 import json
 import time
 from collections.abc import Callable
+from statistics import median
 
 import click
+
+from benchmarks.forward import measure, ratio  # before torch: commands settle how threads wait
+
+# isort: split
 import torch
 from torch import Tensor
 
-import commands  # noqa: F401 - settles the allocator, as the command line does
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
 from torch_impl.backend import TorchBackend
@@ -88,23 +92,13 @@ def convolution(network: Coarse, support: Support, items: int) -> tuple[One, All
     return one_by_one, together
 
 
-def _ratio(both: tuple[One, All], rounds: int) -> dict[str, float]:
+def _ratio(both: tuple[One, All], rounds: int) -> dict[str, float | None]:
     """Median seconds of the processor of either way, by turns, and the median of their ratios."""
-    seconds: list[list[float]] = []
-    for number in range(rounds + 1):
-        taken = []
-        for run in both:
-            begun = time.process_time()
-            run()
-            taken.append(time.process_time() - begun)
-        if number:  # the first warms up
-            seconds.append(taken)
-    times = torch.tensor(seconds, dtype=torch.float64)
-    alone, together = times.median(dim=0).values.tolist()
+    alone, together = "one_by_one_s", "together_s"
+    seconds = measure(dict(zip((alone, together), both, strict=True)), rounds, time.process_time)
     return {
-        "one_by_one_s": alone,
-        "together_s": together,
-        "ratio": float((times[:, 0] / times[:, 1]).median()),
+        **{name: median(each) for name, each in seconds.items()},
+        "ratio": ratio(seconds, alone, together),
     }
 
 

@@ -105,15 +105,17 @@ def contenders(stage: str, metagraphs: Path) -> dict[str, Forward]:
     return found
 
 
-def measure(found: dict[str, Forward], rounds: int) -> dict[str, list[float]]:
+def measure(
+    found: dict[str, Forward], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds a round, the contenders in turn; a first round warms up and is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in found}
     for number in range(rounds + 1):
         for name, forward in found.items():
-            start = time.perf_counter()
+            start = clock()
             forward()
             if number:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

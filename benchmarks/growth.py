@@ -8,10 +8,7 @@ and a ReLU for each of them.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ import click
 import numpy as np
 
 import commands  # noqa: F401 - settles the allocator, as the command line does
+from benchmarks.measuring import Result, Times, in_a_process, memory_mb
 from network import Layout, Network, TapRow, WeightRow, registered, trace
 from network.program import Expression, call
 from parity.traces.backends import BackendChoice
@@ -125,10 +123,14 @@ def record_both(size: Size, paths: tuple[Path, Path]) -> None:
         record(BackendChoice.of_factory(plain), inputs, weights, path)
 
 
-def measured(size: Size) -> dict[str, Any]:
+def measured(size: Size) -> Result:
     """Record, then compare, each in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        recorded, compared = (_in_process(what, size, folder) for what in ("record", "compare"))
+        told = json.dumps(asdict(size))
+        recorded, compared = (
+            in_a_process("benchmarks.growth", "--only", what, told, folder)
+            for what in ("record", "compare")
+        )
         size_on_disk = _paths(folder)[0].stat().st_size
     compared["gb_a_second"] = 2 * size_on_disk / 1e9 / compared["seconds"]
     return {
@@ -136,43 +138,25 @@ def measured(size: Size) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _in_process(what: str, size: Size, folder: str) -> dict[str, Any]:
-    done = subprocess.run(  # noqa: S603 - this very module
-        [sys.executable, "-m", "benchmarks.growth", "--only", what, json.dumps(asdict(size)),
-         folder],
-        check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def _paths(folder: str) -> tuple[Path, Path]:
     return Path(folder, "reference.h5"), Path(folder, "candidate.h5")
 
 
-def only(what: str, size: Size, folder: str) -> dict[str, Any]:
+def only(what: str, size: Size, folder: str) -> Result:
     """Record or compare in this process: seconds, memory, and the verdict."""
-    with registered(network_of_size(size)):
-        start, busy = time.perf_counter(), time.process_time()
-        verdict = None
+    times, told = Times(), {}
+    with registered(network_of_size(size)), times.of(what):
         if what == "record":
             record_both(size, _paths(folder))
         else:
-            verdict = compare(*_paths(folder)).verdict.value
-        seconds, cpu = time.perf_counter() - start, time.process_time() - busy
-    found = {"seconds": seconds, "cpu_seconds": cpu, "memory_mb": _most_memory()}
-    return found if verdict is None else {**found, "verdict": verdict}
+            told = {"verdict": compare(*_paths(folder)).verdict.value}
+    return {
+        "seconds": times.seconds[what], "cpu_seconds": times.cpu_seconds[what],
+        "memory_mb": memory_mb(), **told,
+    }  # fmt: skip
 
 
-def _most_memory() -> float:
-    """Of this process, in MB; what ``getrusage`` says begins with that of the one before it."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
-
-
-def study(largest: float) -> dict[str, list[dict[str, Any]]]:
+def study(largest: float) -> dict[str, list[Result]]:
     """Measure each size, one after the other."""
     sizes = {
         "trace size": [Size(int(each / FLOATS / 8), 2) for each in SIZES if each <= largest],
@@ -185,7 +169,7 @@ def study(largest: float) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def draw(found: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
+def draw(found: Mapping[str, list[Result]], path: Path) -> None:
     """Seconds of the processor and memory over each axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -12,12 +12,9 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -28,9 +25,9 @@ from network.weights import STAGES
 
 # isort: split
 from benchmarks import verdict_parts as parts
+from benchmarks.measuring import Result, in_a_process
 from benchmarks.peers import OURS, PEERS
 
-Result = dict[str, Any]
 Launch = Callable[[str, Sequence[str]], Result]
 """Runs a part of ``verdict_parts`` by its name, with its arguments as texts."""
 PARTS: dict[str, Callable[..., Result]] = {
@@ -51,15 +48,7 @@ def part_here(name: str, arguments: Sequence[str]) -> Result:
 
 def part_in_a_process(name: str, arguments: Sequence[str]) -> Result:
     """A part in a process of its own."""
-    # S603: this interpreter and our own module, no shell.
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks.verdict", "--part", name, *arguments],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    found: Result = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return in_a_process("benchmarks.verdict", "--part", name, *arguments)
 
 
 def measure_stage(

@@ -1,18 +1,14 @@
 """What each process of ``benchmarks.verdict`` measures: passes, a whole run, peers, faults."""
 
-import os
-import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.measuring import Result, Times, memory_mb
 from benchmarks.peers import first_found
 from commands.reporting import drawing_meshes, write
 from inputs.demo import demo_item_path
@@ -51,32 +47,6 @@ IMPORTS = (
     f"for name in {BACKENDS}: BackendChoice(name).make('coarse', 'float32', 'cpu')"
 )
 """What `run` loads, in a process that does nothing else; Python's own start is counted too."""
-
-Result = dict[str, Any]
-
-
-def memory_mb() -> int:
-    """The greatest memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-@dataclass
-class Times:
-    """Seconds by name: those that pass, and those of the processor, child processes included.
-
-    On a machine that others use the second say more: they do not grow while one waits.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    cpu_seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Take the block's."""
-        start, before = time.perf_counter(), sum(os.times()[:4])
-        yield
-        self.seconds[name] = time.perf_counter() - start
-        self.cpu_seconds[name] = sum(os.times()[:4]) - before
 
 
 def inputs_of(stage: str, folder: Path) -> RunInputs:

@@ -22,8 +22,7 @@ class Steps:
     def tell(self, notes: Iterable[str]) -> None:
         """What a person should know, on stderr: lines above the progress, which goes on below."""
         for note in notes:
-            line = printable(f"p2m-parity: note: {note}")
-            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(_told(note), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: int | None = None) -> Iterator["Task"]:
@@ -68,7 +67,11 @@ def steps() -> Iterator[Steps]:
 def tell(notes: Iterable[str]) -> None:
     """What a person should know, on stderr: a line each."""
     for note in notes:
-        click.echo(printable(f"p2m-parity: note: {note}"), err=True)
+        click.echo(_told(note), err=True)
+
+
+def _told(note: str) -> str:
+    return printable(f"p2m-parity: note: {note}")
 
 
 def print_json(value: Any) -> None:

@@ -41,12 +41,16 @@ def links(name: str) -> Iterator[tuple[Path, str]]:
             yield ((ROOT / name).parent / path).resolve() if path else ROOT / name, anchor
 
 
+def typed(page: str) -> Iterator[str]:
+    """The lines of a page's blocks for a shell, those that go on below in one."""
+    for block in BLOCK.findall(page):
+        yield from block.replace("\\\n", " ").splitlines()
+
+
 def commands(page: str) -> Iterator[list[str]]:
     """The words of every command of ours on a page, from blocks and from running text."""
     found = [" ".join(each.split()) for each in QUOTED.findall(page)]
-    for block in BLOCK.findall(page):
-        for line in block.replace("\\\n", " ").splitlines():
-            found.append(line.removeprefix("$ ").removeprefix(".venv/bin/"))
+    found += [line.removeprefix("$ ").removeprefix(".venv/bin/") for line in typed(page)]
     for line in found:
         words = shlex.split(line, comments=True)
         if words[:1] == ["p2m-parity"]:

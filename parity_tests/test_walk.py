@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from inputs.demo import demo_item_path
 from inputs.meshes import save_obj
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
+from parity.meshes.losses import unpooled
 from parity_tests.commands.cli import p2m_process
-from parity_tests.test_docs import BLOCK, PAGES, ROOT
+from parity_tests.test_docs import PAGES, ROOT, typed
 from weight_conversion.formats import WeightSet, save_weights
 
 WALKED = ("README.md", "docs/commands.md", "docs/own-port.md", "docs/agents.md", "docs/weights.md",
@@ -33,10 +33,9 @@ OFFICIAL = {"meshnetmvp2m.ckpt-50.meta": "checkpoint_graphs/coarse_mvp2m/meshnet
 
 def lines(page: str) -> Iterator[str]:
     """The lines of a page's console blocks, in order."""
-    for block in BLOCK.findall(PAGES[page]):
-        for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith("$ "):
-                yield " ".join(line.removeprefix("$ ").partition("  #")[0].split())
+    for line in typed(PAGES[page]):
+        if line.startswith("$ "):
+            yield " ".join(line.removeprefix("$ ").partition("  #")[0].split())
 
 
 def steps() -> list[Any]:
@@ -64,15 +63,11 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "inputs").symlink_to(ROOT / "inputs")
     (made / "ITEM").symlink_to(demo_item_path("plane"))
     template = build_template()
-    mesh = template.coordinates
-    for pairs in template.unpooling:
-        mesh = np.concatenate([mesh, mesh[pairs].mean(axis=1)])
-    for name in ("mesh.obj", "M.obj", "MESH", "mvp2m_prediction.obj"):
-        path = made / name
-        save_obj(path.with_suffix(".obj"), mesh, template.faces[2])
-        if not path.suffix:
-            path.with_suffix(".obj").rename(path)
-    coarse = "coarse.pt", "coarse.safetensors", "coarse.ckpt-50", "meshnetmvp2m.ckpt-50", "SRC"
+    mesh = unpooled(template.coordinates, 2466, template)
+    assert mesh is not None
+    for name in ("mesh.obj", "mvp2m_prediction.obj"):
+        save_obj(made / name, mesh, template.faces[2])
+    coarse = "coarse.pt", "coarse.safetensors", "coarse.ckpt-50", "meshnetmvp2m.ckpt-50"
     for stage, names in {"coarse": coarse, "refine": ("refine.pt", "refine.ckpt-10")}.items():
         weights = WeightSet(stage, seeded_weights(stage), 50, "seed 0")
         for name in names:

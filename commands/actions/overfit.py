@@ -18,7 +18,7 @@ from parity.traces.trace import inputs_sha256
 from parity.training.finite import first_not_finite
 from parity.training.overfit import MESH, Overfit, Shown, overfit
 from parity.training.trainers import LearningSettings, LearningState, learner
-from reports.figures.spikes import MARKED_SIZE, marked
+from reports.figures.spikes import marked_mesh
 from reports.wording import counted
 from weight_conversion.errors import InputError
 from weight_conversion.formats import weights_sha256
@@ -69,7 +69,7 @@ def perform(
         def explain(state: LearningState) -> str:
             return first_not_finite(backend, device, inputs, state.weights)
 
-        spikes = _Spikes(stage, faces, frozen_cnn, pupil.predict, progress.tell)
+        spikes = _Spikes(Watch(stage, faces, frozen_cnn), pupil.predict, progress.tell)
         overfit(run, pupil, steps, out, save_every=save_every, resume=resume, on_step=on_step,
                 on_saved=spikes.look, explain=explain)  # fmt: skip
     save_obj(out / MESH, pupil.predict(), faces)
@@ -81,35 +81,27 @@ class _Spikes:
 
     def __init__(
         self,
-        stage: str,
-        faces: np.ndarray,
-        frozen: bool,
+        watch: Watch,
         predict: Callable[[], np.ndarray],
         say: Callable[[Iterable[str]], None],
     ) -> None:
-        self._of = stage, faces, frozen
-        self._predict, self._say = predict, say
-        self._watch: Watch | None = None
+        self._watch, self._predict, self._say = watch, predict, say
         self._drawn = True
         self.seen = ""
 
     def look(self, state: LearningState) -> Shown:
         """What is kept of it."""
-        mesh = self._predict()
-        if self._watch is None:
-            stage, faces, frozen = self._of
-            self._watch = Watch(stage, faces, len(mesh), frozen)
-        seen, residuals, told = self._watch.look(state.step, mesh, state.weights)
+        seen, residuals, told = self._watch.look(state.step, self._predict(), state.weights)
         self.seen = f", {counted(seen.spikes, 'spike')} at step {state.step}"
         picture = None
         if self._drawn:
-            picture, why = marked(residuals, self._watch.topology.faces)
+            picture, why = marked_mesh(residuals, self._watch.topology.faces)
             if picture is None:
                 # Once is enough: it will not be otherwise after the next steps.
                 self._drawn = False
                 told.append(f"no pictures for TensorBoard: {why}")
         self._say(told)
-        return Shown(vars(seen), None if picture is None else (picture, MARKED_SIZE))
+        return Shown(vars(seen), picture)
 
 
 def _start(stage: str, path: Path | None, seed: int) -> dict[str, np.ndarray]:

@@ -295,7 +295,7 @@ class _Matching:
                 told = value.shape[-1] == len(some) and not constant(value)
                 if told and not same(value, given[..., some], self.tolerance):
                     return False, value
-        value = self._layer(row, assigned)
+        value = self._with(row, weights)
         return same(value, given, self.tolerance), value
 
     def _layer(self, row: TapRow, assigned: Mapping[str, str]) -> np.ndarray:

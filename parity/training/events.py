@@ -7,6 +7,7 @@ installed, for its files alone.
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,9 +41,10 @@ class Events:
         )
         self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
-    def picture(self, step: int, tag: str, png: bytes, size: tuple[int, int]) -> None:
-        """Write a picture of a step: a PNG of ``size`` (height, width)."""
-        height, width = size
+    def picture(self, step: int, tag: str, png: bytes) -> None:
+        """Write a picture of a step, a PNG."""
+        # Its first chunk, of which every PNG has one at this place, begins with its size.
+        width, height = struct.unpack_from(">II", png, 16)
         drawn = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
         summary = Summary(value=[Summary.Value(tag=tag, image=drawn)])
         self._write(Event(wall_time=time.time(), step=step, summary=summary))

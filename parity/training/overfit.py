@@ -57,11 +57,11 @@ class Shown:
 
     Attributes:
         values: the row of ``mesh.csv``, ``step`` first.
-        picture: a PNG and its height and width, or None.
+        picture: a PNG, or None.
     """
 
     values: Mapping[str, float]
-    picture: tuple[bytes, tuple[int, int]] | None = None
+    picture: bytes | None = None
 
 
 def overfit(
@@ -102,15 +102,14 @@ def overfit(
     _check_free(folder, resume)
     with _Log(folder) as log:
         _check_free(folder, resume)  # once more, now that no other process can write there
-        taken = 0
         if state_path.exists():
             state = read_state(state_path, run)
             learner.restore(state)
-            taken = state.step
             _save_weights(folder, run.stage, state)
-        log.go_on_after(taken)
-        state = learner.state()
-        for number in range(taken + 1, steps + 1):
+        else:
+            state = learner.state()
+        log.go_on_after(state.step)
+        for number in range(state.step + 1, steps + 1):
             losses = learner.step()
             log.add(number, losses)
             bad = [name for name, value in losses.items() if not np.isfinite(value)]
@@ -284,7 +283,7 @@ class _Log:
             values.pop("mesh/step", None)
             self._events.add(number, values)
             if shown.picture is not None:
-                self._events.picture(number, "mesh", *shown.picture)
+                self._events.picture(number, "mesh", shown.picture)
 
     def flush(self) -> None:
         """Bring what was written to the disk."""

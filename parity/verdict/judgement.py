@@ -139,8 +139,7 @@ class TapJudge:
             self._origins[row.name] = row.name
         elif origin is not None:
             self._origins[row.name] = origin
-        notes = [*self._notes(found, cause, lowest, open_rows, across, finest, unbounded)]
-        notes += [unheard] if unheard else []
+        notes = self._notes(found, cause, lowest, open_rows, across, finest, unbounded)
         beyond = exact.beyond if cause == "function" and exact is not None else 0
         return Judged(
             status=status,
@@ -153,7 +152,7 @@ class TapJudge:
             across=across,
             across_limit=finest if across else None,
             inherited_max_abs=apart.most_inherited,
-            note="; ".join(notes),
+            note="; ".join(note for note in (*notes, unheard) if note),
             **self._numbers(own, exact),
         )
 

@@ -17,18 +17,11 @@ from reports.figures.scene import VIEW_0, Camera, drawable, oblique_camera
 from reports.meshes import Meshes
 
 GREY, RED = (178, 186, 196), (200, 30, 40)
-MARKED_SIZE = 688, 1280
-"""Height and width of ``marked``'s pictures, in pixels."""
 _LEVEL_COLOURS = ("#b83400", "#1a6fae", "#7a7a7a")
 
 
-def marked_mesh(judged: Judged) -> tuple[bytes | None, str]:
+def marked_mesh(residuals: Residuals, faces: NDArray[Any]) -> tuple[bytes | None, str]:
     """A PNG of the mesh with spiky vertices in red, from view 0 and obliquely; or why not."""
-    return marked(judged.residuals, judged.topology.faces)
-
-
-def marked(residuals: Residuals, faces: NDArray[Any]) -> tuple[bytes | None, str]:
-    """The same of a mesh whose residuals are known; it has ``MARKED_SIZE`` pixels."""
     vertices = residuals.vertices
     try:
         pictures = draw(scene(vertices, faces, residuals.spiky))

@@ -188,7 +188,7 @@ def write(meshes: Sequence[Judged], folder: Path) -> list[str]:
         (folder / f"{stem}.csv").write_text(vertices_csv(judged), encoding="utf-8")
         (folder / f"{stem}-residuals.png").write_bytes(residual_figure(judged))
         written = [f"{stem}-residuals.png"]
-        png, reason = marked_mesh(judged)
+        png, reason = marked_mesh(judged.residuals, judged.topology.faces)
         if png is None:
             reasons.append(f"{judged.source.name}: no rendering: {reason}")
         else:

@@ -1,7 +1,7 @@
 """A training run's mesh as it goes, and what is likely not as it was meant."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,25 +34,19 @@ class Look:
     irregular_spikes: int
     mode_strength: float
 
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The columns of ``mesh.csv``."""
-        return tuple(each.name for each in fields(cls))
-
 
 class Watch:
     """Looks at a run every so many steps; what it warns of it says once."""
 
-    def __init__(self, stage: str, faces: Int64, vertices: int, frozen: bool) -> None:
+    def __init__(self, stage: str, faces: Int64, frozen: bool) -> None:
         """Watch a run.
 
         Args:
             stage: "coarse" or "refine".
             faces: (F, 3) of the output mesh.
-            vertices: of the output mesh.
             frozen: whether the image encoder is kept as it is.
         """
-        self.topology: Topology = topology_of(faces, vertices)
+        self.topology: Topology = topology_of(faces, int(faces.max()) + 1)
         kept = {row.key for row in network_of(stage).encoder} if frozen else set()
         self._biases = [
             row.key

@@ -10,7 +10,7 @@ from inputs.template import Template, build_template
 from network.registry import network_of
 from parity.meshes.spikes.residuals import degree_displacement
 from parity.meshes.spikes.topology import REGULAR
-from parity.meshes.spikes.watch import Look, Watch
+from parity.meshes.spikes.watch import Watch
 
 GRAPH_BIAS = "meshnetmvp2m/pixel2mesh/graph_conv_blk1_1_layer_1_vars/bias:0"
 ENCODER_BIAS = "meshnetmvp2m/cnn/conv2d_3/b:0"
@@ -24,7 +24,7 @@ def template() -> Template:
 def watch(template: Template, frozen: bool = True) -> tuple[Watch, np.ndarray]:
     """A watch, and the template's finest mesh in front of the camera."""
     faces = template.faces[2]
-    found = Watch("coarse", faces, 2466, frozen)
+    found = Watch("coarse", faces, frozen)
     mesh = found.topology.unpooled(np.asarray(template.coordinates, np.float64))
     return found, mesh
 
@@ -49,7 +49,7 @@ def test_a_smooth_mesh_has_no_spikes_and_no_mode(template: Template) -> None:
     assert (seen.step, seen.spikes, told) == (50, 0, [])
     assert abs(seen.mode_strength) < 0.1
     assert not residuals.spiky.any()
-    assert Look.names() == ("step", "spikes", "irregular_spikes", "mode_strength")
+    assert tuple(vars(seen)) == ("step", "spikes", "irregular_spikes", "mode_strength")
 
 
 def test_a_mode_that_grows_is_told_once(template: Template) -> None:
