@@ -148,12 +148,25 @@ def sides_apart(errors: Sequence[np.ndarray], seen: Sequence[np.ndarray]) -> np.
     return np.where(special, difference_of(c, r), local)
 
 
-def both_nan(a: np.ndarray, b: np.ndarray) -> int:
-    """How many elements are NaN on both sides: nothing is known of them."""
-    # NaN is the least of an array that holds one; most hold none.
-    if a.size == 0 or not (np.isnan(np.min(a)) and np.isnan(np.min(b))):
+def any_nan(values: np.ndarray) -> bool:
+    """Whether an array holds a NaN: it is then the least; most hold none."""
+    return values.size > 0 and bool(np.isnan(np.min(values)))
+
+
+def unheard(own: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> int:
+    """How many elements are NaN on both sides in float64, and not on both in their own precision.
+
+    Nobody has compared them where another function shows best. What is NaN in both precisions is
+    a matter of the function, and the two sides agree on it.
+
+    Args:
+        own: both sides' values in the runs' own precision.
+        exact: the same in float64.
+    """
+    if not all(any_nan(values) for values in exact):
         return 0
-    return int(np.count_nonzero(np.isnan(a) & np.isnan(b)))
+    mine, theirs = (np.isnan(a) & np.isnan(np.reshape(b, np.shape(a))) for a, b in (own, exact))
+    return int(np.count_nonzero(theirs & ~np.reshape(mine, theirs.shape)))
 
 
 def layer_inputs(

@@ -10,11 +10,11 @@ from network.registry import network_of
 from network.taps import TapRow
 from parity.diagnosis.diagnosis import diagnose
 from parity.oracle.context import Context
-from parity.oracle.local import both_nan, difference_of
+from parity.oracle.local import difference_of, unheard
 from parity.oracle.losses import kind_of
 from parity.traces import layout
 from parity.traces.trace import TraceReader
-from parity.verdict.findings import lost
+from parity.verdict.findings import told_of
 from parity.verdict.gathering import FLOAT64
 from parity.verdict.judgement import TapJudge
 from parity.verdict.losses import LossJudge, LossJudged, judges_of, settled
@@ -187,7 +187,10 @@ class EntryJudge:
             self.diagnoses[kind] = self._losses[wrong[-1]].diagnose(
                 name, values[wrong[-1]][1], FLOAT64 in found and FLOAT64 not in wrong
             )
-        return settled(base, found, apart, self._off[0] if self._off else None)
+        told = ""
+        if FLOAT64 in values:
+            told = told_of(unheard(values.get(self._dtype, values[FLOAT64]), values[FLOAT64]))
+        return settled(base, found, apart, self._off[0] if self._off else None, told)
 
     def _whole(self, base: TapResult, group: str, name: str) -> TapResult:
         """A loss or a gradient.
@@ -224,14 +227,13 @@ class EntryJudge:
         )
         dtype = self._dtype
         status, cause, apart = status_of(first, second, stick, name, dtype)
-        own, true = (both_nan(*pair) for pair in zip(first, second, strict=True))
-        unheard = lost(own, true)
-        if unheard and status is not Status.DIFFER:
+        told = told_of(unheard(*zip(first, second, strict=True)))
+        if told and status is not Status.DIFFER:
             status = Status.INVALID
         scale = base.scale or 0.0
         limit = 2 * stick.limit(name, dtype) / scale if scale else None
         return replace(
-            base, status=status, cause=cause, float64_max_abs=apart, limit=limit, note=unheard
+            base, status=status, cause=cause, float64_max_abs=apart, limit=limit, note=told
         )
 
     def _lower_type(self, group: str, name: str) -> str:

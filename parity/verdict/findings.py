@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from network.taps import TapRow
-from parity.oracle.local import Local, both_nan, difference_of, share_of, sides_apart
+from parity.oracle.local import Local, difference_of, share_of, sides_apart
 from parity.verdict.mean_square import MeanSquare
 from parity.verdict.measure import bits_of
 from parity.verdict.precision import PRECISION
@@ -24,7 +24,7 @@ class Findings:
         beyond: elements beyond the limit.
         open_rows: rows about which nothing can be said.
         flipped: rows that the two sides decided differently, both rightly.
-        not_a_number: elements that are NaN on both sides.
+        unheard: elements that are NaN on both sides in float64 alone.
         greatest: magnitudes of differences, by name.
         scale: the reference's greatest finite magnitude.
         finest: the greatest limit, decisions settled.
@@ -37,7 +37,7 @@ class Findings:
     beyond: int = 0
     open_rows: int = 0
     flipped: int = 0
-    not_a_number: int = 0
+    unheard: int = 0
     greatest: dict[str, float] = field(default_factory=dict)
     scale: float = 0.0
     finest: float = 0.0
@@ -55,7 +55,7 @@ class Findings:
         self.mean_square.join(other.mean_square)
         for name in ("share", "reference", "candidate", "scale", "finest"):
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
-        for name in ("beyond", "open_rows", "flipped", "not_a_number"):
+        for name in ("beyond", "open_rows", "flipped", "unheard"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name, value in other.greatest.items():
             self.raise_to(name, value)
@@ -86,7 +86,6 @@ class Findings:
         self.candidate = max(self.candidate, second.roundings(confidence))
         self.open_rows += second.open_rows
         self.flipped += otherwise(first, second)
-        self.not_a_number += both_nan(seen[0], seen[1])
         self.raise_to("local", greatest(local))
         if squares:
             self.mean_square.add(local, first.alone, second.alone)
@@ -150,24 +149,11 @@ class Spread:
         count_decisions(row, r, c, reach, otherwise(first, second), self.decisions)
 
 
-def lost(own: int, exact: int) -> str:
-    """Elements that are NaN on both sides in float64 and not in the runs' own precision.
-
-    Nobody has compared them where another function shows best. What is NaN in both precisions is
-    a matter of the function, and the two sides agree on it.
-
-    Args:
-        own: elements that are NaN on both sides in the runs' own precision.
-        exact: the same in float64.
-
-    Returns:
-        What is to be said of them; empty if there are none.
-    """
-    if exact <= own:
+def told_of(unheard: int) -> str:
+    """What is to be said of so many elements that are ``unheard``; empty if there are none."""
+    if not unheard:
         return ""
-    return (
-        f"{exact - own} elements are NaN on both sides in float64 alone: nothing was compared there"
-    )
+    return f"{unheard} elements are NaN on both sides in float64 alone: nothing was compared there"
 
 
 def otherwise(first: Local, second: Local) -> int:

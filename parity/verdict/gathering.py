@@ -11,7 +11,7 @@ from parity.oracle.chunks import Part, in_parallel, parts_of
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
-from parity.oracle.local import Local, difference_of, local_error
+from parity.oracle.local import Local, any_nan, difference_of, local_error, unheard
 from parity.oracle.number import Number
 from parity.verdict.findings import Findings, Spread, finite, greatest
 from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
@@ -185,6 +185,8 @@ class Gathering:
             here.finest = greatest(first.alone.settled + second.alone.settled)
             here.scale = finite(seen[0])
         here.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
+        if which == FLOAT64 and OWN in self._precisions and all(map(any_nan, seen)):
+            here.unheard = unheard([run.tap(row.name, part) for run in self._runs], seen)
         if which == OWN and FLOAT64 in self._precisions:
             exact = self._runs[0].float64(row.name, part)
             here.raise_to("candidate", greatest(difference_of(seen[1], exact)))

@@ -5,13 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from network.registry import network_of
 from parity.diagnosis.gradients import diagnose
 from parity.oracle.context import Context
+from parity.oracle.local import unheard
 from parity.traces import layout
 from parity.traces.gradients import DOUBLE, OWN, Groups, TracedBackward
 from parity.traces.trace import TraceReader
-from parity.verdict.findings import lost
+from parity.verdict.findings import told_of
 from parity.verdict.gathering import FLOAT64
 from parity.verdict.gradients import BackwardJudge, Gradient
 from parity.verdict.judgement import UNKNOWN
@@ -49,6 +52,7 @@ class GradientComparison:
             glob: of the entries to compare.
         """
         found: dict[str, Judgements] = {}
+        runs: dict[str, list[TracedBackward]] = {}
         lacking = ""
         narrow = self._traces[1].header.dtype
         asked = [(FLOAT64, OWN)] if narrow == FLOAT64 else [(narrow, OWN), (FLOAT64, DOUBLE)]
@@ -62,6 +66,7 @@ class GradientComparison:
             if missing:
                 lacking = lacking or missing[0]
                 continue
+            runs[precision] = sides
             found[precision] = self._judged(sides, results["taps"], precision)
         if not found:
             self.notes = (f"{WHOLE}: {lacking}",)
@@ -73,11 +78,17 @@ class GradientComparison:
         merged = []
         for name in next(iter(found.values())):
             layers = {precision: judged[name] for precision, judged in found.items()}
+            silent = ""
+            if narrow in runs and FLOAT64 in runs and layers[FLOAT64].nan:
+                both = (self._both(runs[each], name) for each in (narrow, FLOAT64))
+                silent = told_of(unheard(*both))
             if name in entries:
                 entry = entries.pop(name)
-                merged.append(entry if entry.max_abs is None else with_layers(entry, layers, alone))
+                if entry.max_abs is not None:
+                    entry = with_layers(entry, layers, alone, silent)
+                merged.append(entry)
             elif name in taps and fnmatch.fnmatchcase(PREFIX + name, glob):
-                merged.append(with_layers(self._tap(name, groups), layers, alone))
+                merged.append(with_layers(self._tap(name, groups), layers, alone, silent))
         merged += entries.values()
         wrong = [
             found[FLOAT64][entry.tap.removeprefix(PREFIX)]
@@ -109,6 +120,12 @@ class GradientComparison:
             what = f"gradients that do not fit their inputs ({error})"
             raise InputError(self._traces[1].path, what, "those that a trace records") from error
 
+    def _both(self, sides: list[TracedBackward], name: str) -> list[np.ndarray]:
+        """Both sides' values of a gradient."""
+        if name in network_of(self._context.stage).variables_by_key:
+            return [side.variable(name) for side in sides]
+        return [side.gradient(name, None) for side in sides]
+
     def _tap(self, name: str, groups: Groups) -> TapResult:
         dataset = self._traces[0].dataset(groups.gradients, name)
         measured = difference(*self._traces, groups.gradients, name)
@@ -135,11 +152,14 @@ def _origins(entries: Iterable[TapResult], precision: str) -> Iterable[tuple[str
             yield entry.tap, entry.origin
 
 
-def with_layers(entry: TapResult, layers: Mapping[str, Gradient], alone: bool) -> TapResult:
+def with_layers(
+    entry: TapResult, layers: Mapping[str, Gradient], alone: bool, silent: str = ""
+) -> TapResult:
     """An entry with the verdict on its gradient, layer by layer.
 
     A backward pass says nothing of the values that it starts from: where the forward passes were
-    not compared (``alone``), a difference that no layer makes is of unknown origin.
+    not compared (``alone``), a difference that no layer makes is of unknown origin. What of
+    it was not compared in float64 is said by ``silent``.
 
     What the run in float64 shows is another function; what the run's own precision alone shows is
     less precision, or either where there is no run in float64.
@@ -157,14 +177,11 @@ def with_layers(entry: TapResult, layers: Mapping[str, Gradient], alone: bool) -
     unknown = ""
     if alone and each.beyond and each.status in (Status.ROUNDING, Status.FLIP):
         unknown = "beyond rounding, from values of forward passes that were not compared"
-    unheard = ""
-    if own is not None and exact is not None:
-        unheard = lost(own.not_a_number, exact.not_a_number)
     numbers: dict[str, Any] = {}
     for precision, found in layers.items():
         numbers |= found.numbers(precision == FLOAT64)
-    notes = [each.note(), unknown, unheard, entry.note]
-    invalid = unknown or (unheard and each.status is not Status.DIFFER)
+    notes = [each.note(), unknown, silent, entry.note]
+    invalid = unknown or (silent and each.status is not Status.DIFFER)
     return replace(
         entry,
         status=Status.INVALID if invalid else each.status,

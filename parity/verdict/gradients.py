@@ -19,7 +19,7 @@ from network.taps import MESH, TapRow
 from parity.oracle.chunks import Part
 from parity.oracle.confidence import backward_confidence
 from parity.oracle.context import Context
-from parity.oracle.local import both_nan, difference_of, share_of, sides_apart
+from parity.oracle.local import any_nan, difference_of, share_of, sides_apart
 from parity.oracle.number import Number
 from parity.oracle.walk import BackwardRun, Walk, backwards, consumers
 from parity.verdict.result import Status
@@ -40,7 +40,7 @@ class Gradient:
         flipped: elements where rounding took a decision (which view is the greatest, which point
             the nearest) otherwise on the two sides, or that mismatch.
         part: where the local difference is greatest over its limit.
-        not_a_number: elements that are NaN on both sides.
+        nan: whether both sides' hold a NaN.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Gradient:
     share: float = 0.0
     part: Part = None
     beyond: bool = False
-    not_a_number: int = 0
+    nan: bool = False
 
     def note(self) -> str:
         """Whose backward pass it is that differs."""
@@ -169,7 +169,7 @@ class BackwardJudge:
         found.roundings_reference = max(
             found.roundings_reference, share_of(errors[0], limits[0]) * found.limit
         )
-        found.not_a_number += both_nan(seen[0], seen[1])
+        found.nan = found.nan or all(map(any_nan, seen))
         found.local = max(found.local, float(np.abs(local).max(initial=0.0)))
         found.inherited = max(found.inherited, float(np.abs(inherited).max(initial=0.0)))
         found.difference = max(found.difference, float(np.abs(away).max(initial=0.0)))

@@ -27,7 +27,7 @@ from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
 from parity.oracle.local import Local
-from parity.verdict.findings import Findings, Spread, lost
+from parity.verdict.findings import Findings, Spread, told_of
 from parity.verdict.gathering import FLOAT64, OWN, Gathering, Place, Run
 from parity.verdict.measure import relative
 from parity.verdict.precision import narrower
@@ -131,7 +131,7 @@ class TapJudge:
         # What has no bound, or one greater than the tap itself, passes whatever it holds: nobody
         # has compared it. Written so that NaN is invalid.
         unbounded = bool(across) and not finest < 1
-        unheard = "" if own is None or exact is None else lost(own.not_a_number, exact.not_a_number)
+        unheard = "" if exact is None else told_of(exact.unheard)
         unknown = (open_rows and not apart.identical) or unbounded or unheard
         if unknown and status is not Status.DIFFER:
             status = Status.INVALID

@@ -17,12 +17,11 @@ from parity.diagnosis.losses import (
 )
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
-from parity.oracle.local import both_nan, difference_of, share_of, sides_apart
+from parity.oracle.local import difference_of, share_of, sides_apart
 from parity.oracle.losses import decay_value, loss_terms, total_of
 from parity.oracle.number import Number
 from parity.traces.gradients import measured_in, measures
 from parity.traces.trace import TraceReader
-from parity.verdict.findings import lost
 from parity.verdict.gathering import FLOAT64
 from parity.verdict.judgement import UNKNOWN
 from parity.verdict.result import Status, TapResult
@@ -43,7 +42,6 @@ class LossJudged:
         inherited: |difference of what the term is of either side's meshes|.
         differs: whether the local part is no rounding.
         beyond: whether the difference as a whole is none.
-        not_a_number: 1 where it is NaN on both sides.
     """
 
     roundings: float
@@ -53,7 +51,6 @@ class LossJudged:
     inherited: float
     differs: bool
     beyond: bool
-    not_a_number: int
 
 
 class LossJudge:
@@ -103,7 +100,6 @@ class LossJudge:
             # Written so that NaN differs.
             differs=not share_of(local, limit) <= 1.0,
             beyond=not bool(np.abs(away) <= limit),
-            not_a_number=both_nan(values[0], values[1]),
         )
 
     def diagnose(
@@ -163,7 +159,11 @@ def judges_of(
 
 
 def settled(
-    base: TapResult, found: Mapping[str, LossJudged], apart: float | None, origin: str | None
+    base: TapResult,
+    found: Mapping[str, LossJudged],
+    apart: float | None,
+    origin: str | None,
+    unheard: str = "",
 ) -> TapResult:
     """An entry with the verdict on its term.
 
@@ -172,11 +172,11 @@ def settled(
         found: by precision, at least one.
         apart: how far the float64 runs are from each other; None where one is missing.
         origin: the tap nearest to the inputs that differs, if one does.
+        unheard: what was not compared in float64, if anything.
     """
     exact = found.get(FLOAT64)
     own = next((each for name, each in found.items() if name != FLOAT64), exact)
     assert own is not None
-    unheard = "" if exact is None else lost(own.not_a_number, exact.not_a_number)
     status, cause = Status.ROUNDING, ""
     if exact is not None and exact.differs:
         status, cause = Status.DIFFER, "function"

@@ -14,6 +14,8 @@ import torch
 from network.taps import MESH
 from parity.diagnosis.gradients import diagnose
 from parity.oracle.context import Context
+from parity.oracle.local import unheard
+from parity.verdict.findings import told_of
 from parity.verdict.gradient_comparison import with_layers
 from parity.verdict.gradients import BackwardJudge, Gradient
 from parity.verdict.result import Status, TapResult
@@ -159,10 +161,13 @@ def test_a_gradient_that_is_nan_on_both_sides(run: Run, contexts: dict) -> None:
     broken = copy(run(COARSE, None))
     broken.gradients = {**broken.gradients, key: np.full_like(broken.gradients[key], np.nan)}
     found = BackwardJudge(contexts[COARSE], broken, broken).judge()[key]
-    assert (found.status, found.not_a_number) == (Status.AGREE, broken.gradients[key].size)
+    assert (found.status, found.nan) == (Status.AGREE, True)
     sound = Gradient(key, found.layers, found.limit)
+    values = [[side.variable(key)] * 2 for side in (run(COARSE, None), broken)]
+    silent = told_of(unheard(*values))
+    assert not told_of(unheard(values[1], values[1]))
     entry = TapResult(f"gradients/{key}", 0, Status.AGREE, (192,), "float64", max_abs=0.0)
-    alone = with_layers(entry, {"float32": sound, "float64": found}, alone=False)
+    alone = with_layers(entry, {"float32": sound, "float64": found}, alone=False, silent=silent)
     assert alone.status is Status.INVALID
     assert "192 elements are NaN on both sides in float64 alone" in alone.note
     both = with_layers(entry, {"float32": found, "float64": found}, alone=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 from inputs.demo import demo_item_path
@@ -101,6 +102,22 @@ def test_the_trace_holds_gradients_at_every_tap(folder: Path) -> None:
         # View 0's maps alone are read.
         assert not file["tap_gradients"]["cnn.conv2d_18"][1:].any()
         assert file["tap_gradients"]["cnn.conv2d_18"][0].any()
+
+
+@pytest.mark.slow
+def test_a_gradient_that_is_nan_on_both_sides_in_float64_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    key = "meshnetmvp2m/pixel2mesh/graph_conv_blk3_9_layer_41_vars/bias:0"
+    paths = []
+    for path in traces(folder):
+        paths.append(shutil.copy(path, tmp_path))
+        with h5py.File(paths[-1], "r+") as file:
+            file["float64_gradients"][key][3] = np.nan
+    done = p2m("compare", *paths, "--json")
+    found = {entry["tap"]: entry for entry in json.loads(done.stdout)["gradients"]}
+    assert found[f"gradients/{key}"]["status"] == "invalid"
+    assert "1 elements are NaN on both sides in float64 alone" in found[f"gradients/{key}"]["note"]
 
 
 @pytest.mark.slow

@@ -160,6 +160,26 @@ def test_nan_of_both_in_float64_alone_is_not_compared(tmp_path: Path, many: bool
     assert {tap.status for tap in found.taps[:-1]} == {Status.AGREE}
 
 
+def test_nan_elsewhere_in_the_runs_own_precision_hides_nothing(tmp_path: Path) -> None:
+    """As many elements are NaN in both precisions, and not the same ones."""
+
+    def undefined(taps: dict[str, np.ndarray], vertices: slice) -> None:
+        if vertices.start == 0:
+            taps["summed"] = taps["summed"].copy()
+            taps["summed"][5] = np.nan
+
+    with recorded(tmp_path, float64=False) as paths:
+        for path in paths.reference, paths.candidate:
+            with h5py.File(path, "r+") as file:
+                file["taps/summed"][7] = np.nan
+        later = Some(undefined).later(), Some(undefined).later()
+        found = compare(paths.reference, paths.candidate, later=later)
+    assert found.verdict is Verdict.INVALID
+    assert f"{vertexwise.WIDTH} elements are NaN on both sides in float64 alone" in (
+        found.taps[-1].note
+    )
+
+
 def test_nan_of_both_in_both_precisions_agrees(tmp_path: Path) -> None:
     def undefined(taps: dict[str, np.ndarray], vertices: slice) -> None:
         if vertices.start == 0:
