@@ -1,9 +1,10 @@
 """A cluster to work on: one of this machine's processes, or one that exists."""
 
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,8 @@ import dask
 from cluster.runtime import dashboard_installed, distributed
 from cluster.worker import Carried, MakeWork, environment
 from weight_conversion.errors import InputError
+
+_LOG = logging.getLogger(__name__)
 
 GIBIBYTE = 2**30
 ANSWER_WITHIN = 10.0
@@ -77,6 +80,7 @@ def opened(wanted: Wanted, make: MakeWork) -> Iterator[Cluster]:
     Raises:
         InputError: the scheduler does not answer, has no worker, or a worker cannot take the work.
     """
+    wanted = replace(wanted, workers=wanted.count)  # once: it depends on what is free
     with _scheduler(wanted) as address, _client(address, wanted) as client:
         work = f"p2m-parity-{uuid4().hex}"
         try:
@@ -87,10 +91,20 @@ def opened(wanted: Wanted, make: MakeWork) -> Iterator[Cluster]:
             raise InputError(where, f"{type(error).__name__}: {error}", expected) from error
         try:
             link = client.dashboard_link if dashboard_installed() else ""
-            yield Cluster(client, work, wanted.scheduler or "this machine", link)
+            cluster = Cluster(client, work, wanted.scheduler or "this machine", link)
+            yield cluster
+            if wanted.scheduler is None:
+                _wait_for_restarted(cluster, wanted.count)
         finally:
             if wanted.scheduler is not None and client.status == "running":
                 client.unregister_worker_plugin(work)
+
+
+def _wait_for_restarted(cluster: Cluster, count: int) -> None:
+    """Wait for workers that died last: one that is closed as it starts raises, or prints so."""
+    if cluster.workers() < count:
+        with suppress(TimeoutError):
+            cluster.client.wait_for_workers(count, timeout=START_WITHIN)
 
 
 @contextmanager
@@ -102,11 +116,11 @@ def _scheduler(wanted: Wanted) -> Iterator[Any]:
     settings = {
         # Before a worker's interpreter starts: the libraries read it when they are imported.
         "distributed.nanny.pre-spawn-environ": environment(wanted.threads),
+        "distributed.scheduler.allowed-failures": 1,  # what is suspected is tried again by itself
         "distributed.scheduler.worker-ttl": None,  # a port may hold the interpreter for minutes
     }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
+    with dask.config.set(settings):
+        cluster = distributed.LocalCluster(
             n_workers=wanted.count,
             threads_per_worker=1,
             processes=True,
@@ -114,9 +128,21 @@ def _scheduler(wanted: Wanted) -> Iterator[Any]:
             # Any free port, and for this machine alone: the scheduler serves more than a page.
             dashboard_address="127.0.0.1:0",
             silence_logs=50,
-        ) as cluster,
-    ):
-        yield cluster
+        )
+        try:
+            yield cluster
+        finally:
+            _close(cluster)
+
+
+def _close(cluster: Any) -> None:
+    """Close a cluster of this process; that it cannot be closed takes no result away."""
+    try:
+        cluster.close()
+    except Exception as error:
+        # Seen where a worker was just being started again ("can only join a started process").
+        # All results are with the caller by now, and the workers, being daemons, end with it.
+        _LOG.warning("the local cluster did not close: %s: %s", type(error).__name__, error)
 
 
 def _share(workers: int) -> int:

@@ -103,13 +103,62 @@ def test_the_work_is_made_once_a_process(outcomes: tuple[Path, dict, int]) -> No
     made = {path.name for path in folder.glob("made-*")}
     used = {f"made-{each.done.worker.rpartition(':')[2]}" for each in found.values() if each.done}
     assert used <= made
-    # One a process: two, and one for each of five deaths at most.
+    # One a process: two, and one for each of five deaths at most: one, and twice two.
     assert len(made) <= WORKERS + 5
 
 
 def test_threads_are_those_that_were_chosen(outcomes: tuple[Path, dict, int]) -> None:
     assert result(outcomes[1]["0"])[1] == "3"
     assert environment(3)["OPENBLAS_NUM_THREADS"] == "1"  # they spin while they wait
+
+
+def test_what_waited_behind_a_task_that_kills_is_not_blamed() -> None:
+    """One worker: what it has been handed beside a task that kills it dies with it each time."""
+    tasks = [("dies 1", "dies"), ("1", 1), ("dies 2", "dies"), ("2", 2)]
+    with opened(Wanted(workers=1), dying) as cluster:
+        found = {each.key: each for each in flow(cluster, iter(tasks))}
+    assert {key: each.killed_worker for key, each in found.items()} == {
+        "dies 1": True,
+        "1": False,
+        "dies 2": True,
+        "2": False,
+    }
+    assert result(found["1"]) == 1
+    assert result(found["2"]) == 2
+
+
+def dying(_scratch: Path) -> Callable[[Any], Any]:
+    import os
+    import signal
+
+    def work(task: Any) -> Any:
+        if task == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return task
+
+    return work
+
+
+def test_a_cluster_that_does_not_close_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its last task killed its worker; the worker is back before the cluster is closed."""
+    there = []
+
+    class Stubborn(distributed.LocalCluster):
+        def close(self, timeout: float | None = None) -> None:
+            there.append(len(self.scheduler_info["workers"]))
+            super().close(timeout)
+            raise AssertionError("can only join a started process")
+
+    monkeypatch.setattr(distributed, "LocalCluster", Stubborn)
+    with opened(Wanted(workers=1), dying) as cluster:
+        found = list(flow(cluster, iter([("dies", "dies")])))
+    assert [each.key for each in found] == ["dies"]
+    assert there == [1]
+    assert caplog.messages == [
+        "the local cluster did not close: AssertionError: can only join a started process"
+    ]
 
 
 @pytest.fixture
