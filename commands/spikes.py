@@ -1,4 +1,4 @@
-"""``spikes``: judge meshes; ``spikes diagnose`` traces a spike, ``spikes repair`` removes them."""
+"""``spikes``: judge meshes, ``diagnose`` a spike, ``repair`` a mesh, ``level`` a template."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class Meshes(click.Group):
 @click.group(
     "spikes",
     cls=Meshes,
-    subcommand_metavar="MESH… [OPTIONS] | diagnose | repair",
+    subcommand_metavar="MESH… [OPTIONS] | diagnose | repair | level",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def command() -> None:
@@ -83,3 +83,18 @@ def repair_command(**given: Any) -> None:
     from commands.actions.spikes import repair_mesh
 
     repair_mesh(**given)
+
+
+@command.command("level")
+@click.argument("destination", type=PATH)
+@click.option("--template", type=PATH, help="Official mesh template (.dat); the own by default.")
+def level_command(**given: Any) -> None:
+    """Write a template without the mode that makes spikes to DESTINATION (.dat).
+
+    The diagonal of its second supports is changed so that their rows sum to -1. Networks that train
+    with it (`--template DESTINATION`) are built as before; on the official template they are not
+    what they were trained to be.
+    """
+    from commands.actions.spikes import level_template
+
+    level_template(**given)

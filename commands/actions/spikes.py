@@ -10,6 +10,7 @@ from commands.console import print_json, steps, tell
 from commands.options import parse_views
 from inputs.ground_truth import GroundTruth, load_ground_truth, notes_on_truth
 from inputs.item import Item, load_item
+from inputs.levelled import levelled, save_template
 from inputs.meshes import save_obj
 from inputs.template import build_template, load_template
 from parity.meshes.spikes.judge import Against, judge, source_of
@@ -93,3 +94,13 @@ def repair_mesh(
         return
     for line in spikes_report.repair_lines(report):
         click.echo(line)
+
+
+def level_template(destination: Path, template: Path | None) -> None:
+    """Write a template without the mode that makes spikes."""
+    given = build_template() if template is None else load_template(template)
+    save_template(destination, levelled(given))
+    click.echo(
+        f"{destination}: rows of the second supports sum to -1; for training with --template"
+        f" {destination}, and for everything that is done with such a network"
+    )

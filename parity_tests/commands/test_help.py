@@ -9,7 +9,7 @@ import pytest
 from commands.main import COMMANDS, MAKERS, cli
 from parity_tests.commands.cli import p2m
 
-SPIKES = ("judge", "diagnose", "repair")
+SPIKES = ("judge", "diagnose", "repair", "level")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -71,6 +71,22 @@ def test_json_is_the_contracts(meshes: Path) -> None:
     assert "no triangles in the file" in smooth["notes"][0]
 
 
+def test_a_levelled_template_trains_without_the_mode(tmp_path: Path) -> None:
+    """The same few steps on both: the mode is there at once, or not at all."""
+    strengths = []
+    text = told("spikes", "level", tmp_path / "level.dat")
+    assert text.startswith(f"{tmp_path / 'level.dat'}: rows of the second supports sum to -1")
+    for name, template in (("official", ()), ("level", ("--template", tmp_path / "level.dat"))):
+        told("overfit", "coarse", "--item", PLANE, "--ground-truth", PLANE / "model_normal.xyz",
+             "--frozen-cnn", "--learning-rate", 3e-4, "--steps", 10, "--out", tmp_path / name,
+             *template)  # fmt: skip
+        header, row = (tmp_path / name / "mesh.csv").read_text().splitlines()
+        seen = dict(zip(header.split(","), map(float, row.split(",")), strict=True))
+        strengths.append(seen["mode_strength"])
+    assert strengths[0] > 0.9
+    assert abs(strengths[1]) < 0.2
+
+
 def test_tables_and_pictures(meshes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     text = told("spikes", meshes / "spiky.obj", "--out", out)

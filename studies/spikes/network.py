@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 import torch_impl.coarse
+from inputs.levelled import level_rows
+from inputs.template import SparseMatrix
 from torch_impl.cnn import CONVOLUTIONS, PerceptualCNN
-from torch_impl.coarse import Coarse, CoarseGraph
+from torch_impl.coarse import Coarse
 from torch_impl.graph import GraphConvolution
 
 
@@ -72,29 +74,21 @@ def pad_symmetrically(cnn: PerceptualCNN) -> None:
             layer.before = layer.after = spec.kernel // 2  # type: ignore[assignment]
 
 
-def level_rows(graph: CoarseGraph, levels: tuple[int, ...] = (0, 1, 2)) -> CoarseGraph:
-    """The graph with every row of the second support summing to −1, as a regular mesh's rows do.
-
-    2L/λmax − I of L = I − D^-½AD^-½ maps a constant to −1 times itself only where a vertex and its
-    neighbours all have the same degree. The diagonal takes up what a row lacks.
-    """
-    supports = list(graph.supports)
-    for level in levels:
-        first, second = supports[level]
-        if second is not None:
-            supports[level] = (first, rows_levelled(second))
-    return CoarseGraph((supports[0], supports[1], supports[2]), graph.unpooling)
-
-
 def rows_levelled(support: Tensor) -> Tensor:
     """A sparse support (V, V) with its diagonal changed so that every row sums to −1."""
-    size = support.shape[0]
-    ones = torch.ones(size, 1, dtype=support.dtype, device=support.device)
-    sums = support @ ones
-    missing = -1.0 - sums[:, 0]
-    diagonal = torch.arange(size, device=support.device).expand(2, size)
-    change = torch.sparse_coo_tensor(diagonal, missing, support.shape, check_invariants=True)
-    return (support + change).coalesce()
+    support = support.coalesce()
+    rows, columns = support.shape
+    matrix = SparseMatrix(
+        support.indices().T.cpu().numpy(), support.values().cpu().numpy(), (rows, columns)
+    )
+    found = level_rows(matrix)
+    return torch.sparse_coo_tensor(
+        torch.from_numpy(found.indices.T.copy()),
+        torch.from_numpy(found.values),
+        support.shape,
+        device=support.device,
+        check_invariants=True,
+    ).coalesce()
 
 
 @contextmanager
