@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from commands.pages import page_of
 from weight_conversion.errors import InputError
 
 COMMANDS = {
@@ -103,11 +104,14 @@ def main() -> None:
     try:
         status = cli.main(standalone_mode=False, prog_name="p2m-parity")
     except click.ClickException as error:
-        _fail(error.format_message())
+        asked = getattr(error, "ctx", None)  # of a usage error
+        more = f" ({asked.command_path} --help)" if asked is not None else ""
+        _fail(f"{error.format_message()}{more}")
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted")
     except InputError as error:
-        _fail(str(error))
+        page = page_of(error.__traceback__)
+        _fail(f"{error} ({page})" if page else str(error))
     except BrokenPipeError:
         # The reader of our output has gone; stdout must not complain about it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
