@@ -150,7 +150,7 @@ def _notes(sides: Sides, judge: EntryJudge) -> Iterator[str]:
     """What a reader must know of the two runs."""
     reference, candidate = (side.header for side in sides)
     if reference.weights_sha256 != candidate.weights_sha256:
-        yield "the two sides ran on different weights"
+        yield f"the two sides ran on different weights{_which(sides)}"
     given = sides[0].names("inputs")
     if "ground_truth/points" in given and "ground_truth/normals" not in given:
         yield "the ground truth has no normals: the losses are without the normal term"
@@ -159,6 +159,25 @@ def _notes(sides: Sides, judge: EntryJudge) -> Iterator[str]:
     if judge.nothing:
         counted = f"{len(judge.nothing)} entries are NaN throughout on both sides"
         yield f"{counted}, so that nothing is known of them: {', '.join(judge.nothing[:5])}"
+
+
+def _which(sides: Sides) -> str:
+    """Which variables are not the same on both sides, where both traces hold them."""
+    reference, candidate = (side.names("weights") for side in sides)
+    shared = [key for key in reference if key in set(candidate)]
+    changed = []
+    for key in shared:
+        one, other = (side.array("weights", key) for side in sides)
+        if one.shape != other.shape:
+            changed.append(f"{key}, of another shape")
+        elif different := int(
+            np.count_nonzero((one != other) & ~((one != one) & (other != other)))
+        ):
+            changed.append(f"{key}, {different:,} of {one.size:,} elements")
+    if not changed:
+        return ""
+    more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f": {len(changed)} of {len(shared)} variables ({'; '.join(changed[:3])}{more})"
 
 
 def _precision_notes(sides: Sides, float64: bool) -> Iterator[str]:

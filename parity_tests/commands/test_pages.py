@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import FunctionType, TracebackType
 
 import pytest
 
@@ -18,15 +18,22 @@ def test_every_entry_is_a_module_and_a_page(name: str) -> None:
     assert page == "" or (DOCS.parent / page).is_file()
 
 
+def _call() -> None:
+    """Calls ``inner`` of the module that it is put into, or raises."""
+    inner = globals()["inner"]
+    if inner is None:
+        raise ValueError
+    inner()
+
+
 def raised_in(*names: str) -> TracebackType | None:
     """The traceback of an exception that passed through functions of modules of these names."""
     inner = None
     for name in reversed(names):
-        module = ModuleType(name)
-        module.__dict__["inner"] = inner
-        exec("def call():\n    if inner is None: raise ValueError\n    inner()", module.__dict__)
-        inner = module.__dict__["call"]
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the one raised here
+        within = {"__name__": name, "__builtins__": __builtins__, "inner": inner}
+        inner = FunctionType(_call.__code__, within)
+    assert inner is not None
+    with pytest.raises(ValueError) as caught:
         inner()
     return caught.value.__traceback__
 

@@ -92,8 +92,8 @@ class Watch:
         return [
             f"step {seen.step}: {seen.irregular_spikes} of the {irregular} vertices without six "
             f"neighbours are spikes, and the mode that makes them grows: strength {strength:.2f}, "
-            f"{last.mode_strength:.2f} at step {last.step}; a template from `p2m-parity spikes level` "
-            f"trains without it ({PAGE})"
+            f"{last.mode_strength:.2f} at step {last.step}; a template from "
+            f"`p2m-parity spikes level` trains without it ({PAGE})"
         ]
 
     def _once(self, kind: str) -> bool:

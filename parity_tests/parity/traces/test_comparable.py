@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from network.weights import WEIGHTS
 from parity.verdict.compare import compare
 from parity.verdict.result import Verdict
 from parity_tests.parity.conftest import Build, item_inputs, seven
@@ -103,6 +104,23 @@ def test_other_weights_are_told_and_no_more(build: Build) -> None:
     comparison = compare(build("reference"), build("candidate", attributes={"weights_sha256": "x"}))
     assert comparison.verdict is Verdict.AGREE
     assert comparison.notes[0] == "the two sides ran on different weights"
+
+
+def test_which_weights_are_others(build: Build) -> None:
+    """The variable and how much of it, also where no tap can show it."""
+    weights, bias = WEIGHTS["coarse"][-2], WEIGHTS["coarse"][-1]
+
+    def edit(file: h5py.File) -> None:
+        file["weights"][bias.key][1] = 7.0
+        file["weights"][weights.key][...] = np.nan
+
+    other = build("candidate", attributes={"weights_sha256": "x"}, edit=edit)
+    notes = compare(build("reference"), other).notes
+    size = int(np.prod(weights.shape))
+    assert notes[0] == (
+        f"the two sides ran on different weights: 2 of {len(WEIGHTS['coarse'])} variables "
+        f"({bias.key}, 1 of 3 elements; {weights.key}, {size:,} of {size:,} elements)"
+    )
 
 
 def test_two_precisions_are_told(build: Build) -> None:
