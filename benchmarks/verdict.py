@@ -2,8 +2,9 @@
 
 For each stage the seconds of the four plain passes (both frameworks, float32 and float64, networks
 loaded, taps off), of recording, judging, the report and imports, the greatest memory and disk, and
-their ratios. Beside it what others make of the same traces, in the same run, and of ten planted
-faults. One process a contender, the contenders in turn, medians over the rounds.
+their ratios; what a loss with its gradients and a training step take (``benchmarks.training``).
+Beside it what others make of the same traces, in the same run, and of ten planted faults. One
+process a contender, the contenders in turn, medians over the rounds.
 """
 
 import importlib.metadata
@@ -24,17 +25,21 @@ from commands.console import Steps, steps  # before torch: commands settle how i
 from network.weights import STAGES
 
 # isort: split
+from benchmarks import training
 from benchmarks import verdict_parts as parts
 from benchmarks.measuring import Result, in_a_process
 from benchmarks.peers import OURS, PEERS
 
 Launch = Callable[[str, Sequence[str]], Result]
 """Runs a part of ``verdict_parts`` by its name, with its arguments as texts."""
+GRAPHS = Path("../shared/official/checkpoint_graphs")
+"""Where the exported graphs are, if they are at hand."""
 PARTS: dict[str, Callable[..., Result]] = {
     "passes": parts.passes,
     "run": parts.run,
     "peer": parts.peer,
     "planted": parts.planted,
+    "training": lambda stage, rounds, _: training.measured(stage, int(rounds), GRAPHS),
 }
 CLOCKS = ("seconds", "cpu_seconds")
 SMALL_TAPS = "cnn.conv2d_[12]"
@@ -162,6 +167,10 @@ def measure(small: bool, rounds: int, launch: Launch, folder: Path, progress: St
             stage: measure_stage(stage, taps, rounds, folder, launch, progress) for stage in stages
         },
     }
+    if not small:
+        result["training"] = {
+            stage: launch("training", [stage, str(rounds), str(folder)]) for stage in stages
+        }
     planted_taps = "cnn.conv2d_[123]" if small else "*"
     result["faults"] = measure_faults(faults, planted_taps, folder, launch, progress)
     result["found"] = summed_up(result["faults"])
@@ -192,6 +201,10 @@ def show(result: Result, console: Console) -> None:
         for name, value in found[CLOCKS[0]]["ratios"].items():
             processor = found[CLOCKS[1]]["ratios"][name]
             console.print(f"{stage} {name}: {value:.2f}, of the processor {processor:.2f}")
+    for stage, found in result.get("training", {}).items():
+        for name in training.RATIOS:
+            if found[name] is not None:
+                console.print(f"{stage} {name}: {found[name]:.2f}")
     peers = Table(title="the same traces, and planted faults")
     stages = list(result["stages"])
     for heading in ("", *(f"{stage} s" for stage in stages), "found", "named", "false alarms"):
