@@ -26,8 +26,10 @@ PAGES = {
     "parity.verdict": "docs/verdict.md",
     "studies.faults": "docs/faults.md",
     "studies.spikes": "docs/spikes.md",
+    "tf_reference": "",
+    "torch_impl": "",
     "weight_conversion": "docs/weights.md",
-    # That a disk is full or a file is not there needs no page.
+    # That a disk is full or a file is not there needs no page, here and in the empty ones above.
     "weight_conversion.atomic": "",
     "weight_conversion.files": "",
 }
