@@ -34,6 +34,7 @@ from inputs.png import read_rgba
 from inputs.sampling import COUNT, load_samples
 from inputs.template import load_template
 from parity.traces.layout import READ_GROUPS
+from parity.traces.port_map import read_maps
 from parity.traces.probe import probe
 from parity.traces.trace import open_trace
 from parity.training.overfit import Overfit, read_state
@@ -354,6 +355,32 @@ def _meshes(*, npy: bool = False) -> Iterator[bytes]:
     yield b"v 1e-3 2 -3.5 1.0\nv 0 0 0 0.5 0.5 0.5\nv 1 1 1\nf 1 \\\n 2 -1\n"
 
 
+def _plys() -> Iterator[bytes]:
+    header = (
+        "ply\nformat {} 1.0\nelement vertex 3\nproperty float x\nproperty float y\n"
+        "property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    yield header.format("ascii").encode() + b"0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    rows = struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 0) + struct.pack("<B3i", 3, 0, 1, 2)
+    yield header.format("binary_little_endian").encode() + rows
+
+
+def _stls() -> Iterator[bytes]:
+    corners = "outer loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\n"
+    yield f"solid x\nfacet normal 0 0 1\n{corners}endfacet\nendsolid x\n".encode()
+    yield bytes(80) + struct.pack("<I12fH", 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0)
+
+
+def _offs() -> Iterator[bytes]:
+    yield b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    yield b"OFF\n# four corners\n4 1 4\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n"
+
+
+def _port_maps() -> Iterator[bytes]:
+    yield b'[coarse.taps]\n"cnn.conv2d_1" = "encoder.0"  # or encoder.1\n'
+    yield b'[coarse.unmatched]\n"cnn.conv2d_2" = "fused"\n[refine.taps]\n"cnn.conv2d_1" = ""\n'
+
+
 def _read_mesh(path: Path) -> None:
     _read_all(path, load_mesh, partial(load_ground_truth, camera_row=_CAMERA))
 
@@ -412,6 +439,10 @@ TARGETS = (
     Target("png", _pictures, partial(_as_file, "x.png"), lambda path: read_rgba(path, 137)),
     Target("png chunks", _chunked_pictures, _repaired_chunks, lambda path: read_rgba(path, 5)),
     Target("obj", _meshes, partial(_as_file, "x.obj"), _read_mesh),
+    Target("ply", _plys, partial(_as_file, "x.ply"), _read_mesh),
+    Target("stl", _stls, partial(_as_file, "x.stl"), _read_mesh),
+    Target("off", _offs, partial(_as_file, "x.off"), _read_mesh),
+    Target("port map", _port_maps, partial(_as_file, "x.toml"), read_maps),
     Target("npy", _npy, partial(_as_file, "x.npy"), _read_mesh),
     Target("cameras", partial(_rows, columns=5), partial(_as_file, "x.txt"), read_cameras),
     Target("xyz", partial(_rows, columns=6), partial(_as_file, "x.xyz"),

@@ -11,7 +11,7 @@ from commands.options import PATH, figures_option
 @click.command("demo")
 @click.option("--out", type=PATH, default=Path("demo-report"), show_default=True,
               help="Folder for weights and reports.")  # fmt: skip
-@click.option("--keep-traces", is_flag=True, help="Keep the traces (3 GB an item).")
+@click.option("--keep-traces", is_flag=True, help="Keep the traces (9 GB an item).")
 @figures_option
 def command(**given: Any) -> int:
     """Run both stages in TensorFlow and PyTorch on a plane and a sofa, and compare.

@@ -17,7 +17,7 @@ from commands.options import PATH
               help="Folder for faults.json, .csv and .md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run in --out.")
 @click.option("--workers", type=click.IntRange(1),
-              show_default="2 where there are two cores and 12 GB",
+              show_default="2 where there are two cores, 12 GB and Dask",
               help="Processes to judge in, of up to 4 GB each.")  # fmt: skip
 @click.option("--no-float64", is_flag=True,
               help="Judge float32 alone, as of ports that cannot run in float64: taps, losses and "

@@ -87,7 +87,8 @@ def _elements(path: Path, header: Sequence[str]) -> list[Element]:
 def _check_rows(path: Path, lines: Sequence[str], elements: Sequence[Element]) -> None:
     """Refuse an ASCII ``.ply`` whose rows are fewer than its header says, or cut."""
     if len(lines) < sum(element.count for element in elements):
-        raise InputError(path, f"its header says {claims(elements)} but {len(lines)} lines follow")
+        said = f"its header says {claims(elements)}, and {len(lines)} lines follow"
+        raise InputError(path, said, "a line for each")
     start = 0
     for element in elements:
         least = 3 if element.name == "face" else 0

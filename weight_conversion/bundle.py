@@ -137,7 +137,8 @@ def read_bundle(index: BundleIndex, keys: Iterable[str]) -> dict[str, NDArray[An
     arrays: dict[str, NDArray[Any]] = {}
     for key in keys:
         if key not in index.by_key:
-            raise InputError(index_path(index.prefix), f"no variable {key}")
+            there = f"one of its {len(index.by_key)} variables"
+            raise InputError(index_path(index.prefix), f"no variable {key}", there)
         entry = index.by_key[key]
         _check_length(index, entry.shard)
         arrays[key] = _read_entry(data_path(index.prefix, entry.shard, index.shards), entry)

@@ -13,6 +13,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from inputs.files import MEBIBYTE, read_text, shown
 from network.registry import names, network_of
 from weight_conversion.atomic import replacing
 from weight_conversion.errors import InputError
@@ -61,14 +62,17 @@ def read_maps(path: Path) -> dict[str, PortMap]:
     Raises:
         InputError: the file cannot be read, or holds what no map has.
     """
+    expected = "the file that `p2m-parity propose` writes"
+    text = read_text(path, expected, MEBIBYTE)
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(path, f"{error}", "the file that `p2m-parity propose` writes") from error
+        found = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers that Python finds too long
+        raise InputError(path, shown(f"{error}"), expected) from error
     maps = {}
     for stage, parts in found.items():
         if stage not in names():
-            raise InputError(path, f"[{stage}]", f"a stage: {', '.join(names())}")
+            known = f"a stage: {', '.join(names())}"
+            raise InputError(path, f"[{shown(stage)}]", known)
         _check(path, stage, parts)
         maps[stage] = PortMap(**parts)
     return maps
@@ -131,20 +135,22 @@ def all_named(kind: str, there: list[str], named: set[str], stage: str) -> None:
 
 def _check(path: Path, stage: str, parts: Any) -> None:
     if not isinstance(parts, dict) or not {*parts} <= {*SECTIONS}:
-        raise InputError(path, f"[{stage}] {parts}", f"sections {', '.join(SECTIONS)}")
+        raise InputError(path, f"[{stage}] {shown(parts)}", f"sections {', '.join(SECTIONS)}")
     network = network_of(stage)
     keys = {row.key for row in network.variables}
     known = {"taps": {*network.rows}, "variables": keys, "unmatched": {*network.rows}}
     for section, entries in parts.items():
         if not isinstance(entries, dict):
-            raise InputError(path, f"[{stage}] {section} = {entries!r}", "names in quotes")
+            raise InputError(path, f"[{stage}] {section} = {shown(entries)}", "names in quotes")
         for key, value in entries.items():
             if key not in known[section] and not key.startswith("gradients/"):
                 kind = "variable" if section == "variables" else "tap"
-                raise InputError(path, f"[{stage}.{section}] {key!r}", f"a {kind} of the network")
+                raise InputError(
+                    path, f"[{stage}.{section}] {shown(key)}", f"a {kind} of the network"
+                )
             if not isinstance(value, str):
                 raise InputError(
-                    path, f"[{stage}.{section}] {key!r} = {value!r}", "a name in quotes"
+                    path, f"[{stage}.{section}] {shown(key)} = {shown(value)}", "a name in quotes"
                 )
 
 

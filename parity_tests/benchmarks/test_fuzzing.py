@@ -35,8 +35,8 @@ def test_readers_read_or_refuse(
     assert slowest < fuzzing.PATIENCE
 
 
-READ = ("trace", "training state", "report", "png", "png chunks", "obj", "cameras", "xyz",
-        "samples", "item")  # fmt: skip
+READ = ("trace", "training state", "report", "png", "png chunks", "obj", "ply", "stl", "off",
+        "port map", "cameras", "xyz", "samples", "item")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", READ)

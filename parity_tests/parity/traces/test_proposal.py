@@ -233,13 +233,20 @@ def test_questions_are_written_answered_and_kept(tmp_path: Path) -> None:
     ("text", "line"),
     [
         ("taps = [", "map.toml: "),
-        ("[other.taps]\n", "[other]; expected a stage: coarse, refine"),
+        ("[other.taps]\n", "['other']; expected a stage: coarse, refine"),
         ("[coarse.tap]\n", "expected sections taps, variables, unmatched"),
         ("[coarse]\ntaps = 3\n", "expected names in quotes"),
         ('[coarse.taps]\nnothing = "x"\n', "[coarse.taps] 'nothing'; expected a tap of the"),
         ('[coarse.variables]\nnothing = "x"\n', "expected a variable of the network"),
         ("[coarse.taps]\ngraph_proj_1_layer_0 = 1\n", "= 1; expected a name in quotes"),
-        ("", "no [coarse.taps]; expected the coarse stage: `p2m-parity propose`"),
+        ("# nothing yet\n", "no [coarse.taps]; expected the coarse stage: `p2m-parity propose`"),
+        ("", "map.toml: is empty; expected the file that `p2m-parity propose` writes"),
+        ("x = " + "1" * 5000, "map.toml: 'Exceeds the limit"),
+        ("x = " + "[" * 5000, "map.toml: "),
+        (
+            "coarse = [" + "1, " * 5000 + "]",
+            "[coarse] [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, …; expected sections",
+        ),
     ],
 )
 def test_a_file_that_is_none_is_one_line(text: str, line: str, tmp_path: Path) -> None:
