@@ -38,7 +38,7 @@ from parity.traces.port_map import read_maps
 from parity.traces.probe import probe
 from parity.traces.trace import open_trace
 from parity.training.overfit import Overfit, read_state
-from parity.training.trainers import LearningSettings
+from parity.training.trainers import TrainerSettings
 from parity.verdict.result import REPORT_SCHEMA
 from reports.tables.runs import read_run, runs_json
 from reports.text.runs_text import csv_text, markdown_text, page_text
@@ -51,7 +51,7 @@ from weight_conversion.sstable import write_table
 
 _ITEM = demo_item_path("plane")
 _CAMERA = (0.0, 30.0, 0.0, 0.8, 25.0)
-_RUN = Overfit("coarse", "torch", LearningSettings(1e-5, 0, False, None), "a" * 64, "b" * 64)
+_RUN = Overfit("coarse", "torch", TrainerSettings(1e-5, 0, False, None), "a" * 64, "b" * 64)
 
 
 @dataclass(frozen=True)

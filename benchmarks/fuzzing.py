@@ -31,7 +31,6 @@ MOST_FAULTS = 5
 """Faults of one reader after which it is given no more."""
 _INPUTS = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)
 _COVERAGE = re.compile(r"\bcov: (\d+)")
-_COUNTERS = re.compile(r"(\d+) inline 8-bit counters|(\d+) Extra Counters")
 _ARTEFACTS = ("crash-*", "timeout-*", "oom-*", "leak-*", "killed-*")
 
 

@@ -92,7 +92,7 @@ def _nothing(task: Any) -> Any:
     return task
 
 
-def client_seconds(tasks: int = TRIED) -> float:
+def client_seconds() -> float:
     """Processor's seconds a task of the client, with a scheduler in it, each row stored."""
     names = columns(["coarse"], ["backend"])
     figures = {name: 0.5 for name, kind in names.items() if kind is float}
@@ -100,9 +100,9 @@ def client_seconds(tasks: int = TRIED) -> float:
         store = Store(Path(folder), names)
         with store.opened({}, resume=False, retry=False), opened(Wanted(workers=1), _idle) as own:
             start = time.process_time()
-            for outcome in flow(own, ((str(number), number) for number in range(tasks))):
+            for outcome in flow(own, ((str(number), number) for number in range(TRIED))):
                 store.add({**figures, "category": "c", "item": outcome.key, "status": "done"})
-            return (time.process_time() - start) / tasks
+            return (time.process_time() - start) / TRIED
 
 
 @click.command()

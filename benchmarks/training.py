@@ -25,7 +25,7 @@ from commands.loading import load_sources
 from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
 from parity.traces.record import RunInputs
-from parity.training.trainers import LearningSettings, learner
+from parity.training.trainers import TrainerSettings, resumable_trainer
 from torch_impl.backend import TorchBackend
 
 RATIOS = {
@@ -61,8 +61,8 @@ def contenders(stage: str, metagraphs: Path) -> dict[str, Forward]:
         ("torch_step_frozen", "torch", True),
         ("tf_step", "tf", False),
     ):
-        settings = LearningSettings(frozen_cnn=frozen)
-        found[name] = learner(backend, "cpu", inputs, weights, settings).step
+        settings = TrainerSettings(frozen_cnn=frozen)
+        found[name] = resumable_trainer(backend, "cpu", inputs, weights, settings).step
     from tf_reference.backend import factory
     from tf_reference.metagraph import load_metagraph
 

@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ from network.weights import STAGES
 from parity.traces.backends import BackendChoice
 from parity.traces.record import RunInputs, predict, record
 from parity.verdict.compare import compare
-from parity.verdict.pair import PairPaths, record_pair
+from parity.verdict.pair import PairPaths, record_pair, silent
 from weight_conversion.formats import WeightSet
 
 BACKENDS = ("tf", "torch")
@@ -92,7 +90,7 @@ def run(stage: str, taps: str, folder: Path) -> Result:
     reference, candidate = (BackendChoice(backend) for backend in BACKENDS)
     with times.of("recording"):
         later = record_pair(
-            reference, candidate, inputs, weights, paths, progress=_silent, taps=taps
+            reference, candidate, inputs, weights, paths, progress=silent, taps=taps
         )
     disk = sum(path.stat().st_size for path in vars(paths).values())
     with drawing_meshes(paths.reference, paths.candidate) as drawn:
@@ -109,11 +107,6 @@ def run(stage: str, taps: str, folder: Path) -> Result:
         "disk_mb": disk // 2**20,
         "verdict": comparison.verdict.value,
     }
-
-
-@contextmanager
-def _silent(_description: str, _total: int) -> Iterator[Callable[[str], None]]:
-    yield lambda _unit: None
 
 
 def peer(name: str, folder: Path) -> Result:

@@ -277,6 +277,6 @@ def _run(
         name,
         f"{last} mesh of {backend} with {sources}",
         mesh,
-        runs.template.faces[2],
+        runs.template.faces[-1],
         Before(before, start_words),
     )

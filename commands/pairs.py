@@ -26,8 +26,7 @@ from weight_conversion.formats import WeightSet
 class Settings:
     """How every pair of a command is run.
 
-    ``reference`` and ``candidate`` are backends by stage; ``devices`` theirs in that order;
-    ``metagraph`` exported graphs by stage, where they are at hand.
+    ``reference`` and ``candidate`` are backends by stage; ``devices`` theirs in that order.
     """
 
     reference: dict[str, BackendChoice]

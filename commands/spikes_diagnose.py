@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from commands.options import PATH
+from network.levels import VERTICES
 from network.weights import STAGES
 
 
@@ -20,7 +21,7 @@ from network.weights import STAGES
               help="The run, as a trace of all taps; made with torch by default.")  # fmt: skip
 @click.option("--reference", type=PATH,
               help="A run to patch from: a trace, or weights to run.")  # fmt: skip
-@click.option("--vertex", "chosen", type=click.IntRange(0, 2465), multiple=True,
+@click.option("--vertex", "chosen", type=click.IntRange(0, VERTICES[-1] - 1), multiple=True,
               help="Vertices to trace; the worst spikes by default.")  # fmt: skip
 @click.option("--most", type=click.IntRange(1), default=10, show_default=True,
               help="Spikes to trace at most.")  # fmt: skip

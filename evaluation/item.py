@@ -1,7 +1,6 @@
 """One item, evaluated: what a worker does."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +23,7 @@ from parity.traces.meshes import last_meshes
 from parity.traces.record import RunInputs
 from parity.traces.sources import Sources, notes_on_start
 from parity.traces.trace import open_trace
-from parity.verdict.pair import Advance, PairPaths, compare_pair
+from parity.verdict.pair import PairPaths, compare_pair, silent
 from weight_conversion.errors import InputError
 
 Row = dict[str, Any]
@@ -129,7 +128,7 @@ class Evaluator:
             comparison = compare_pair(
                 settings.reference[stage], settings.backend[stage], inputs,
                 settings.weights[stage], paths,
-                progress=_silent, dtype=settings.dtype, devices=(settings.device,) * 2,
+                progress=silent, dtype=settings.dtype, devices=(settings.device,) * 2,
                 taps=settings.taps, float64=settings.float64,
             )  # fmt: skip
             meshes = {
@@ -180,8 +179,3 @@ def _recorded(path: Path) -> Meshes:
                     f"backend {trace.header.backend}", f"recorded no {tap}", "--taps that admits it"
                 )
         return trace.array("taps", before), trace.array("taps", after)
-
-
-@contextmanager
-def _silent(_description: str, _total: int) -> Iterator[Advance]:
-    yield lambda _unit: None

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inputs.constants import constants_of
 from inputs.dataset import Entry
 from inputs.hypotheses import Hypotheses
 from inputs.template import Template
 from network.weights import STAGES
 from parity.traces.backends import BackendChoice
-from parity.traces.record import constants_of
 from parity.traces.trace import inputs_sha256
 from weight_conversion.weight_set import WeightSet, weights_sha256
 

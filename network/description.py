@@ -106,15 +106,6 @@ class Network:
         return {row.key: row for row in self.variables}
 
     @cached_property
-    def variables_by_module(self) -> dict[str, dict[str, WeightRow]]:
-        """By module of the torch model, its variables by the last part of their state-dict key."""
-        found: dict[str, dict[str, WeightRow]] = {}
-        for row in self.variables:
-            module, _, name = row.torch_key.rpartition(".")
-            found.setdefault(module, {})[name] = row
-        return found
-
-    @cached_property
     def readers(self) -> dict[str, TapRow]:
         """The tap whose layer reads a variable, by checkpoint key."""
         return {key: row for row in self.taps for key in row.variables.values()}

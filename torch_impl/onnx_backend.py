@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inputs.hypotheses import Hypotheses
-from inputs.template import Template
+from inputs.constants import constants_of
 from network.taps import TAPS
 from torch_impl.onnx_export import OUTPUT, build_model, require
 from weight_conversion.errors import InputError
@@ -121,20 +120,8 @@ class OnnxBackend:
 
 def stage_inputs(stage: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The arrays that the graph of a stage reads, by the names of its inputs."""
-    found: dict[str, np.ndarray] = {name: inputs[name] for name in ("images", "cameras", "mesh")}
-    if stage == "refine":
-        hypotheses: Hypotheses = inputs["hypotheses"]
-        found["hypotheses/offsets"] = hypotheses.offsets
-        found["hypotheses/supports"] = hypotheses.supports
-        return found
-    template: Template = inputs["template"]
-    for level, pair in enumerate(template.supports, start=1):
-        for number, matrix in enumerate(pair):
-            found[f"template/support_{level}_{number}/indices"] = matrix.indices
-            found[f"template/support_{level}_{number}/values"] = matrix.values
-    for level, pairs in enumerate(template.unpooling, start=1):
-        found[f"template/unpooling_{level}"] = pairs
-    return found
+    given = {name: inputs[name] for name in ("images", "cameras", "mesh")}
+    return {**given, **constants_of(stage, inputs["template"], inputs["hypotheses"])}
 
 
 def versions() -> dict[str, str]:

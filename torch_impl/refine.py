@@ -26,7 +26,7 @@ HIDDEN = 192
 CONVOLUTIONS = 6
 """Local graph convolutions a block; the last one scores the hypotheses."""
 VERTICES_FORGOTTEN = 640
-"""Vertices whose features are computed together, and again on the way back."""
+"""Vertices whose features are computed together, and again in the backward pass."""
 
 
 class ReasoningBlock(nn.Module):
@@ -168,7 +168,7 @@ def _read(maps: list[Tensor], at: Tensor, corners: Tensor) -> Tensor:
 
     if not torch.is_grad_enabled():
         return by_vertices(read, at, corners)
-    # Kept for the way back, what is read between the corners would take half the memory.
+    # Kept for the backward pass, what is read between the corners would take half the memory.
     parts = zip(at.split(VERTICES_FORGOTTEN), corners.split(VERTICES_FORGOTTEN), strict=True)
     # Nothing is drawn here, and a GPU's random state would be read back from it each time.
     again = partial(checkpoint, read, use_reentrant=False, preserve_rng_state=False)

@@ -42,7 +42,7 @@ def perform(out: Path, resume: bool, counts: tuple[int, int, int], save_every: i
         with progress.task("meshes fitted to the points"):
             targets = {name: _fitted(source) for name, source in sources.items()}
         for name, mesh in targets.items():
-            save_obj(out / f"{name}-target.obj", mesh, sources[name].template.faces[2])
+            save_obj(out / f"{name}-target.obj", mesh, sources[name].template.faces[-1])
         inputs = {name: source.of(STAGES[0]) for name, source in sources.items()}
         trainer = CoarseTrainer(training, inputs, targets, start_weights("coarse"))
         if state.exists():
@@ -90,4 +90,4 @@ def _meshes(sources: Mapping[str, Sources], out: Path, progress: Steps) -> None:
             with progress.task(f"{stage} mesh of the {name}"):
                 mesh = backend.run(inputs.mapping(), weights[stage], None)
             assert mesh is not None
-            save_obj(out / f"{name}-{stage}.obj", mesh, source.template.faces[2])
+            save_obj(out / f"{name}-{stage}.obj", mesh, source.template.faces[-1])

@@ -17,7 +17,7 @@ from parity.meshes.spikes.watch import Watch
 from parity.traces.trace import inputs_sha256
 from parity.training.finite import first_not_finite
 from parity.training.overfit import MESH, Overfit, Shown, overfit
-from parity.training.trainers import LearningSettings, LearningState, learner
+from parity.training.trainers import TrainerSettings, TrainerState, resumable_trainer
 from reports.figures.spikes import marked_mesh
 from reports.wording import counted
 from weight_conversion.errors import InputError
@@ -45,7 +45,7 @@ def perform(
     resume: bool,
 ) -> None:
     """Overfit STAGE on one item, by default with the official settings."""
-    settings = LearningSettings(learning_rate, seed, frozen_cnn, _factors(loss_weight) or None)
+    settings = TrainerSettings(learning_rate, seed, frozen_cnn, _factors(loss_weight) or None)
     sources = load_sources(item, views, template, hypotheses, mesh, ground_truth, stages=(stage,))
     inputs = sources.of(stage)
     tell(inputs.notes)
@@ -57,8 +57,8 @@ def perform(
         inputs_sha256(inputs.arrays()),
         weights_sha256(start),
     )
-    faces = inputs.template.faces[2]
-    pupil = learner(backend, device, inputs, start, settings)
+    faces = inputs.template.faces[-1]
+    trainer = resumable_trainer(backend, device, inputs, start, settings)
     if inputs.ground_truth is not None and inputs.ground_truth.normals is None:
         click.echo(f"{ground_truth}: no normals, so trained without the normal term", err=True)
     with progress_steps() as progress, progress.task(f"{stage} on {backend}", steps) as task:
@@ -66,13 +66,13 @@ def perform(
         def on_step(number: int, losses: Mapping[str, float]) -> None:
             task.update(number, f"{stage} on {backend}, total {losses['total']:.4g}{spikes.seen}")
 
-        def explain(state: LearningState) -> str:
+        def explain(state: TrainerState) -> str:
             return first_not_finite(backend, device, inputs, state.weights)
 
-        spikes = _Spikes(Watch(stage, faces, frozen_cnn), pupil.predict, progress.tell)
-        overfit(run, pupil, steps, out, save_every=save_every, resume=resume, on_step=on_step,
+        spikes = _Spikes(Watch(stage, faces, frozen_cnn), trainer.predict, progress.tell)
+        overfit(run, trainer, steps, out, save_every=save_every, resume=resume, on_step=on_step,
                 on_saved=spikes.look, explain=explain)  # fmt: skip
-    save_obj(out / MESH, pupil.predict(), faces)
+    save_obj(out / MESH, trainer.predict(), faces)
     click.echo(f"{out}: {steps} steps, mesh in {out / MESH}")
 
 
@@ -89,7 +89,7 @@ class _Spikes:
         self._drawn = True
         self.seen = ""
 
-    def look(self, state: LearningState) -> Shown:
+    def look(self, state: TrainerState) -> Shown:
         """What is kept of it."""
         seen, residuals, told = self._watch.look(state.step, self._predict(), state.weights)
         self.seen = f", {counted(seen.spikes, 'spike')} at step {state.step}"

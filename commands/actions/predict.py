@@ -39,5 +39,5 @@ def perform(
             choice = backend_choice(backend, stage, graphs)
             with progress.task(f"{stage} on {backend}"):
                 mesh = predict(choice, inputs, loaded, dtype, device)
-    save_obj(out, np.asarray(mesh), both.template.faces[2])
+    save_obj(out, np.asarray(mesh), both.template.faces[-1])
     click.echo(f"{out}")

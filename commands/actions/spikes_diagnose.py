@@ -69,7 +69,7 @@ def perform(
         found.report.update(sources_of_run)
         assert out is not None
         with progress.task("pictures"), staging(out, last="diagnosis.json") as folder:
-            reason = spikes_diagnosis.write(found, output, inputs.template.faces[2], folder)
+            reason = spikes_diagnosis.write(found, output, inputs.template.faces[-1], folder)
     if as_json:
         print_json(found.report)
         return 0

@@ -61,7 +61,7 @@ class Port:
     def steps(
         self, inputs: Any, weights: Any, _samples: Any, learning_rate: float
     ) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
-        """See ``parity.training.trainers.OwnStepper``; ``inputs`` hold the samples of all steps."""
+        """See ``PortTrainer`` of the harness; ``inputs`` hold the samples of all steps."""
         settings = TrainingSettings(learning_rate=learning_rate)
         for step, state in self._backend.steps(inputs, weights, STEPS, settings=settings):
             yield step.losses, vars(state)

@@ -45,7 +45,7 @@ def fitted_mesh(template: Template, truth: GroundTruth, rotation: np.ndarray) ->
         levels'.
     """
     assert truth.normals is not None
-    faces = np.asarray(template.faces[2])
+    faces = np.asarray(template.faces[-1])
     points, normals = truth.points.astype(np.float64), truth.normals.astype(np.float64)
     x = _stretched(template, points, rotation)
     smoothness = _smoothness(faces, len(x))

@@ -9,10 +9,8 @@ import numpy.typing as npt
 from inputs.files import Float64, Int64
 from inputs.sampling import Draw
 from parity.meshes.losses import Samples, Surface, chamfer, measured_points, nearest
+from parity.meshes.scores import THRESHOLDS
 from weight_conversion.errors import InputError
-
-THRESHOLDS = (1e-4, 2e-4)
-"""Of the F-score, on squared distances: the official evaluation's τ and 2τ."""
 
 
 @dataclass(frozen=True)

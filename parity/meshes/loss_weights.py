@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inputs.cameras import OBJECT_TO_WORLD
 from inputs.files import read_text, shown
 from network.losses import LOSSES
 from weight_conversion.errors import InputError
@@ -20,8 +21,8 @@ from weight_conversion.errors import InputError
 TERMS = ("chamfer", "edge", "normal", "laplace")
 """The terms of a table, in the order of the paper's Table 1."""
 
-_BACKWARD = 0.55
-_DIAGONAL = 0.57  # of every object in the network's units: unit diagonal times the scale 0.57
+_BACKWARD = LOSSES["coarse"].backward
+_DIAGONAL = OBJECT_TO_WORLD  # of every object, whose own diagonal is one unit, in the network's
 _FAR = 0.25  # of the diagonal; the untouched ellipsoid is about 0.2 from an airplane
 _TABLE = "a row of names, then rows chamfer, edge, normal, laplace, all (.csv)"
 

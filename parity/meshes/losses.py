@@ -18,16 +18,14 @@ from inputs.ground_truth import GroundTruth
 from inputs.sampling import Draw, choose_faces, points_on
 from inputs.template import MOST_NEIGHBOURS, Template
 from network.levels import VERTICES
+from network.losses import LOSSES, SQUARE_FLOOR
 from weight_conversion.errors import InputError
 
-BACKWARD = float(np.float32(0.55))
-"""Weight of the points' direction within the chamfer term, the graph's float32 constant."""
+BACKWARD = LOSSES["coarse"].backward
+"""Weight of the points' direction within the chamfer term."""
 
 TANGLED = 6.0
 """A `stretch` from which on the triangles are taken for those of another template."""
-
-SQUARE_FLOOR = float(np.float32(1e-12))
-"""Least squared length of what is divided by its length, the graph's float32 constant."""
 
 
 @dataclass(frozen=True, eq=False)

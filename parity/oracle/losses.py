@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from network.program import Program
 from network.registry import network_of
 from network.terms import terms_of
-from parity.oracle.context import Context, constant
+from parity.oracle.context import Context, constant, widened
 from parity.oracle.evaluate import run
 from parity.oracle.number import Arithmetic, Number, exactly
 from parity.oracle.primitives import State
@@ -55,11 +55,11 @@ def measured_of(arrays: Mapping[str, np.ndarray], block: int) -> Measured:
     neighbours = table[:, :8]
     normals = arrays.get("normals")
     return Measured(
-        points=_wide(arrays["points"]),
-        normals=None if normals is None else _wide(normals),
+        points=widened(arrays["points"]),
+        normals=None if normals is None else widened(normals),
         triangles=arrays[f"faces_{block}"].astype(np.int64)[arrays[f"face_{block}"].astype(int)],
-        r1=_wide(arrays[f"r1_{block}"]),
-        r2=_wide(arrays[f"r2_{block}"]),
+        r1=widened(arrays[f"r1_{block}"]),
+        r2=widened(arrays[f"r2_{block}"]),
         pairs=arrays[f"pairs_{block}"].astype(np.int64),
         neighbours=np.where(neighbours >= 0, neighbours, len(table)),
         degrees=table[:, -1].astype(np.float64),
@@ -185,7 +185,3 @@ def total_of(terms: Mapping[str, Number], arithmetic: Arithmetic) -> Number:
     error = sum(float(np.max(each.error)) for each in terms.values())
     undecided = sum(float(np.max(each.undecided)) for each in terms.values())
     return arithmetic.close(Number(value, error, size, len(terms) + 1, undecided=undecided))
-
-
-def _wide(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array).astype(np.float32).astype(np.float64)

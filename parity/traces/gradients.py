@@ -8,11 +8,10 @@ import numpy as np
 from network.registry import network_of
 from network.taps import MESH
 from parity.oracle.chunks import Part, cut
+from parity.oracle.context import PREFIX
 from parity.traces import layout
 from parity.traces.trace import TraceReader
 from parity.traces.writer import TraceWriter
-
-_INPUTS = "inputs/"
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,8 @@ class TracedBackward:
         return measures(trace)
 
     def value(self, name: str, part: Part) -> np.ndarray:
-        if name.startswith(_INPUTS):
-            array = self._trace.values("inputs", name.removeprefix(_INPUTS), None)
+        if name.startswith(PREFIX):
+            array = self._trace.values("inputs", name.removeprefix(PREFIX), None)
             return cut(array, self._network.rows_per_vertex(name), part).astype(np.float64)
         groups = self._groups
         group = groups.values if self._trace.has(groups.values, name) else groups.taps

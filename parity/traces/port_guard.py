@@ -102,7 +102,7 @@ class PortGuard:
         samples: Iterator[Mapping[str, Any]],
         learning_rate: float,
     ) -> Iterator[Any]:
-        """The port's generator of steps; see ``parity.training.trainers.OwnStepper``."""
+        """The port's generator of steps; see ``parity.training.trainers.PortTrainer``."""
         lent, call = Lent(inputs), _Call(self._name, "its steps()")
         drawn = (Lent(each).value for each in samples)
         with call.guarding():

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inputs.constants import constants_of
 from network.registry import network_of
 from parity.oracle.context import INDICES, VALUES
-from parity.traces.record import constants_of
 
 if TYPE_CHECKING:
     import torch

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from inputs.constants import constants_of
 from inputs.ground_truth import GroundTruth
 from inputs.hypotheses import Hypotheses
 from inputs.item import Item
@@ -91,28 +92,6 @@ class RunInputs:
         """The triangles of the network's output mesh."""
         levels = network_of(self.stage).levels
         return self.template.faces[levels[-1]] if levels else None
-
-
-def constants_of(stage: str, template: Template, hypotheses: Hypotheses) -> dict[str, np.ndarray]:
-    """What a network's layers read of template and hypotheses, by its name under ``/inputs``."""
-    found: dict[str, np.ndarray] = {
-        "hypotheses/offsets": hypotheses.offsets,
-        "hypotheses/supports": hypotheses.supports,
-    }
-    for level, pair in enumerate(template.supports, start=1):
-        for number, matrix in enumerate(pair):
-            found[f"template/support_{level}_{number}/indices"] = matrix.indices
-            found[f"template/support_{level}_{number}/values"] = matrix.values
-    for level, pairs in enumerate(template.unpooling, start=1):
-        found[f"template/unpooling_{level}"] = pairs
-    # A constant may be a sparse matrix of two arrays, or one of a stack of matrices.
-    constants = network_of(stage).constants
-    wanted = {*constants, *(name.rpartition("/")[0] for name in constants)}
-    return {
-        name: array
-        for name, array in found.items()
-        if name in wanted or name.rpartition("/")[0] in constants
-    }
 
 
 @dataclass(frozen=True)

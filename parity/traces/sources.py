@@ -8,7 +8,7 @@ import numpy as np
 
 from inputs.ground_truth import GroundTruth, load_ground_truth, notes_on_truth
 from inputs.hypotheses import Hypotheses, build_hypotheses, load_hypotheses
-from inputs.item import Item, load_item
+from inputs.item import DEFAULT_VIEWS, Item, load_item
 from inputs.meshes import Mesh, load_mesh
 from inputs.sampling import Samples, load_samples
 from inputs.template import Template, build_template, load_template
@@ -16,9 +16,6 @@ from inputs.unlikely import Note, mesh_notes
 from network.registry import network_of
 from parity.traces.record import RunInputs
 from weight_conversion.errors import InputError
-
-VIEWS = (0, 6, 7)
-"""The official views of an item in ShapeNet's layout."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Sources:
 def read_sources(
     item: Path | str,
     *,
-    views: tuple[int, ...] = VIEWS,
+    views: tuple[int, ...] = DEFAULT_VIEWS,
     template: Path | None = None,
     hypotheses: Path | None = None,
     mesh: Path | None = None,

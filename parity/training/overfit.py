@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.training.events import Events
-from parity.training.trainers import Learner, LearningSettings, LearningState
+from parity.training.trainers import ResumableTrainer, TrainerSettings, TrainerState
 from weight_conversion.atomic import replacing
 from weight_conversion.containers import npz
 from weight_conversion.containers.contents import parsing
@@ -43,7 +43,7 @@ class Overfit:
 
     stage: str
     backend: str
-    settings: LearningSettings
+    settings: TrainerSettings
     inputs_sha256: str
     start_sha256: str
 
@@ -66,15 +66,15 @@ class Shown:
 
 def overfit(
     run: Overfit,
-    learner: Learner,
+    trainer: ResumableTrainer,
     steps: int,
     folder: Path,
     *,
     save_every: int = 50,
     resume: bool = False,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
-    on_saved: Callable[[LearningState], Shown] | None = None,
-    explain: Callable[[LearningState], str] | None = None,
+    on_saved: Callable[[TrainerState], Shown] | None = None,
+    explain: Callable[[TrainerState], str] | None = None,
 ) -> None:
     """Train until ``steps`` steps are taken.
 
@@ -84,7 +84,7 @@ def overfit(
 
     Args:
         run: which run it is.
-        learner: takes the steps.
+        trainer: takes the steps.
         steps: how many in all.
         folder: the run's own.
         save_every: after how many steps the state is written.
@@ -104,17 +104,17 @@ def overfit(
         _check_free(folder, resume)  # once more, now that no other process can write there
         if state_path.exists():
             state = read_state(state_path, run)
-            learner.restore(state)
+            trainer.restore(state)
             _save_weights(folder, run.stage, state)
         else:
-            state = learner.state()
+            state = trainer.state()
         log.go_on_after(state.step)
         for number in range(state.step + 1, steps + 1):
-            losses = learner.step()
+            losses = trainer.step()
             log.add(number, losses)
             bad = [name for name, value in losses.items() if not np.isfinite(value)]
             if bad:
-                why = "" if explain is None else f": {explain(_before(learner, state, number))}"
+                why = "" if explain is None else f": {explain(_before(trainer, state, number))}"
                 found = f"{', '.join(bad[:3])} not finite in step {number}{why}"
                 raise InputError(folder, found, "finite losses; a smaller learning rate may help")
             if on_step is not None:
@@ -122,19 +122,19 @@ def overfit(
             if number % save_every == 0 or number == steps:
                 log.flush()
                 (folder / MESH).unlink(missing_ok=True)  # of an earlier step
-                state = learner.state()
+                state = trainer.state()
                 _write_state(state_path, run, state)
                 _save_weights(folder, run.stage, state)
                 if on_saved is not None:
                     log.look(number, on_saved(state))
 
 
-def _before(learner: Learner, state: LearningState, number: int) -> LearningState:
+def _before(trainer: ResumableTrainer, state: TrainerState, number: int) -> TrainerState:
     """The state before a step, taken once more from the last one that was kept."""
-    learner.restore(state)
+    trainer.restore(state)
     for _ in range(state.step + 1, number):
-        learner.step()
-    return learner.state()
+        trainer.step()
+    return trainer.state()
 
 
 def _check_free(folder: Path, resume: bool) -> None:
@@ -147,7 +147,7 @@ def _check_free(folder: Path, resume: bool) -> None:
         raise InputError(folder, "holds a training log", "an empty folder, or --resume")
 
 
-def read_state(path: Path, run: Overfit) -> LearningState:
+def read_state(path: Path, run: Overfit) -> TrainerState:
     """The state of a run.
 
     Raises:
@@ -169,10 +169,10 @@ def read_state(path: Path, run: Overfit) -> LearningState:
             raise InputError(
                 path, f"a run with {name} {found.get(name)}", f"{value}, to go on with it"
             )
-    return LearningState(step, parts["weights"], parts["first"], parts["second"], (first, second))
+    return TrainerState(step, parts["weights"], parts["first"], parts["second"], (first, second))
 
 
-def _write_state(path: Path, run: Overfit, state: LearningState) -> None:
+def _write_state(path: Path, run: Overfit, state: TrainerState) -> None:
     arrays: dict[str, Any] = {
         "run": np.array(run.to_json()),
         "step": np.array(state.step),
@@ -188,7 +188,7 @@ def _write_state(path: Path, run: Overfit, state: LearningState) -> None:
         np.savez(stream, **arrays)
 
 
-def _save_weights(folder: Path, stage: str, state: LearningState) -> None:
+def _save_weights(folder: Path, stage: str, state: TrainerState) -> None:
     """Write the newest weights in both formats, then remove older ones."""
     name = f"step-{state.step:06d}"
     weights = WeightSet(stage, state.weights, state.step, "training")

@@ -18,7 +18,7 @@ from parity.training.steps_judge import (
     statuses,
     variable_findings,
 )
-from parity.training.trainers import LearningSettings, Stepper, stepper
+from parity.training.trainers import Trainer, TrainerSettings, trainer_of
 from parity.verdict.result import Comparison, Status, TapResult, Verdict
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
@@ -39,7 +39,7 @@ class Training:
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
-        LearningSettings(self.learning_rate)  # refuses it now, before anything is run
+        TrainerSettings(self.learning_rate)  # refuses it now, before anything is run
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def add_steps(
     Raises:
         InputError: a backend cannot train, or fails.
     """
-    settings = LearningSettings(training.learning_rate, inputs.seed)
+    settings = TrainerSettings(training.learning_rate, inputs.seed)
     result = compare_steps(
-        stepper(reference, devices[0], inputs, weights.arrays, settings, dtype),
-        stepper(candidate, devices[1], inputs, weights.arrays, settings, dtype),
+        trainer_of(reference, devices[0], inputs, weights.arrays, settings, dtype),
+        trainer_of(candidate, devices[1], inputs, weights.arrays, settings, dtype),
         weights.arrays,
         training.steps,
         stage=inputs.stage,
@@ -102,8 +102,8 @@ def add_steps(
 
 
 def compare_steps(
-    reference: Stepper,
-    candidate: Stepper,
+    reference: Trainer,
+    candidate: Trainer,
     start: Mapping[str, np.ndarray],
     steps: int,
     *,
@@ -137,8 +137,8 @@ def compare_steps(
 class _Lockstep:
     def __init__(
         self,
-        reference: Stepper,
-        candidate: Stepper,
+        reference: Trainer,
+        candidate: Trainer,
         start: Mapping[str, np.ndarray],
         stage: str,
         dtype: str,

@@ -126,9 +126,7 @@ def variable_findings(
     start = before(old, step.number, step.rate, step.dtype)
     w, m, v = (each.astype(np.float64) for each in candidate)
     expected = check(start, m, v)
-    yardstick = implied_gradient(
-        old_reference_m.astype(np.float64), reference[1].astype(np.float64)
-    )
+    implied = implied_gradient(old_reference_m.astype(np.float64), reference[1].astype(np.float64))
     parts = zip(("", "m/", "v/"), reference, candidate, (0.0, floor, floor**2), strict=True)
     entries = [
         _measured(f"steps/{step.number}/{part}{key}", step, r, c, least)
@@ -151,7 +149,7 @@ def variable_findings(
             causes["m"] = explain_gradient(start, m, expected.gradient, true)
             defects["m"] = OTHER_GRADIENT if gross else ""
     elif step.exact and not _together(entries[1], step):
-        causes["m"] = explain_gradient(start, m, expected.gradient, yardstick)
+        causes["m"] = explain_gradient(start, m, expected.gradient, implied)
     found = []
     for name, entry in (("m", entries[1]), ("v", entries[2]), ("w", entries[0])):
         cause = causes[name]

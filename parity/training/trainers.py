@@ -20,7 +20,7 @@ BUILT_IN = ("torch", "tf")
 
 
 @dataclass(frozen=True)
-class LearningSettings:
+class TrainerSettings:
     """How to train; the official settings by default.
 
     ``loss_weights`` are factors by name (``torch_impl.losses.LossWeights``) that replace the
@@ -41,7 +41,7 @@ class LearningSettings:
 
 
 @dataclass(frozen=True)
-class LearningState:
+class TrainerState:
     """All that the next step depends on: by checkpoint key, in the checkpoint's layout."""
 
     step: int
@@ -51,7 +51,7 @@ class LearningState:
     beta_powers: tuple[float, float]
 
 
-class Stepper(Protocol):
+class Trainer(Protocol):
     """One stage that takes training steps on one item."""
 
     @property
@@ -71,28 +71,28 @@ class Stepper(Protocol):
         """The total's gradient at other weights, None where the backend has no gradients."""
 
 
-class Learner(Stepper, Protocol):
-    """A stepper that can stop and go on."""
+class ResumableTrainer(Trainer, Protocol):
+    """A trainer that can stop and go on."""
 
-    def state(self) -> LearningState:
+    def state(self) -> TrainerState:
         """A copy of the state."""
 
-    def restore(self, state: LearningState) -> None:
+    def restore(self, state: TrainerState) -> None:
         """Go on from a state."""
 
     def predict(self) -> np.ndarray:
         """The output mesh (V, 3), camera frame of view 0."""
 
 
-def learner(
+def resumable_trainer(
     backend: str,
     device: str,
     inputs: RunInputs,
     weights: Arrays,
-    settings: LearningSettings,
+    settings: TrainerSettings,
     dtype: str = "float32",
-) -> Learner:
-    """A learner of ``inputs`` that starts from ``weights``.
+) -> ResumableTrainer:
+    """A trainer of ``inputs`` that starts from ``weights``.
 
     Raises:
         InputError: the backend cannot train, or settings or inputs are wrong.
@@ -100,35 +100,35 @@ def learner(
     if inputs.ground_truth is None:
         raise InputError("--ground-truth", "not given", "points to train towards")
     if backend == "torch":
-        return TorchLearner(device, inputs, weights, settings, dtype)
+        return TorchTrainer(device, inputs, weights, settings, dtype)
     if backend == "tf":
-        return TensorFlowLearner(device, inputs, weights, settings, dtype)
+        return TensorFlowTrainer(device, inputs, weights, settings, dtype)
     raise InputError("--backend", repr(backend), "torch or tf")
 
 
-def stepper(
+def trainer_of(
     choice: BackendChoice,
     device: str,
     inputs: RunInputs,
     weights: Arrays,
-    settings: LearningSettings,
+    settings: TrainerSettings,
     dtype: str,
-) -> Stepper:
-    """Any backend that can take steps: ``learner``'s, and ``module:factory`` with ``steps()``.
+) -> Trainer:
+    """Of any backend that can take steps: those built in, and ``module:factory`` with ``steps()``.
 
     Raises:
-        InputError: the backend has no ``steps()``, or as ``learner``.
+        InputError: the backend has no ``steps()``, or as ``resumable_trainer``.
     """
     if choice.name in BUILT_IN or inputs.ground_truth is None:
-        return learner(choice.name, device, inputs, weights, settings, dtype)
+        return resumable_trainer(choice.name, device, inputs, weights, settings, dtype)
     backend = choice.make(inputs.stage, dtype, device)
     if ":" not in choice.name or not callable(getattr(backend, "steps", None)):
         known = f"{', '.join(BUILT_IN)} or module:factory with steps()"
         raise InputError(f"backend {choice.name}", "cannot take training steps", known)
-    return OwnStepper(choice.name, backend, inputs, weights, settings)
+    return PortTrainer(choice.name, backend, inputs, weights, settings)
 
 
-class TorchLearner:
+class TorchTrainer:
     """Trains with ``torch_impl``."""
 
     def __init__(
@@ -136,7 +136,7 @@ class TorchLearner:
         device: str,
         inputs: RunInputs,
         weights: Arrays,
-        settings: LearningSettings,
+        settings: TrainerSettings,
         dtype: str = "float32",
     ) -> None:
         from torch_impl.backend import factory
@@ -175,10 +175,10 @@ class TorchLearner:
         given = {**self._inputs, "samples": samples}
         return self._backend.gradients(given, dict(weights), loss_weights=self._factors)
 
-    def state(self) -> LearningState:
-        return LearningState(**vars(self._trainer.state()))
+    def state(self) -> TrainerState:
+        return TrainerState(**vars(self._trainer.state()))
 
-    def restore(self, state: LearningState) -> None:
+    def restore(self, state: TrainerState) -> None:
         from torch_impl.training import TrainingState
 
         self._trainer.restore(TrainingState(**vars(state)))
@@ -187,7 +187,7 @@ class TorchLearner:
         return self._trainer.predict()
 
 
-class TensorFlowLearner:
+class TensorFlowTrainer:
     """Trains with ``tf_reference``."""
 
     def __init__(
@@ -195,7 +195,7 @@ class TensorFlowLearner:
         device: str,
         inputs: RunInputs,
         weights: Arrays,
-        settings: LearningSettings,
+        settings: TrainerSettings,
         dtype: str = "float32",
     ) -> None:
         from tf_reference.backend import factory
@@ -229,9 +229,9 @@ class TensorFlowLearner:
     def gradients(self, weights: Mapping[str, np.ndarray], samples: Samples) -> Arrays | None:
         return self._backend.gradients({**self._mapping, "samples": samples}, weights)
 
-    def state(self) -> LearningState:
+    def state(self) -> TrainerState:
         adam = self._training.state()
-        return LearningState(
+        return TrainerState(
             adam.taken,
             self._training.weights(),
             dict(adam.first),
@@ -239,7 +239,7 @@ class TensorFlowLearner:
             (0.0, 0.0),  # TensorFlow's side computes them from the number of steps
         )
 
-    def restore(self, state: LearningState) -> None:
+    def restore(self, state: TrainerState) -> None:
         from tf_reference.training import AdamState
 
         adam = AdamState(state.step, state.first_moments, state.second_moments)
@@ -249,7 +249,7 @@ class TensorFlowLearner:
         return self._backend.run(self._mapping, self._training.weights(), None)
 
 
-class OwnStepper:
+class PortTrainer:
     """Trains with a user's port behind its guard: ``steps(inputs, weights, samples, rate)``.
 
     It is a generator that, a step, takes the next of the iterator ``samples`` and yields the loss
@@ -263,7 +263,7 @@ class OwnStepper:
         backend: Backend,
         inputs: RunInputs,
         weights: Arrays,
-        settings: LearningSettings,
+        settings: TrainerSettings,
     ) -> None:
         self._name, self._backend, self._inputs = name, backend, inputs
         self._seed, self._taken = settings.seed, 0

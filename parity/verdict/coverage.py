@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from network.layers import LAST_PIXEL
 from network.registry import network_of
 from network.taps import IMAGES, TapRow
 from parity.oracle.chunks import parts_of
@@ -24,7 +25,6 @@ from parity.oracle.walk import handed_back
 from parity.verdict.probe_run import ProbeRun
 from parity.verdict.sensitivity import Sensitivity, sensitivity
 
-LAST = 223.0
 HARDLY = 0.5
 """Share of a variable's elements below which a finding says so."""
 
@@ -214,9 +214,9 @@ def _count_pixels(row: TapRow, run: ProbeRun, context: Context, cases: dict[str,
         points = run.value(row.parents[0], part).reshape(-1, 3)
         at = pixels_of(row, points, context).value
         h, w = at[..., 0], at[..., 1]
-        for name, mask in zip(names, (h < 0, h > LAST, w < 0, w > LAST), strict=True):
+        for name, mask in zip(names, (h < 0, h > LAST_PIXEL, w < 0, w > LAST_PIXEL), strict=True):
             counts[f"pixels beyond the image, {name}"] += int(mask.sum())
-        within = (at >= 0) & (at <= LAST)
+        within = (at >= 0) & (at <= LAST_PIXEL)
         counts["pixels inside the image"] += int(within.all(axis=-1).sum())
         if row.program.uses("ceil"):
             whole = within & (at == np.floor(at))

@@ -19,11 +19,11 @@ from parity.verdict.gathering import FLOAT64
 from parity.verdict.judgement import TapJudge
 from parity.verdict.losses import LossJudge, LossJudged, judges_of, settled
 from parity.verdict.measure import Difference, difference
+from parity.verdict.noise_floor import NoiseFloor, noise_floor, status_of
 from parity.verdict.precision import PRECISION, precision_named
 from parity.verdict.result import Status, TapResult
 from parity.verdict.scope import Scope, Sides
 from parity.verdict.traced import TracedRun
-from parity.verdict.yardstick import Yardstick, status_of, yardstick
 
 MOST_READ = 2**24
 """Elements of a tap of another shape that are read at once to explain it."""
@@ -54,7 +54,7 @@ class EntryJudge:
         self.float64 = all(run.has_float64 for run in runs)
         own = not all(run.dtype == FLOAT64 for run in runs)
         self._judge = TapJudge(self.context, *runs, own=own, float64=self.float64, gap=scope.gap)
-        self._yardsticks: dict[str, Yardstick] = {}
+        self._noise_floors: dict[str, NoiseFloor] = {}
         self._losses: dict[str, LossJudge] | None = None
         self._judged: set[str] = set()
         self._off: list[str] = []
@@ -214,24 +214,24 @@ class EntryJudge:
                 "of a whole run is known"
             )
             return _unjudged(base, note)
-        if group not in self._yardsticks:
-            self._yardsticks[group] = yardstick(
+        if group not in self._noise_floors:
+            self._noise_floors[group] = noise_floor(
                 self._network.name,
                 group,
                 _all(self._sides[0], group),
                 _all(self._sides[0], exact),
             )
-        stick = self._yardsticks[group]
+        floor = self._noise_floors[group]
         first, second = (
             (_read(trace, group, name), _read(trace, exact, name)) for trace in self._sides
         )
         dtype = self._dtype
-        status, cause, apart = status_of(first, second, stick, name, dtype)
+        status, cause, apart = status_of(first, second, floor, name, dtype)
         told = told_of(unheard(*zip(first, second, strict=True)))
         if told and status is not Status.DIFFER:
             status = Status.INVALID
         scale = base.scale or 0.0
-        limit = 2 * stick.limit(name, dtype) / scale if scale else None
+        limit = 2 * floor.limit(name, dtype) / scale if scale else None
         return replace(
             base, status=status, cause=cause, float64_max_abs=apart, limit=limit, note=told
         )

@@ -108,21 +108,6 @@ def difference(
     )
 
 
-def count_beyond(
-    reference: TraceReader, candidate: TraceReader, group: str, name: str, tolerance: float
-) -> int:
-    """Elements whose difference is not within ``tolerance``."""
-    beyond = 0
-    for _, r, c in slabs(reference, candidate, group, name):
-        delta = _delta(r, c)
-        within = delta <= tolerance
-        if not math.isfinite(delta.max()):
-            special, alien = _special(r, c)
-            within[special] = ~alien[special]
-        beyond += within.size - int(within.sum())
-    return beyond
-
-
 def relative(max_abs: float, scale: float) -> float:
     """``max_abs`` over ``scale``, 0 where both are 0."""
     if scale:
@@ -153,20 +138,6 @@ def slabs(
             r[left_out] = c[left_out] = 0.0
         yield offset, r, c
         offset += r.size
-
-
-def significant_bits(trace: TraceReader, group: str, name: str, enough: int) -> int:
-    """Bits of significand that the values themselves need; 0 if all are zero.
-
-    Numbers computed in float16 and stored in float32 need 11 of the 24 bits that float32 has.
-    Reading stops once ``enough`` (1 to 53) are needed.
-    """
-    bits = 0
-    for slab in trace.slabs(group, name, SLAB):
-        bits = max(bits, bits_of(slab))
-        if bits >= enough:
-            break
-    return bits
 
 
 def bits_of(values: np.ndarray) -> int:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from inputs.item import DEFAULT_VIEWS
 from network.registry import network_of
 from parity.traces.backends import BackendChoice, Factory
 from parity.traces.by_vertices import ByVertices
 from parity.traces.record import ArrayInputs, RunInputs, read_samples, record
-from parity.traces.sources import VIEWS, read_sources
+from parity.traces.sources import read_sources
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison
 from weight_conversion.atomic import scratch_folder
@@ -107,7 +108,7 @@ def run_pair(
     reference: str | Factory = "tf",
     candidate: str | Factory = "torch",
     metagraph: Path | None = None,
-    views: tuple[int, ...] = VIEWS,
+    views: tuple[int, ...] = DEFAULT_VIEWS,
     mesh: Path | None = None,
     template: Path | None = None,
     hypotheses: Path | None = None,
@@ -162,7 +163,7 @@ def run_pair(
             sources.of(loaded.stage),
             loaded,
             PairPaths.in_folder(traces or folder),
-            progress=_silent,
+            progress=silent,
             dtype=dtype,
             devices=(device, device),
             taps=taps,
@@ -198,5 +199,6 @@ def _choice(backend: str | Factory, metagraph: Path | None) -> BackendChoice:
 
 
 @contextmanager
-def _silent(_description: str, _total: int) -> Iterator[Advance]:
+def silent(_description: str, _total: int) -> Iterator[Advance]:
+    """Progress that nobody sees."""
     yield lambda _unit: None

@@ -9,7 +9,7 @@ import pytest
 
 from network.weights import WEIGHTS
 from parity.training.steps import StepsResult, compare_steps
-from parity.training.trainers import LearningSettings, TensorFlowLearner, TorchLearner
+from parity.training.trainers import TensorFlowTrainer, TorchTrainer, TrainerSettings
 from parity.verdict.result import Status
 
 STEPS = 2
@@ -35,10 +35,10 @@ class Inputs:
 
 def both_trained(inputs: dict[str, Any], weights: dict[str, np.ndarray], steps: int) -> StepsResult:
     """Both frameworks, from the same weights; the points drawn on TensorFlow's meshes."""
-    given, settings = Inputs("refine", inputs), LearningSettings(RATE)
+    given, settings = Inputs("refine", inputs), TrainerSettings(RATE)
     return compare_steps(
-        TensorFlowLearner("cpu", given, weights, settings, "float64"),  # type: ignore[arg-type]
-        TorchLearner("cpu", given, weights, settings, "float64"),  # type: ignore[arg-type]
+        TensorFlowTrainer("cpu", given, weights, settings, "float64"),  # type: ignore[arg-type]
+        TorchTrainer("cpu", given, weights, settings, "float64"),  # type: ignore[arg-type]
         weights,
         steps,
         stage="refine",

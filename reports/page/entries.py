@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from network.registry import names, network_of, taps_of
+from network.terms import terms_of
 from parity.verdict.result import Comparison, Status, TapResult
 from reports import wording
 from reports.page.layers import short_name
@@ -37,7 +38,7 @@ def shown_entries(comparison: Comparison) -> tuple[TapResult, ...]:
     return comparison.taps + comparison.losses + comparison.gradients + shown_steps(comparison)
 
 
-_LOSS = re.compile(r"^(?:losses/|steps/\d+/losses/)?(?:chamfer|edge|normal|laplace|move)_(\d+)$")
+_LOSS = re.compile(r"^(?:losses/|steps/\d+/losses/)?(\w+)_(\d+)$")
 
 
 def layer_of(stage: str, name: str) -> str:
@@ -48,8 +49,9 @@ def layer_of(stage: str, name: str) -> str:
         return ""
     network = network_of(stage)
     loss = _LOSS.match(name)
-    if loss is not None:
-        number = int(loss[1])
+    terms = () if network.losses is None else terms_of(network.losses, False, True)
+    if loss is not None and loss[1] in terms:
+        number = int(loss[2])
         return network.meshes[number - 1] if 0 < number <= len(network.meshes) else ""
     # Gradients and steps have a checkpoint key, or a tap, behind what they are.
     parts = name.split("/")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from network.registry import taps_of
 from network.taps import TapRow
+from parity.oracle.context import PREFIX
 from parity.verdict.result import Status, TapResult
 from reports import wording
 
@@ -12,7 +13,6 @@ _WIDTH, _HEIGHT = 124, 18  # of a node
 _COLUMN, _LINE = 160, 22  # from one node to the next
 _TOP, _LEFT = 28, 14
 _IMAGE_NETWORK, _OTHERS = "image network", "others"
-_INPUTS = "inputs/"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def layer_graph(stage: str, taps: Sequence[TapResult]) -> LayerGraph:
     # An input stands above the first layer that reads it.
     for row in rows.values():
         for source in row.parents:
-            if source.startswith(_INPUTS) and source not in found:
+            if source.startswith(PREFIX) and source not in found:
                 found.append(source)
                 groups.setdefault(group_of(row), []).append((-1, source))
     for index, tap in enumerate(taps):
@@ -107,7 +107,7 @@ def short_name(row: TapRow) -> str:
 
 
 def _fitting(name: str) -> str:
-    return wording.shortened(wording.printable(name.removeprefix(_INPUTS)), 17)
+    return wording.shortened(wording.printable(name.removeprefix(PREFIX)), 17)
 
 
 def _path(parent: Node, child: Node) -> str:

@@ -1,8 +1,7 @@
 """The one recording that all tests of a stage and an item share, between processes too."""
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +11,7 @@ from parity.traces.backends import BackendChoice, lacking
 from parity.traces.record import RunInputs, predict
 from parity.traces.sources import Sources
 from parity.training.steps import Training, add_steps
-from parity.verdict.pair import Advance, PairPaths, compare_pair
+from parity.verdict.pair import PairPaths, compare_pair, silent
 from parity.verdict.result import Comparison, Verdict
 from reports.suite.names import GRADIENT, KINDS, LOSS, STEP, TAP
 from weight_conversion.errors import InputError
@@ -154,7 +153,7 @@ class Recording:
             inputs = replace(inputs, ground_truth=None)
         return compare_pair(
             self.reference, self.candidate, inputs, self.weights[self.stage], paths,
-            progress=_silent, devices=(self.device, self.device), gradients=GRADIENT in kinds,
+            progress=silent, devices=(self.device, self.device), gradients=GRADIENT in kinds,
         )  # fmt: skip
 
     def _trained(self, found: Comparison, inputs: RunInputs) -> Comparison:
@@ -166,8 +165,3 @@ class Recording:
 
 GROUND_TRUTH = "model_normal.xyz"
 """The file of an item's folder that losses are taken against."""
-
-
-@contextmanager
-def _silent(_description: str, _total: int) -> Iterator[Advance]:
-    yield lambda _unit: None

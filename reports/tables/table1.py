@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from parity.meshes.difference import THRESHOLDS, MeshDifference
+from parity.meshes.difference import MeshDifference
 from parity.meshes.loss_columns import Column, LossTable
 from parity.meshes.loss_weights import PRESETS, TERMS, Check, check_claim, load_claims
+from parity.meshes.scores import THRESHOLDS
 from reports import wording
 from reports.tables.comparison import markdown, markdown_table
 from reports.tables.losses import frame_sentence

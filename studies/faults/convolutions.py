@@ -182,9 +182,9 @@ def kernel_axes(number: int, axes: tuple[int, int, int, int]) -> Injection:
     return Injection(weights=change)
 
 
-def kernel_key(stage: str, number: int, kind: str = "weight") -> str:
-    """The checkpoint key of a convolution's ``weight`` or ``bias``."""
-    return network_of(stage).maps[number - 1].variables[kind]
+def kernel_key(stage: str, number: int) -> str:
+    """The checkpoint key of a convolution's kernel."""
+    return network_of(stage).maps[number - 1].variables["weight"]
 
 
 def averaged_rows(layer: SameConv2d, x: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Pipeline:
     views: Callable[[int], tuple[int, ...]] = lambda step: DEFAULT_VIEWS  # noqa: ARG005
     truth_view: int | None = None
     coarse_mesh: Callable[[str, Mapping[str, Float32]], Float32] = lambda name, meshes: meshes[name]
-    faces: Callable[[Template], Int64] = lambda template: template.faces[2]
+    faces: Callable[[Template], Int64] = lambda template: template.faces[-1]
 
     def item(self, name: str, step: int = 0) -> Item:
         """What a step is fed with."""
@@ -104,7 +104,7 @@ def check(
     mesh = load_mesh(written)
     if not np.array_equal(mesh.vertices, vertices):
         return "export/vertices"
-    if mesh.faces is None or not np.array_equal(mesh.faces, template.faces[2]):
+    if mesh.faces is None or not np.array_equal(mesh.faces, template.faces[-1]):
         return "export/faces"
     return None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from inputs.constants import constants_of
 from inputs.ground_truth import GroundTruth
 from inputs.template import Template
 from network.registry import network_of
@@ -13,7 +14,6 @@ from network.taps import MESH
 from parity.oracle.chunks import Part, cut
 from parity.oracle.context import Context
 from parity.traces.backends import Factory
-from parity.traces.record import constants_of
 from studies.faults.asking import ask
 from studies.faults.probes import Probe
 
@@ -137,7 +137,7 @@ def measured_in(
 
 
 class MemoryStepper:
-    """A backend's training on a probe, step by step; see ``parity.training.trainers.Stepper``.
+    """A backend's training on a probe, step by step; see ``parity.training.trainers.Trainer``.
 
     Both sides take the probe's own samples.
     """

@@ -378,7 +378,7 @@ PIPELINES: dict[str, data.Pipeline] = {
     "swap.fed_views": data.Pipeline(
         views=lambda _: (DEFAULT_VIEWS[0], DEFAULT_VIEWS[2], DEFAULT_VIEWS[1])
     ),
-    "order.corners": data.Pipeline(faces=lambda template: template.faces[2][:, ::-1]),
+    "order.corners": data.Pipeline(faces=lambda template: template.faces[-1][:, ::-1]),
 }
 """The pipelines of the faults that lie around the network, by the fault's name."""
 

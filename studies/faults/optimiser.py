@@ -22,7 +22,6 @@ def updated(
     adam: Adam,
     gradients: Sequence[Tensor | None],
     *,
-    epsilon: float = EPSILON,
     inside: bool = False,
     corrected: bool = True,
     decoupled: float = 0.0,
@@ -32,7 +31,6 @@ def updated(
     Args:
         adam: the optimiser and its state.
         gradients: one a variable.
-        epsilon: what is added to √v.
         inside: whether v is corrected before its root is taken, as torch's Adam does, so that ε
             counts for more.
         corrected: whether the moments are corrected for having started at zero.
@@ -48,13 +46,13 @@ def updated(
         m.add_((gradient - m) * (1.0 - BETA_1))
         v.add_((gradient.square() - v) * (1.0 - BETA_2))
         if not corrected:
-            variable.sub_(m * rate / (v.sqrt() + epsilon))
+            variable.sub_(m * rate / (v.sqrt() + EPSILON))
         elif inside:
             root = (v / (1.0 - power_2)).sqrt()
-            variable.sub_(m / (1.0 - power_1) * rate / (root + epsilon))
+            variable.sub_(m / (1.0 - power_1) * rate / (root + EPSILON))
         else:
             step = rate * (1.0 - power_2).sqrt() / (1.0 - power_1)
-            variable.sub_(m * step / (v.sqrt() + epsilon))
+            variable.sub_(m * step / (v.sqrt() + EPSILON))
     adam.beta_powers = [power_1 * BETA_1, power_2 * BETA_2]
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from network.registry import taps_of
 from studies.faults.fault import Fault
 from studies.faults.harmless import Harmless
 
@@ -90,14 +89,6 @@ class FaultOutcome:
         """The stage that speaks for all: the first one that went wrong, if any did."""
         wrong = [each for each in self.judged if not self._exact(each)]
         return (wrong or list(self.judged))[0]
-
-    @property
-    def taps_off(self) -> int | None:
-        """How many taps too late it was named at worst; None where that cannot be said."""
-        found = [_taps_between(self._expected(each), each.first_divergence, each.stage)
-                 for each in self.judged]  # fmt: skip
-        known = [number for number in found if number is not None]
-        return max(known) if len(known) == len(found) else None
 
     def to_json(self) -> dict[str, Any]:
         worst = self.worst
@@ -260,12 +251,3 @@ def gather(
 def _share(values: Iterable[bool]) -> float | None:
     found = list(values)
     return sum(found) / len(found) if found else None
-
-
-def _taps_between(expected: str | None, found: str | None, stage: str) -> int | None:
-    if expected == found:
-        return 0
-    order = {row.name: row.order for row in taps_of(stage)}
-    if expected not in order or found not in order:
-        return None
-    return order[found] - order[expected]

@@ -15,14 +15,14 @@ from parity.oracle.context import Context
 from parity.oracle.local import Local
 from parity.traces.backends import Factory
 from parity.training.steps import compare_steps
-from parity.training.trainers import LearningSettings
+from parity.training.trainers import TrainerSettings
 from parity.verdict.gathering import Place
 from parity.verdict.gradients import BackwardJudge
 from parity.verdict.gradients import Gradient as JudgedGradient
 from parity.verdict.judgement import TapJudge
 from parity.verdict.losses import LossJudge
+from parity.verdict.noise_floor import noise_floor, status_of
 from parity.verdict.result import Status
-from parity.verdict.yardstick import status_of, yardstick
 from studies.faults.asking import STEPS, Enough, answers, ask
 from studies.faults.judge import Found
 from studies.faults.memory import (
@@ -194,7 +194,7 @@ class VerdictJudge:
             found = compare_steps(
                 MemoryStepper(reference, asked, STEPS), MemoryStepper(candidate, asked, STEPS),
                 probe.weights.arrays, STEPS, stage=probe.stage, dtype=dtype,
-                learning_rate=LearningSettings().learning_rate,
+                learning_rate=TrainerSettings().learning_rate,
             )  # fmt: skip
             wrong = {entry.tap for entry in found.entries if entry.status is Status.DIFFER}
             if wrong:
@@ -209,7 +209,7 @@ class VerdictJudge:
         true, own = (self._run(reference, probe, dtype) for dtype in (FLOAT64, probe.dtype))
         stick = self._once(
             reference, probe, "noise floor",
-            lambda: yardstick(
+            lambda: noise_floor(
                 probe.stage, "gradients", _bare(self._run(reference, probe, "float32")),
                 _bare(true),
             ),

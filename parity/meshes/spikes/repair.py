@@ -18,6 +18,7 @@ from scipy.sparse.linalg import spsolve
 
 from inputs.files import Float64
 from inputs.sampling import draw_samples, points_on
+from network.losses import LOSSES
 from parity.meshes.losses import chamfer
 from parity.meshes.spikes.methods import METHODS
 from parity.meshes.spikes.residuals import free_degree_mode_of, residuals_of
@@ -134,7 +135,8 @@ def _report(
     }
     if truth is not None:
         for word, mesh in (("before", before), ("after", after)):
-            report[f"chamfer_{word}"] = 3000.0 * chamfer(_points(mesh, topology), truth)
+            found = chamfer(_points(mesh, topology), truth)
+            report[f"chamfer_{word}"] = LOSSES["coarse"].chamfer * found
         report["distance_to_truth"] = _to_truth(before[order], after[order], truth)
     return report
 

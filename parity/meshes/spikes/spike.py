@@ -16,9 +16,6 @@ import numpy as np
 
 from inputs.files import Float64, Int64
 
-FLAT = 2.0 * np.pi
-"""Angle sum of a vertex on a flat surface, in radians."""
-
 SPIKE = np.pi
 """Angle sum below which a vertex is a spike, in radians."""
 

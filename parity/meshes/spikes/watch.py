@@ -49,9 +49,9 @@ class Watch:
         self.topology: Topology = topology_of(faces, int(faces.max()) + 1)
         kept = {row.key for row in network_of(stage).encoder} if frozen else set()
         self._biases = [
-            row.key
-            for row in network_of(stage).variables
-            if row.torch_key.endswith(".bias") and row.key not in kept
+            key
+            for row in network_of(stage).taps
+            if (key := row.variables.get("bias", "")) and key not in kept
         ]
         self._last: Look | None = None
         self._said: set[str] = set()

@@ -21,14 +21,14 @@ from parity.training.overfit import (
     overfit,
     read_state,
 )
-from parity.training.trainers import LearningSettings, LearningState
+from parity.training.trainers import TrainerSettings, TrainerState
 from weight_conversion.errors import InputError
 
-RUN = Overfit("coarse", "torch", LearningSettings(1e-5, 0, False, None), "a" * 64, "b" * 64)
+RUN = Overfit("coarse", "torch", TrainerSettings(1e-5, 0, False, None), "a" * 64, "b" * 64)
 
 
 class Counting:
-    """A learner that counts its steps."""
+    """A trainer that counts its steps."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -37,11 +37,11 @@ class Counting:
         self.taken += 1
         return {"total": 1.0 / self.taken, "chamfer_1": 0.5}
 
-    def state(self) -> LearningState:
+    def state(self) -> TrainerState:
         arrays = {"v": np.full(3, self.taken, np.float32)}
-        return LearningState(self.taken, arrays, arrays, arrays, (0.9, 0.999))
+        return TrainerState(self.taken, arrays, arrays, arrays, (0.9, 0.999))
 
-    def restore(self, state: LearningState) -> None:
+    def restore(self, state: TrainerState) -> None:
         self.taken = state.step
 
 
@@ -73,7 +73,7 @@ def test_rows_after_the_state_are_cut_off(rest: bytes, tmp_path: Path) -> None:
     assert (tmp_path / LOG).read_bytes().startswith(before)
 
 
-def shown(state: LearningState) -> Shown:
+def shown(state: TrainerState) -> Shown:
     return Shown({"step": state.step, "spikes": 10 * state.step})
 
 
@@ -100,7 +100,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_explained(
         overfit(RUN, Counting(), 4, tmp_path, save_every=2)
     asked = []
 
-    def explain(state: LearningState) -> str:
+    def explain(state: TrainerState) -> str:
         asked.append(state.step)
         return "layer 7"
 
@@ -176,10 +176,10 @@ def test_killed_among_the_older_weights_no_index_lacks_its_data(
 def test_the_folder_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, step = tmp_path / "out", Counting.step
 
-    def vanish(learner: Counting) -> Mapping[str, float]:
-        if learner.taken == 2:
+    def vanish(trainer: Counting) -> Mapping[str, float]:
+        if trainer.taken == 2:
             shutil.rmtree(folder)
-        return step(learner)
+        return step(trainer)
 
     monkeypatch.setattr(Counting, "step", vanish)
     with pytest.raises(InputError, match=f"^{folder}: the folder vanished"):
@@ -192,10 +192,10 @@ def test_another_file_takes_the_log_s_place(
 ) -> None:
     step = Counting.step
 
-    def replaced(learner: Counting) -> Mapping[str, float]:
+    def replaced(trainer: Counting) -> Mapping[str, float]:
         (tmp_path / LOG).unlink()
         (tmp_path / LOG).write_text("of someone else")
-        return step(learner)
+        return step(trainer)
 
     monkeypatch.setattr(Counting, "step", replaced)
     with pytest.raises(InputError, match=r"log\.csv: another file than at the start"):

@@ -65,7 +65,7 @@ def test_found_one_tap_too_late_is_found_and_not_exact() -> None:
     found = outcome({("rgb", "coarse"): late})
     assert found.recall == 1.0
     assert found.localised_exactly == 0.5
-    assert [each.taps_off for each in found.elsewhere] == [1]
+    assert len(found.elsewhere) == 1
     assert found.sound
     assert "found elsewhere: rgb, cnn.conv2d_2 instead of cnn.conv2d_1" in summary(found)
 

@@ -11,7 +11,7 @@ from commands.loading import load_sources
 from inputs.demo import demo_item_path
 from inputs.initial import initial_weights
 from parity.traces.record import RunInputs
-from parity.training.trainers import LearningSettings, TorchLearner
+from parity.training.trainers import TorchTrainer, TrainerSettings
 from parity.verdict.result import jsonable
 from studies.spikes import study
 from studies.spikes.design import (
@@ -67,11 +67,11 @@ def test_every_design_has_a_name_that_can_be_asked_for() -> None:
 
 def test_nothing_switched_on_is_the_official_training(inputs: RunInputs) -> None:
     trainer = StudyTrainer(inputs, RunSettings(FROZEN, learning_rate=1e-4))
-    learner = TorchLearner(
-        "cpu", inputs, dict(initial_weights("coarse", 0)), LearningSettings(1e-4, 0, True)
+    other = TorchTrainer(
+        "cpu", inputs, dict(initial_weights("coarse", 0)), TrainerSettings(1e-4, 0, True)
     )
     for _ in range(2):
-        assert trainer.step() == learner.step()
+        assert trainer.step() == other.step()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from parity.verdict.result import Status
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class NoiseFloor:
     """How much rounding makes of one group, relative to each entry's scale.
 
     ``error``: the greatest relative float32 error of the reference over the group's entries;
@@ -37,12 +37,12 @@ class Yardstick:
         return confidence(self.stage) * self.error * precision * self.scales[name]
 
 
-def yardstick(
+def noise_floor(
     stage: str,
     group: str,
     run: Mapping[str, np.ndarray],
     truth: Mapping[str, np.ndarray],
-) -> Yardstick:
+) -> NoiseFloor:
     """Measure a reference.
 
     Args:
@@ -69,13 +69,13 @@ def yardstick(
         for name in truth
         if name in run and scales[name] and np.shape(run[name]) == np.shape(truth[name])
     ]
-    return Yardstick(stage, max([least, *errors]), scales)
+    return NoiseFloor(stage, max([least, *errors]), scales)
 
 
 def status_of(
     reference: tuple[np.ndarray, np.ndarray],
     candidate: tuple[np.ndarray, np.ndarray],
-    measured: Yardstick,
+    measured: NoiseFloor,
     name: str,
     dtype: str,
 ) -> tuple[Status, str, float]:

@@ -17,11 +17,11 @@ from network.taps import BLOCK_TAPS
 from parity.traces.backends import BackendChoice
 from parity.traces.port_guard import PortGuard
 from parity.traces.record import RunInputs
-from parity.training.trainers import LearningSettings, OwnStepper, learner, stepper
+from parity.training.trainers import PortTrainer, TrainerSettings, resumable_trainer, trainer_of
 from weight_conversion.errors import InputError
 
 WEIGHTS = {"a": np.arange(3, dtype=np.float32)}
-SETTINGS = LearningSettings(learning_rate=0.5, seed=3)
+SETTINGS = TrainerSettings(learning_rate=0.5, seed=3)
 
 
 class Port:
@@ -64,8 +64,8 @@ def inputs() -> RunInputs:
     )
 
 
-def own(inputs: RunInputs, port: Port) -> OwnStepper:
-    return OwnStepper("my:port", PortGuard("my:port", port), inputs, dict(WEIGHTS), SETTINGS)
+def own(inputs: RunInputs, port: Port) -> PortTrainer:
+    return PortTrainer("my:port", PortGuard("my:port", port), inputs, dict(WEIGHTS), SETTINGS)
 
 
 def test_a_port_is_drawn_on_at_its_own_variables(inputs: RunInputs) -> None:
@@ -97,7 +97,7 @@ def test_a_port_takes_given_draws(inputs: RunInputs) -> None:
         ("ends", r"backend my:port: its steps\(\) ended after 1"),
         (
             "fails",
-            r".*its steps\(\) failed at \S*test_learners.py:\d+ \(ZeroDivisionError: by zero",
+            r".*its steps\(\) failed at \S*test_trainers.py:\d+ \(ZeroDivisionError: by zero",
         ),
         ("second_moments", r"backend my:port: its steps\(\) give no second_moments"),
     ],
@@ -122,9 +122,11 @@ def test_what_cannot_train_says_so(
 ) -> None:
     monkeypatch.setattr(BackendChoice, "make", lambda *_: Port())
     with pytest.raises(InputError, match=f"^backend {name}: cannot take training steps; expected"):
-        stepper(BackendChoice(name), "cpu", inputs, dict(WEIGHTS), SETTINGS, "float32")
+        trainer_of(BackendChoice(name), "cpu", inputs, dict(WEIGHTS), SETTINGS, "float32")
 
 
 def test_nothing_to_train_towards(inputs: RunInputs) -> None:
     with pytest.raises(InputError, match="--ground-truth"):
-        learner("torch", "cpu", replace(inputs, ground_truth=None), dict(WEIGHTS), SETTINGS)
+        resumable_trainer(
+            "torch", "cpu", replace(inputs, ground_truth=None), dict(WEIGHTS), SETTINGS
+        )
