@@ -134,6 +134,11 @@ def test_markdown_shows_a_name_as_it_is(name: str) -> None:
     assert name in rendered(f"| a |\n|---|\n| {markdown(name)} |").words
 
 
+@pytest.mark.parametrize("name", ["2.13.0+cpu", "2.21.0", "c+d", "graph_conv_blk1_3_layer_3"])
+def test_a_version_is_code_as_other_names_are(name: str) -> None:
+    assert markdown(name) == f"`{name}`"
+
+
 def test_markdown_tells_the_first_divergence(planted: Planted) -> None:
     text = markdown_text(planted("differ"))
     assert "## First divergence\n\n    graph_conv_blk1_3_layer_3  differ  (156, 192)" in text

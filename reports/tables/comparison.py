@@ -29,7 +29,7 @@ _CSV_COLUMNS = (
 _ENTRY_HEADING = (
     "status", "shape", "max abs Δ", "at", "reference", "candidate", "rms rel", "note",
 )  # fmt: skip
-_SIMPLE_NAME = re.compile(r"[\w./:\-]+", re.ASCII)
+_SIMPLE_NAME = re.compile(r"[\w./:+\-]+", re.ASCII)
 _MARKDOWN = re.compile(r"([\\`*_\[\]#|~$])")
 _MARKDOWN_START = re.compile(r"^(\s*\d*)([-+=.)])")  # a list's or heading's mark
 
