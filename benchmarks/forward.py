@@ -31,11 +31,9 @@ from network.weights import STAGES
 import torch
 import torch.nn.functional as F
 
+from commands.loading import load_sources
 from inputs.demo import demo_item_path
-from inputs.hypotheses import build_hypotheses
-from inputs.item import load_item
 from inputs.seeded import seeded_weights
-from inputs.template import build_template
 from parity.traces.record import RunInputs
 from torch_impl.backend import TorchBackend
 
@@ -76,16 +74,21 @@ def matrix_floor(stage: str) -> Forward:
     return torch.no_grad()(forward)
 
 
+def plane(stage: str) -> RunInputs:
+    """The demo's plane; for a stage after another with the mesh of that one's seeded weights."""
+    folder = demo_item_path("plane")
+    sources = load_sources(folder, ground_truth=folder / "model_normal.xyz", stages=STAGES)
+    follows = network_of(stage).follows
+    if follows is None:
+        return sources.of(stage)
+    before = plane(follows).mapping()
+    mesh = TorchBackend(follows, "float32", "cpu").run(before, seeded_weights(follows), None)
+    return sources.of(stage, mesh)
+
+
 def contenders(stage: str, metagraphs: Path) -> dict[str, Forward]:
     """Name to a call that runs one forward pass."""
-    template, hypotheses = build_template(), build_hypotheses()
-    item = load_item(demo_item_path("plane"))
-    mesh = template.coordinates
-    for name in STAGES[: STAGES.index(stage)]:
-        before = RunInputs(name, item, mesh, template, hypotheses)
-        backend = TorchBackend(name, "float32", "cpu")
-        mesh = backend.run(before.mapping(), seeded_weights(name), None)
-    inputs, weights = RunInputs(stage, item, mesh, template, hypotheses), seeded_weights(stage)
+    inputs, weights = plane(stage), seeded_weights(stage)
     mapping = inputs.mapping()
     ours = TorchBackend(stage, "float32", "cpu")
     ours.load(weights)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from benchmarks.forward import THREADS, Forward, measure, ratio
+from benchmarks.forward import THREADS, Forward, measure, plane, ratio
 from commands.console import steps
 from network.registry import network_of
 from network.weights import STAGES
@@ -21,10 +21,7 @@ from network.weights import STAGES
 # isort: split
 import torch
 
-from commands.loading import load_sources
-from inputs.demo import demo_item_path
 from inputs.seeded import seeded_weights
-from parity.traces.record import RunInputs
 from parity.training.trainers import TrainerSettings, resumable_trainer
 from torch_impl.backend import TorchBackend
 
@@ -38,21 +35,9 @@ RATIOS = {
 """Names of the ratios, and whose seconds are divided by whose."""
 
 
-def inputs_of(stage: str) -> RunInputs:
-    """The demo's plane, for the refine stage with the mesh of the stage before."""
-    folder = demo_item_path("plane")
-    sources = load_sources(folder, ground_truth=folder / "model_normal.xyz", stages=STAGES)
-    follows = network_of(stage).follows
-    if follows is None:
-        return sources.of(stage)
-    before = sources.of(follows).mapping()
-    mesh = TorchBackend(follows, "float32", "cpu").run(before, seeded_weights(follows), None)
-    return sources.of(stage, mesh)
-
-
 def contenders(stage: str, metagraphs: Path) -> dict[str, Forward]:
     """Name to a call that computes a loss with all gradients, or takes a step."""
-    inputs, weights = inputs_of(stage), seeded_weights(stage)
+    inputs, weights = plane(stage), seeded_weights(stage)
     mapping = {**inputs.mapping(), "sampling_seed": 0}
     ours = TorchBackend(stage, "float32", "cpu")
     found: dict[str, Forward] = {"torch": lambda: ours.gradients(mapping, weights)}
