@@ -100,10 +100,11 @@ def main(runs: tuple[str, ...], out: Path, figure: Path | None) -> None:
     if figure is not None:
         draw(found, figure)
     for each in found:
-        spikes = each["mesh"][-1] if each["mesh"] else {}
+        looks = each["mesh"]
+        spikes = f"{looks[-1]['irregular_spikes']:g} irregular spikes" if looks else "not looked at"
         click.echo(
             f"{each['name']}: {each['steps']} steps, total {each['total_first']:.4g} to "
-            f"{each['total_last']:.4g}, {spikes.get('irregular_spikes', '?')} irregular spikes"
+            f"{each['total_last']:.4g}, {spikes}"
         )
 
 
