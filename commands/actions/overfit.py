@@ -16,6 +16,7 @@ from network.registry import network_of
 from parity.meshes.spikes.watch import Watch
 from parity.traces.trace import inputs_sha256
 from parity.training.finite import first_not_finite
+from parity.training.jumps import Jumps
 from parity.training.overfit import MESH, Overfit, Shown, overfit
 from parity.training.trainers import TrainerSettings, TrainerState, resumable_trainer
 from reports.figures.spikes import marked_mesh
@@ -65,10 +66,13 @@ def perform(
 
         def on_step(number: int, losses: Mapping[str, float]) -> None:
             task.update(number, f"{stage} on {backend}, total {losses['total']:.4g}{spikes.seen}")
+            if told := jumps.look(number, losses["total"]):
+                progress.tell([told])
 
         def explain(state: TrainerState) -> str:
             return first_not_finite(backend, device, inputs, state.weights)
 
+        jumps = Jumps()
         spikes = _Spikes(Watch(stage, faces, frozen_cnn), trainer.predict, progress.tell)
         overfit(run, trainer, steps, out, save_every=save_every, resume=resume, on_step=on_step,
                 on_saved=spikes.look, explain=explain)  # fmt: skip
