@@ -79,7 +79,8 @@ class Watch:
         some = ", ".join(still[:3]) + (", …" if len(still) > 3 else "")
         return [
             f"step {step}: {len(still)} of {len(self._biases)} biases are still exactly zero "
-            f"({some}): no gradient reaches them, as where a ReLU lets nothing through"
+            f"({some}): no gradient reaches them, as where a ReLU lets nothing through; "
+            "another seed begins otherwise"
         ]
 
     def _of_mode(self, seen: Look, irregular: int) -> list[str]:
