@@ -133,3 +133,35 @@ def listed(names: tuple[str, ...], most: int = 3) -> str:
     if len(names) > most:
         text += f" and {len(names) - most:,} more"
     return text
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "—": "---",
+    "°": r"$^\circ$",
+    "…": r"\ldots{}",
+    "−": "$-$",
+    "±": r"$\pm$",
+    **{sign: f"\\{sign}" for sign in "&%$#_"},
+}
+"""What LaTeX does not take as it stands."""
+
+
+def latex(text: str) -> str:
+    """``text`` so that LaTeX shows it as it stands."""
+    return "".join(_LATEX.get(character, character) for character in printable(text))
+
+
+def four_decimals(number: float | None) -> str:
+    """Four decimals as in the paper, or three digits where those would show too little."""
+    if number is None:
+        return NOTHING
+    if special(number):
+        return special(number)
+    return f"{number:.4f}" if number == 0 or 0.1 <= abs(number) < 1e6 else f"{number:.3g}"

@@ -19,7 +19,7 @@ from parity.training.finite import first_not_finite
 from parity.training.jumps import Jumps
 from parity.training.overfit import MESH, Overfit, Shown, overfit
 from parity.training.trainers import TrainerSettings, TrainerState, resumable_trainer
-from reports.figures.spikes import marked_mesh
+from reports.figures.spikes import marked_spikes
 from reports.wording import counted
 from weight_conversion.errors import InputError
 from weight_conversion.formats import weights_sha256
@@ -99,7 +99,7 @@ class _Spikes:
         self.seen = f", {counted(seen.spikes, 'spike')} at step {state.step}"
         picture = None
         if self._drawn:
-            picture, why = marked_mesh(residuals, self._watch.topology.faces)
+            picture, why = marked_spikes(residuals, self._watch.topology.faces)
             if picture is None:
                 # Once is enough: it will not be otherwise after the next steps.
                 self._drawn = False

@@ -20,23 +20,30 @@ GREY, RED = (178, 186, 196), (200, 30, 40)
 _LEVEL_COLOURS = ("#b83400", "#1a6fae", "#7a7a7a")
 
 
-def marked_mesh(residuals: Residuals, faces: NDArray[Any]) -> tuple[bytes | None, str]:
-    """A PNG of the mesh with spiky vertices in red, from view 0 and obliquely; or why not."""
-    vertices = residuals.vertices
+def marked_mesh(
+    vertices: NDArray[Any], faces: NDArray[Any], marked: NDArray[Any], title: str
+) -> tuple[bytes | None, str]:
+    """A PNG of the mesh with marked vertices in red, from view 0 and obliquely; or why not."""
     try:
-        pictures = draw(scene(vertices, faces, residuals.spiky))
+        pictures = draw(scene(vertices, faces, marked))
     except NotDrawnError as problem:
         return None, str(problem)
     figure = Figure(figsize=(8, 4.3), layout="compressed")
     FigureCanvasAgg(figure)
-    count = int(residuals.spiky.sum())
-    figure.suptitle(f"{count} spikes of {len(vertices)} vertices, in red", fontsize=10)
-    for place, (name, title) in enumerate((("view0", "view 0"), ("oblique", "oblique")), start=1):
+    figure.suptitle(title, fontsize=10)
+    for place, (name, view) in enumerate((("view0", "view 0"), ("oblique", "oblique")), start=1):
         axes = figure.add_subplot(1, 2, place)
         axes.imshow(pictures[name], interpolation="none")
-        axes.set_title(title, fontsize=10)
+        axes.set_title(view, fontsize=10)
         axes.set_axis_off()
     return image(figure, "png"), ""
+
+
+def marked_spikes(residuals: Residuals, faces: NDArray[Any]) -> tuple[bytes | None, str]:
+    """``marked_mesh`` with the spikes marked."""
+    count, vertices = int(residuals.spiky.sum()), residuals.vertices
+    title = f"{count} spikes of {len(vertices)} vertices, in red"
+    return marked_mesh(vertices, faces, residuals.spiky, title)
 
 
 def scene(vertices: NDArray[Any], faces: NDArray[Any], marked: NDArray[Any]) -> dict[str, Any]:

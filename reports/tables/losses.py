@@ -21,27 +21,13 @@ from parity.meshes.losses import MeshLosses
 from parity.meshes.similarity import Similarity
 from reports import wording
 from reports.tables.comparison import markdown, markdown_table
+from reports.text.whole import print_whole
 
 _MARK = "*"  # beside a number that is not what it claims
 _POOR = (
     0.06  # of the diagonal; good meshes come to 0.02, an ellipsoid in an airplane's place to 0.1
 )
 _ASCII = str.maketrans({"×": "x", "·": "*", "—": "-", "°": " deg", "…": "...", "−": "-", "±": "+-"})
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "—": "---",
-    "°": r"$^\circ$",
-    "…": r"\ldots{}",
-    "−": "$-$",
-    "±": r"$\pm$",
-    **{sign: f"\\{sign}" for sign in "&%$#_"},
-}
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class Cell:
 
     @property
     def shown(self) -> str:
-        return _number(self.number) + (f" {_MARK}" if self.doubted else "")
+        return wording.four_decimals(self.number) + (f" {_MARK}" if self.doubted else "")
 
 
 @dataclass(frozen=True)
@@ -143,7 +129,7 @@ def _loss_remarks(table: LossTable, columns: Sequence[Column]) -> Iterator[str]:
         lacking = weights.lacking(column.losses.values)
         if lacking:
             names = ", ".join(term.capitalize() for term in lacking)
-            rest = _number(weights.partial(column.losses.values))
+            rest = wording.four_decimals(weights.partial(column.losses.values))
             yield f"{_title(column)}: no All: it lacks {names}; the other terms add up to {rest}"
         for remark in column.surface.remarks:
             yield f"{_title(column)}: {remark}"
@@ -180,9 +166,9 @@ def frame_sentence(frame: Frame, weights: TableWeights) -> str:
     """What a frame mismatch is, and the move that was found."""
     before, after = weights.chamfer * frame.before, weights.chamfer * frame.after
     found = frame.registration
+    falls = f"{wording.four_decimals(before)} to {wording.four_decimals(after)}"
     text = (
-        f"frame mismatch: the chamfer falls from {_number(before)} to {_number(after)} when the "
-        f"mesh is {move_words(found.move)}"
+        f"frame mismatch: the chamfer falls from {falls} when the mesh is {move_words(found.move)}"
     )
     if found.move.mirrored:
         text += "; no move without a mirror fits half as well"
@@ -202,7 +188,9 @@ def _moved_sentence(moved: MeshLosses, weights: TableWeights) -> str:
     cells: dict[str, float | None] = {"Chamfer": weights.chamfer * (moved.values["chamfer"] or 0.0)}
     cells |= {term.capitalize(): moved.values[term] for term in TERMS[1:]}
     cells["All"] = weights.total(moved.values)
-    listed = ", ".join(f"{name} {_number(n)}" for name, n in cells.items() if n is not None)
+    listed = ", ".join(
+        f"{name} {wording.four_decimals(n)}" for name, n in cells.items() if n is not None
+    )
     return f"after that move its losses are {listed}"
 
 
@@ -243,15 +231,6 @@ def _title(column: Column) -> str:
     return wording.printable(f"{column.item}/{column.name}")
 
 
-def _number(number: float | None) -> str:
-    """Four decimals as in the paper, or three digits where those would show too little."""
-    if number is None:
-        return wording.NOTHING
-    if wording.special(number):
-        return wording.special(number)
-    return f"{number:.4f}" if number == 0 or 0.1 <= abs(number) < 1e6 else f"{number:.3g}"
-
-
 def _vector(values: Float64) -> str:
     return f"({', '.join(f'{float(value):.4g}' for value in values)})"
 
@@ -269,12 +248,7 @@ def show(grid: Grid, console: Console) -> None:
         table.add_column(_text(console, heading), justify="right", no_wrap=True)
     for label, cells in grid.rows:
         table.add_row(_text(console, label), *(_text(console, cell.shown) for cell in cells))
-    # A pipe has no width to keep to; in a narrow window broken lines are better than lost columns.
-    wide = Console(file=io.StringIO(), width=10_000)
-    with wide.capture() as written:
-        wide.print(table)
-    lines = [line.rstrip() for line in written.get().splitlines()]
-    console.print(Text("\n".join(lines)), soft_wrap=True)
+    print_whole(table, console)
     console.print()
     for remark in grid.remarks:
         line = wording.printable(remark)
@@ -316,7 +290,7 @@ def latex_text(grid: Grid) -> str:
     if any(item for item, _ in groups):
         spans, rules, start = [], [], 2
         for item, width in groups:
-            spans.append(rf"\multicolumn{{{width}}}{{c}}{{{_latex(item)}}}")
+            spans.append(rf"\multicolumn{{{width}}}{{c}}{{{wording.latex(item)}}}")
             rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
             start += width
         lines += [" & ".join(["", *spans]) + r" \\", " ".join(rules)]
@@ -330,11 +304,7 @@ def latex_text(grid: Grid) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(_latex(cell) for cell in cells) + r" \\"
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in wording.printable(text))
+    return " & ".join(wording.latex(cell) for cell in cells) + r" \\"
 
 
 def _text(console: Console, text: str) -> Text:

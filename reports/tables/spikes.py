@@ -14,7 +14,7 @@ from rich.table import Table
 from parity.meshes.spikes.judge import Judged
 from parity.meshes.spikes.spike import SPIKE
 from parity.verdict.result import jsonable
-from reports.figures.spikes import marked_mesh, residual_figure
+from reports.figures.spikes import marked_spikes, residual_figure
 from reports.tables.comparison import markdown, markdown_table
 from reports.wording import printable
 
@@ -188,7 +188,7 @@ def write(meshes: Sequence[Judged], folder: Path) -> list[str]:
         (folder / f"{stem}.csv").write_text(vertices_csv(judged), encoding="utf-8")
         (folder / f"{stem}-residuals.png").write_bytes(residual_figure(judged))
         written = [f"{stem}-residuals.png"]
-        png, reason = marked_mesh(judged.residuals, judged.topology.faces)
+        png, reason = marked_spikes(judged.residuals, judged.topology.faces)
         if png is None:
             reasons.append(f"{judged.source.name}: no rendering: {reason}")
         else:

@@ -14,8 +14,7 @@ from inputs.files import Float64, Int64
 from parity.meshes.spikes.diagnose import LEFT, Diagnosis
 from parity.verdict.result import jsonable
 from reports.figures.differences import image
-from reports.figures.renderer import NotDrawnError, draw
-from reports.figures.spikes import scene
+from reports.figures.spikes import marked_mesh
 from reports.tables.comparison import markdown_table
 
 _HEADING = ("vertex", "level", "neighbours", "spike", "residual", "leaves its neighbourhood at",
@@ -62,22 +61,12 @@ def write(found: Diagnosis, mesh: Float64, faces: Int64, folder: Path) -> str:
     (folder / "paths.png").write_bytes(paths_figure(found))
     parts = ["# Diagnosis", *lines(found.report)[:2], markdown_table(_HEADING, rows(found.report))]
     parts.append("![paths.png](paths.png)")
-    reason = ""
-    try:
-        marked = np.zeros(len(mesh), dtype=bool)
-        marked[found.vertices] = True
-        pictures = draw(scene(mesh, faces, marked))
-        figure = Figure(figsize=(8, 4.3), layout="compressed")
-        FigureCanvasAgg(figure)
-        for place, name in enumerate(("view0", "oblique"), start=1):
-            axes = figure.add_subplot(1, 2, place)
-            axes.imshow(pictures[name], interpolation="none")
-            axes.set_axis_off()
-        figure.suptitle("the diagnosed vertices, in red", fontsize=10)
-        (folder / "mesh.png").write_bytes(image(figure, "png"))
+    marked = np.zeros(len(mesh), dtype=bool)
+    marked[found.vertices] = True
+    picture, reason = marked_mesh(mesh, faces, marked, "the diagnosed vertices, in red")
+    if picture is not None:
+        (folder / "mesh.png").write_bytes(picture)
         parts.append("![mesh.png](mesh.png)")
-    except NotDrawnError as problem:
-        reason = str(problem)
     (folder / "diagnosis.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return reason
 

@@ -171,16 +171,11 @@ def latex_text(pairs: Sequence[Pair]) -> str:
         frame = frame.rename(index=lambda name: name.replace("%", r"\%"))
         frame.columns.names = [None] * frame.columns.nlevels
         frame.index.name = None
-        style = frame.rename(columns=_latex_name).style.format(shown, na_rep="---")
+        style = frame.rename(columns=lambda name: wording.latex(str(name))).style.format(
+            shown, na_rep="---"
+        )
         lines.append(style.to_latex(hrules=True, multicol_align="c", column_format=_align(frame)))
     return "\n".join(lines)
-
-
-def _latex_name(name: Any) -> str:
-    text = wording.printable(str(name))
-    for sign in "&%$#_{}":
-        text = text.replace(sign, f"\\{sign}")
-    return text
 
 
 def _align(frame: pd.DataFrame) -> str:
@@ -188,9 +183,5 @@ def _align(frame: pd.DataFrame) -> str:
 
 
 def shown(number: float | None) -> str:
-    """Four decimals as in the paper, or three digits where those would show too little."""
-    if number is None or pd.isna(number):
-        return wording.NOTHING
-    if wording.special(number):
-        return wording.special(number)
-    return f"{number:.4f}" if number == 0 or 0.1 <= abs(number) < 1e6 else f"{number:.3g}"
+    """As the paper prints a number; what a frame lacks is nothing."""
+    return wording.NOTHING if pd.isna(number) else wording.four_decimals(number)

@@ -1,6 +1,5 @@
 """Table 1 on a terminal."""
 
-import io
 import textwrap
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.tables.table1 import Pair, differences_frame, losses_frame, remarks, shown
+from reports.text.whole import print_whole
 from reports.wording import printable
 
 
@@ -26,12 +26,7 @@ def show(pairs: Sequence[Pair], console: Console) -> None:
                              justify="right", no_wrap=True)  # fmt: skip
         for name, *values in frame.itertuples():
             table.add_row(Text(str(name)), *(Text(shown(value)) for value in values))
-        # A pipe has no width to keep to; broken lines are better than lost columns.
-        wide = Console(file=io.StringIO(), width=10_000)
-        with wide.capture() as written:
-            wide.print(table)
-        lines = [line.rstrip() for line in written.get().splitlines()]
-        console.print(Text("\n".join(lines)), soft_wrap=True)
+        print_whole(table, console)
         console.print()
     for sentence in remarks(pairs):
         folded = textwrap.fill(
