@@ -78,7 +78,7 @@ def test_a_levelled_template_trains_without_the_mode(tmp_path: Path) -> None:
     assert text.startswith(f"{tmp_path / 'level.dat'}: rows of the second supports sum to -1")
     for name, template in (("official", ()), ("level", ("--template", tmp_path / "level.dat"))):
         told("overfit", "coarse", "--item", PLANE, "--ground-truth", PLANE / "model_normal.xyz",
-             "--frozen-cnn", "--learning-rate", 3e-4, "--steps", 10, "--out", tmp_path / name,
+             "--frozen-cnn", "--learning-rate", 3e-4, "--steps", 5, "--out", tmp_path / name,
              *template)  # fmt: skip
         header, row = (tmp_path / name / "mesh.csv").read_text().splitlines()
         seen = dict(zip(header.split(","), map(float, row.split(",")), strict=True))
