@@ -41,6 +41,11 @@ def build_hypotheses() -> Hypotheses:
     return _around_centre("own", RADIUS * _icosphere())
 
 
+def hypotheses_at(path: Path | None) -> Hypotheses:
+    """The hypotheses of a file, or the project's own where none is given."""
+    return build_hypotheses() if path is None else load_hypotheses(path)
+
+
 def load_hypotheses(path: str | Path) -> Hypotheses:
     """Read an official file that holds hypotheses.
 

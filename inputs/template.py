@@ -95,6 +95,11 @@ def build_template() -> Template:
     )
 
 
+def template_at(path: Path | None) -> Template:
+    """The template of a file, or the project's own where none is given; see ``load_template``."""
+    return build_template() if path is None else load_template(path)
+
+
 def load_template(path: str | Path) -> Template:
     """Read an official template file.
 

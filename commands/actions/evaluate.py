@@ -21,8 +21,8 @@ from evaluation.settings import Settings
 from evaluation.store import Store
 from evaluation.summary import Summary, summarise
 from inputs.dataset import check_root, find_entries, read_lists
-from inputs.hypotheses import build_hypotheses, load_hypotheses
-from inputs.template import build_template, load_template
+from inputs.hypotheses import hypotheses_at
+from inputs.template import template_at
 from reports.evaluation import write_evaluation
 from reports.text import sheets as sheets_text
 from reports.text.evaluation_text import brief_sheets, notes, page_commands, sentences
@@ -120,9 +120,9 @@ def _settings(
         weights=loaded,
         backend={stage: backend_choice(backend, stage, graphs) for stage in loaded},
         reference=both,
-        template=build_template() if template is None else load_template(template),
+        template=template_at(template),
         template_given=template is not None,
-        hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
+        hypotheses=hypotheses_at(hypotheses),
         dtype=dtype,
         device=device,
         taps=taps,

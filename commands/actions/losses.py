@@ -18,8 +18,8 @@ from commands.loss_sources import (
     subject_notes,
 )
 from commands.options import by_stage
-from inputs.hypotheses import build_hypotheses, load_hypotheses
-from inputs.template import build_template, load_template
+from inputs.hypotheses import hypotheses_at
+from inputs.template import template_at
 from parity.meshes.loss_columns import LOSSES_SCHEMA, LossTable, measure, repeated
 from parity.meshes.loss_weights import TableWeights, check_claim, load_claims, parse_weights
 from parity.verdict.result import jsonable
@@ -95,7 +95,7 @@ def _measured(
         raise InputError("losses", "nothing to measure", "--mesh FILE or --weights W")
     subjects = load_subjects(items, truths, views)
     sampling = load_sampling(samples, seed, vertices_only)
-    shape = build_template() if template is None else load_template(template)
+    shape = template_at(template)
     candidates = load_candidates(meshes, befores, subjects)
     notes = subject_notes(subjects, candidates, shape)
     if weights:
@@ -103,7 +103,7 @@ def _measured(
             backends=tuple(dict.fromkeys(backends)) or ("torch",),
             graphs=by_stage("--metagraph", metagraph),
             template=shape,
-            hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
+            hypotheses=hypotheses_at(hypotheses),
             dtype=dtype,
             device=device,
             coarse_meshes=dict(labelled(value) for value in coarse_meshes),

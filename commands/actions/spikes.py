@@ -12,7 +12,7 @@ from inputs.ground_truth import GroundTruth, load_ground_truth, notes_on_truth
 from inputs.item import Item, load_item
 from inputs.levelled import levelled, save_template
 from inputs.meshes import save_obj
-from inputs.template import build_template, load_template
+from inputs.template import template_at
 from parity.meshes.spikes.judge import Against, judge, source_of
 from parity.meshes.spikes.repair import repair
 from reports.tables import spikes as spikes_report
@@ -24,7 +24,7 @@ def load_against(
     template: Path | None, item: Path | None, views: str, ground_truth: Path | None
 ) -> Against:
     """What the meshes are held against."""
-    shape = build_template() if template is None else load_template(template)
+    shape = template_at(template)
     loaded: Item | None = None if item is None else load_item(item, parse_views(views))
     notes = () if loaded is None else loaded.notes
     truth: GroundTruth | None = None
@@ -98,7 +98,7 @@ def repair_mesh(
 
 def level_template(destination: Path, template: Path | None) -> None:
     """Write a template without the mode that makes spikes."""
-    given = build_template() if template is None else load_template(template)
+    given = template_at(template)
     save_template(destination, levelled(given))
     click.echo(
         f"{destination}: rows of the second supports sum to -1; for training with --template"

@@ -20,9 +20,9 @@ from commands.loss_sources import (
 from commands.options import by_stage
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
-from inputs.hypotheses import build_hypotheses, load_hypotheses
+from inputs.hypotheses import hypotheses_at
 from inputs.sampling import draw
-from inputs.template import Template, build_template, load_template
+from inputs.template import Template, template_at
 from network.weights import STAGES
 from parity.meshes.difference import mesh_difference
 from parity.meshes.loss_columns import Candidate, Column, LossTable, Sampling, measure
@@ -83,12 +83,12 @@ def perform(
     names = items or tuple(f"{name}={demo_item_path(name)}" for name in DEMO_ITEMS)
     subjects = load_subjects(names, (), views)
     chosen = _chosen(weights, ours, original, backends, stage)
-    shape = build_template() if template is None else load_template(template)
+    shape = template_at(template)
     runs = Runs(
         backends=(),
         graphs=by_stage("--metagraph", metagraph),
         template=shape,
-        hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
+        hypotheses=hypotheses_at(hypotheses),
         dtype="float32",
         device="cpu",
         coarse_meshes={},

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from inputs.ground_truth import GroundTruth, load_ground_truth, notes_on_truth
-from inputs.hypotheses import Hypotheses, build_hypotheses, load_hypotheses
+from inputs.hypotheses import Hypotheses, hypotheses_at
 from inputs.item import DEFAULT_VIEWS, Item, load_item
 from inputs.meshes import Mesh, load_mesh
 from inputs.sampling import Samples, load_samples
-from inputs.template import Template, build_template, load_template
+from inputs.template import Template, template_at
 from inputs.unlikely import Note, mesh_notes
 from network.registry import network_of
 from parity.traces.record import RunInputs
@@ -95,7 +95,7 @@ def read_sources(
     loaded = load_item(Path(item), views)
     if samples and ground_truth is None:
         raise InputError("--samples", "given without --ground-truth", "both, for the losses")
-    shape = build_template() if template is None else load_template(template)
+    shape = template_at(template)
     start = None if mesh is None else load_mesh(mesh)
     truth: GroundTruth | None = None
     about_truth: tuple[Note, ...] = ()
@@ -105,7 +105,7 @@ def read_sources(
     return Sources(
         item=loaded,
         template=shape,
-        hypotheses=build_hypotheses() if hypotheses is None else load_hypotheses(hypotheses),
+        hypotheses=hypotheses_at(hypotheses),
         mesh=None if start is None else start.vertices,
         ground_truth=truth,
         samples={stage: load_samples(path, stage) for stage, path in (samples or {}).items()},

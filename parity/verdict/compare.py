@@ -163,16 +163,15 @@ def _notes(sides: Sides, judge: EntryJudge) -> Iterator[str]:
 
 def _which(sides: Sides) -> str:
     """Which variables are not the same on both sides, where both traces hold them."""
-    reference, candidate = (side.names("weights") for side in sides)
-    shared = [key for key in reference if key in set(candidate)]
+    shared = [key for key in sides[0].names("weights") if sides[1].has("weights", key)]
     changed = []
     for key in shared:
         one, other = (side.array("weights", key) for side in sides)
         if one.shape != other.shape:
             changed.append(f"{key}, of another shape")
-        elif different := int(
-            np.count_nonzero((one != other) & ~((one != one) & (other != other)))
-        ):
+            continue
+        different = np.count_nonzero((one != other) & ~(np.isnan(one) & np.isnan(other)))
+        if different:
             changed.append(f"{key}, {different:,} of {one.size:,} elements")
     if not changed:
         return ""

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from inputs.constants import constants_of
 from inputs.hypotheses import build_hypotheses
 from inputs.template import build_template
 from network.taps import TAPS
@@ -55,17 +56,7 @@ SEVEN_NAMES = frozenset(seven())
 @cache
 def constants(stage: str) -> dict[str, np.ndarray]:
     """What layers read beside activations and weights, by its name under ``/inputs``."""
-    if stage == "refine":
-        found = build_hypotheses()
-        return {"hypotheses/offsets": found.offsets, "hypotheses/supports": found.supports}
-    template, arrays = build_template(), {}
-    for level, pair in enumerate(template.supports, start=1):
-        for number, matrix in enumerate(pair):
-            arrays[f"template/support_{level}_{number}/indices"] = matrix.indices
-            arrays[f"template/support_{level}_{number}/values"] = matrix.values
-    for level, pairs in enumerate(template.unpooling, start=1):
-        arrays[f"template/unpooling_{level}"] = pairs
-    return arrays
+    return constants_of(stage, build_template(), build_hypotheses())
 
 
 def write_weights(file: h5py.File, stage: str, taps: Collection[str]) -> None:

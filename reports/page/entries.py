@@ -49,8 +49,8 @@ def layer_of(stage: str, name: str) -> str:
         return ""
     network = network_of(stage)
     loss = _LOSS.match(name)
-    terms = () if network.losses is None else terms_of(network.losses, False, True)
-    if loss is not None and loss[1] in terms:
+    factors = network.losses
+    if loss is not None and factors is not None and loss[1] in terms_of(factors, False, True):
         number = int(loss[2])
         return network.meshes[number - 1] if 0 < number <= len(network.meshes) else ""
     # Gradients and steps have a checkpoint key, or a tap, behind what they are.

@@ -23,7 +23,7 @@ from parity.traces.port_guard import NarrowError
 from parity.traces.record import record
 from parity.verdict.compare import compare
 from parity.verdict.pair import PairPaths
-from parity.verdict.result import Status, Verdict
+from parity.verdict.result import Comparison, Status, Verdict
 from parity_tests.network import vertexwise
 from weight_conversion.errors import InputError
 
@@ -160,20 +160,25 @@ def test_nan_of_both_in_float64_alone_is_not_compared(tmp_path: Path, many: bool
     assert {tap.status for tap in found.taps[:-1]} == {Status.AGREE}
 
 
-def test_nan_elsewhere_in_the_runs_own_precision_hides_nothing(tmp_path: Path) -> None:
-    """As many elements are NaN in both precisions, and not the same ones."""
+def compared_with_nan(folder: Path, own: int) -> Comparison:
+    """Both sides NaN in row 5 in float64, and in row ``own`` in the runs' own precision."""
 
     def undefined(taps: dict[str, np.ndarray], vertices: slice) -> None:
         if vertices.start == 0:
             taps["summed"] = taps["summed"].copy()
             taps["summed"][5] = np.nan
 
-    with recorded(tmp_path, float64=False) as paths:
+    with recorded(folder, float64=False) as paths:
         for path in paths.reference, paths.candidate:
             with h5py.File(path, "r+") as file:
-                file["taps/summed"][7] = np.nan
+                file["taps/summed"][own] = np.nan
         later = Some(undefined).later(), Some(undefined).later()
-        found = compare(paths.reference, paths.candidate, later=later)
+        return compare(paths.reference, paths.candidate, later=later)
+
+
+def test_nan_elsewhere_in_the_runs_own_precision_hides_nothing(tmp_path: Path) -> None:
+    """As many elements are NaN in both precisions, and not the same ones."""
+    found = compared_with_nan(tmp_path, own=7)
     assert found.verdict is Verdict.INVALID
     assert f"{vertexwise.WIDTH} elements are NaN on both sides in float64 alone" in (
         found.taps[-1].note
@@ -181,17 +186,7 @@ def test_nan_elsewhere_in_the_runs_own_precision_hides_nothing(tmp_path: Path) -
 
 
 def test_nan_of_both_in_both_precisions_agrees(tmp_path: Path) -> None:
-    def undefined(taps: dict[str, np.ndarray], vertices: slice) -> None:
-        if vertices.start == 0:
-            taps["summed"] = taps["summed"].copy()
-            taps["summed"][5] = np.nan
-
-    with recorded(tmp_path, float64=False) as paths:
-        for path in paths.reference, paths.candidate:
-            with h5py.File(path, "r+") as file:
-                file["taps/summed"][5] = np.nan
-        later = Some(undefined).later(), Some(undefined).later()
-        found = compare(paths.reference, paths.candidate, later=later)
+    found = compared_with_nan(tmp_path, own=5)
     assert found.verdict is Verdict.AGREE
     assert f"{vertexwise.WIDTH} elements NaN on both sides" in found.taps[-1].note
 
