@@ -70,12 +70,7 @@ def mix(matrix: Tensor | None, x: Tensor) -> Tensor:
 
 
 def vertex_slices(vertices: int) -> list[slice]:
-    """Slices of the vertices to compute one after the other, where nothing mixes between them.
-
-    With gradients wanted it is one: autograd keeps every intermediate product anyway.
-    """
-    if torch.is_grad_enabled():
-        return [slice(0, vertices)]
+    """Slices of the vertices to compute one after the other, where nothing mixes between them."""
     starts = range(0, vertices, VERTICES_AT_ONCE)
     return [slice(start, min(start + VERTICES_AT_ONCE, vertices)) for start in starts]
 
@@ -86,7 +81,10 @@ def by_vertices(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     The vertices are the first axis of every input and of the result. Whole meshes and slices of
     them pass through here in the same slices, so that both have the same bits.
     """
-    slices = vertex_slices(len(inputs[0]))
+    # Autograd keeps every intermediate product anyway, and would put a result together anew for
+    # each slice that is written into it.
+    grad = torch.is_grad_enabled()
+    slices = [slice(0, len(inputs[0]))] if grad else vertex_slices(len(inputs[0]))
     first = function(*(each[slices[0]] for each in inputs))
     if len(slices) == 1:
         return first

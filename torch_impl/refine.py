@@ -137,17 +137,27 @@ class Refine(nn.Module):
         at = at.unflatten(1, by_vertex).transpose(0, 1)
         corners = corners.unflatten(1, by_vertex).transpose(0, 1)
 
-        def move(part: slice) -> Tensor:
-            read = _read(maps, at[part], corners[part])
-            features = torch.cat([hypotheses[part], read], dim=2).flatten(0, 1)
+        def move(mesh: Tensor, *read_from: Tensor) -> Tensor:
+            features = torch.cat(read_from, dim=2).flatten(0, 1)
             tell(listen, projection, features)
             score = reasoning(features.unflatten(0, (-1, OFFSETS)), support, listen)
-            return (score * offsets).sum(dim=1) + mesh[part]
+            return (score * offsets).sum(dim=1) + mesh
+
+        def read(part: slice) -> Tensor:
+            return _read(maps, at[part], corners[part])
 
         # A slice passes through the whole block while it is in the cache; a listener is told whole
         # taps, for which each layer is computed slice by slice instead.
         slices = vertex_slices(len(mesh)) if listen is None else [slice(0, len(mesh))]
-        moved = torch.cat([move(part) for part in slices])
+        if torch.is_grad_enabled():
+            # What is handed back to a slice of a tensor is a tensor of the whole's size; what is
+            # handed back to the parts that it was split into is put together once.
+            sizes = [part.stop - part.start for part in slices]
+            whole = (mesh, hypotheses, read(slice(0, len(mesh))))
+            split = zip(*(each.split(sizes) for each in whole), strict=True)
+            moved = torch.cat([move(*parts) for parts in split])
+        else:
+            moved = torch.cat([move(mesh[p], hypotheses[p], read(p)) for p in slices])
         tell(listen, name, moved)
         return moved
 

@@ -6,8 +6,9 @@ inputs at those alone, beside the feature maps. Its largest tap has 36 million n
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from statistics import median_low
 from typing import Any, TypeVar
 
@@ -64,20 +65,27 @@ def cut(values: Any, rows_per_vertex: int | None, part: Part) -> np.ndarray:
     return np.asarray(values[rows_in(rows_per_vertex, part)])
 
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_parallel(work: Callable[[Part], Result], parts: list[Part]) -> Iterator[Result]:
-    """The results for all parts, in order, two parts at a time where there are several.
+def in_parallel(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """The results for all items, in order, one item a core where there are several.
 
-    Each part is worked on by one thread, its products too: two parts side by side use two cores
-    better than one product does.
+    Each is worked on by one thread, its products too: two parts side by side use two cores better
+    than one product does.
     """
-    if len(parts) == 1:
-        yield work(parts[0])
+    if len(items) < 2:
+        yield from map(work, items)
         return
-    from threadpoolctl import threadpool_limits  # which one part does without
+    workers = min(len(items), os.cpu_count() or 1, MOST_WORKERS)
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(work, items)
 
-    workers = min(len(parts), os.cpu_count() or 1, MOST_WORKERS)
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(work, parts)
+
+@cache
+def _libraries() -> Any:
+    """The libraries of products: to look for them takes a hundredth of a second."""
+    from threadpoolctl import ThreadpoolController  # which one part does without
+
+    return ThreadpoolController()

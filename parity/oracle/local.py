@@ -1,5 +1,6 @@
 """A single layer alone: its exact output on given inputs, and how far a run's may be from it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ class Alone:
         settled: the same if no decision were open; ``limit`` itself where none is.
         unit: one rounding, √n·u·Σ|terms|, where sums were rounded; 0 elsewhere.
         fixed: the part of ``limit`` that does not come from sums.
+        units: how many units ``limit`` is, where it is as many everywhere and nothing else.
         decided: rows of a projection that were decided otherwise than nominally.
         open_rows: rows about which nothing can be said.
     """
@@ -39,6 +41,7 @@ class Alone:
     settled: np.ndarray
     unit: np.ndarray
     fixed: Any = 0.0
+    units: float | None = None
     decided: tuple[Decided, ...] = ()
     open_rows: int = 0
 
@@ -85,6 +88,8 @@ class Local:
     @property
     def worst(self) -> float:
         """The greatest |error| over its limit: more than 1 is no rounding."""
+        if self.alone.units is not None:
+            return share_of(self.error, self.alone.unit) / self.alone.units
         return share_of(self.error, self.limit)
 
     def roundings(self, confidence: float) -> float:
@@ -96,6 +101,8 @@ class Local:
         worst = self.worst
         if not 0 < worst <= 1:
             return worst * confidence
+        if self.alone.units is not None:
+            return worst * self.alone.units
         # Within the limit an element counts by its unit, or by its share of what always holds.
         unit = self.alone.unit
         excess = np.abs(self.error)
@@ -111,6 +118,9 @@ def share_of(error: np.ndarray, limit: np.ndarray) -> float:
     error = np.abs(error)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = error / limit
+        most = float(ratio.max(initial=0.0))
+        if math.isfinite(most):
+            return most
         if (error <= limit).all() and not np.isinf(error).any():
             # What is not a number here is 0 over 0; an infinite error is within no limit.
             return float(np.fmax.reduce(ratio, axis=None, initial=0.0))
@@ -123,7 +133,7 @@ def difference_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         away = a - b
-    if np.isfinite(away).all():
+    if all_finite(away):
         return away
     alike = (a == b) | (np.isnan(a) & np.isnan(b))
     return np.where(alike, 0.0, np.where(np.isfinite(away), away, np.inf))
@@ -141,11 +151,17 @@ def sides_apart(errors: Sequence[np.ndarray], seen: Sequence[np.ndarray]) -> np.
     """
     with np.errstate(invalid="ignore"):
         local = np.asarray(errors[1] - errors[0])
-    special = ~np.isfinite(local)
-    if not special.any():
+    if all_finite(local):
         return local
+    special = ~np.isfinite(local)
     r, c = (np.asarray(values, np.float64).reshape(local.shape) for values in seen)
     return np.where(special, difference_of(c, r), local)
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether all elements are numbers; at worst False where their sum overflows."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return math.isfinite(values.sum())
 
 
 def any_nan(values: np.ndarray) -> bool:
@@ -220,16 +236,22 @@ def alone(
     found = evaluate(program, layer_inputs(row, program, parents, context), arithmetic, observed)
     number = found.number
     with np.errstate(invalid="ignore", over="ignore"):
-        settled = arithmetic.limit(number)
-        # What has no bound is infinite times a weight of 0.
-        settled = np.where(np.isnan(settled), np.inf, settled)
-        limit = settled + np.where(np.isnan(number.undecided), np.inf, number.undecided)
+        settled = limit = arithmetic.limit(number)
+        units = None
+        if any_nan(settled):
+            # What has no bound is infinite times a weight of 0.
+            settled = limit = np.where(np.isnan(settled), np.inf, settled)
+        elif number.is_a_sum and nothing(number.undecided):
+            units = float(arithmetic.factor(number.count) / np.sqrt(number.count))
+        if not nothing(number.undecided):
+            limit = settled + np.where(np.isnan(number.undecided), np.inf, number.undecided)
     return Alone(
         number.value,
         limit,
         settled,
         arithmetic.unit(number),
         number.error + number.undecided,
+        units,
         found.decided,
         0 if found.open_rows is None else int(np.count_nonzero(found.open_rows)),
     )

@@ -57,6 +57,17 @@ class Number:
         return self.size is None and nothing(self.error) and nothing(self.undecided)
 
     @property
+    def is_a_sum(self) -> bool:
+        """Whether there is an open sum alone, whose terms all pass through as many roundings."""
+        return (
+            self.size is not None
+            and self.size.shape == self.value.shape
+            and np.ndim(self.count) == 0
+            and self.count != 1
+            and nothing(self.error)
+        )
+
+    @property
     def magnitude(self) -> np.ndarray:
         """Σ|terms|, of what a further linear operation would sum up."""
         if self.size is not None:
@@ -98,11 +109,13 @@ class Arithmetic:
         roundoff: u, the run's own and that of the evaluation here together.
         confidence: λ.
         holds: the type that a result must fit to be free of rounding.
+        bounded: whether bounds are wanted; without, rules may give values alone.
     """
 
     roundoff: float
     confidence: float
     holds: type = np.float64
+    bounded: bool = True
 
     def factor(self, count: Count) -> Any:
         """By how many u·Σ|terms| a sum may be off."""
@@ -110,6 +123,8 @@ class Arithmetic:
 
     def limit(self, number: Number) -> np.ndarray:
         """The greatest error that is admitted, without what decisions can do; a value's shape."""
+        if number.is_a_sum:
+            return np.asarray((self.roundoff * self.factor(number.count)) * number.size)
         found = np.zeros(number.value.shape) + number.error
         if number.size is None:
             return found
@@ -132,7 +147,9 @@ class Arithmetic:
         """
         if number.size is None:
             return np.zeros(number.value.shape)
-        unit = (self.roundoff * np.sqrt(number.count)) * number.size
+        unit = np.asarray((self.roundoff * np.sqrt(number.count)) * number.size)
+        if number.is_a_sum:
+            return unit
         return np.where(np.asarray(number.count) == 1, 0.0, unit)
 
     def close(self, number: Number) -> Number:
@@ -159,6 +176,8 @@ class Arithmetic:
                 does too if it can hold it.
             undecided: what the operands' decisions do.
         """
+        if not self.bounded:
+            return Number(value)
         own = (roundings * self.roundoff) * (np.abs(value) + error)
         if exact is not None:
             free = exact & (np.zeros(value.shape) + error == 0) & self.held(value)

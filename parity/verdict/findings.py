@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +47,15 @@ class Findings:
     def within(self) -> bool:
         """Whether the two sides' layers agree to rounding; False for NaN."""
         return self.share <= 1 and self.mean_square.within
+
+    @property
+    def proved_by_one(self) -> bool:
+        """Whether the bounds of one run alone show that the two agree to rounding, by far.
+
+        Both had the same bounds: half of their sum, and half of their variance, is that of one.
+        """
+        squares = self.mean_square
+        return self.share <= 0.5 and bool((squares.squares <= 0.25 * squares.counts).all())
 
     def raise_to(self, name: str, value: float) -> None:
         self.greatest[name] = max(self.greatest.get(name, 0.0), value)
@@ -134,19 +144,22 @@ class Spread:
         r, c = (np.asarray(values, np.float64).reshape(first.value.shape) for values in seen)
         limit = first.limit + second.limit
         inherited, difference = difference_of(second.value, first.value), difference_of(c, r)
+        apart = np.abs(difference)
         enough = PRECISION[dtypes[0]], PRECISION[dtypes[1]]
         self.bits = tuple(
-            most if most >= full else max(most, bits_of(values))
+            most if most >= full else max(most, bits_of(values, full))
             for most, full, values in zip(self.bits, enough, (r, c), strict=True)
         )
-        self.identical = self.identical and not np.any(difference)
-        self.beyond = self.beyond or not bool((np.abs(difference) <= limit).all())
+        self.identical = self.identical and not np.any(apart)
+        self.beyond = self.beyond or not bool((apart <= limit).all())
         self.squares += squares_of(r)
         self.away += squares_of(difference)
         self.inherited += squares_of(inherited)
         self.most_inherited = max(self.most_inherited, greatest(inherited))
-        reach = limit + np.abs(inherited)
-        count_decisions(row, r, c, reach, otherwise(first, second), self.decisions)
+        pixels = otherwise(first, second)
+        count_decisions(
+            row, r, c, lambda some: limit[some] + np.abs(inherited[some]), pixels, self.decisions
+        )
 
 
 def told_of(unheard: int) -> str:
@@ -164,20 +177,25 @@ def otherwise(first: Local, second: Local) -> int:
 
 
 def count_decisions(
-    row: TapRow, r: np.ndarray, c: np.ndarray, reach: np.ndarray, pixels: int, found: Counter[str]
+    row: TapRow,
+    r: np.ndarray,
+    c: np.ndarray,
+    reach: Callable[[np.ndarray], np.ndarray],
+    pixels: int,
+    found: Counter[str],
 ) -> None:
     """Signs of ReLUs, and rows of pixels, that the two runs decided differently.
 
-    A sign is a tie where both values are within what rounding and inheritance explain; pixels were
-    found to be ties when the layer was evaluated, or the tap differs.
+    A sign is a tie where both values are within ``reach``, what rounding and inheritance explain
+    of some elements; pixels were found to be ties when the layer was evaluated, or the tap differs.
     """
     program = row.program
     if any(node.primitive == "decide" for node in program.nodes):
         found.update({"pixels": pixels, "ties": pixels})
     elif program.nodes[program.outputs["value"]].primitive == "relu":
         signs = (r > 0) != (c > 0)
-        ties = signs & (np.maximum(r, c) <= reach)
-        found.update({"signs": int(signs.sum()), "ties": int(ties.sum())})
+        ties = np.maximum(r[signs], c[signs]) <= reach(signs)
+        found.update({"signs": len(ties), "ties": int(ties.sum())})
 
 
 def finite(values: np.ndarray) -> float:
@@ -188,11 +206,14 @@ def finite(values: np.ndarray) -> float:
 
 def greatest(difference: np.ndarray) -> float:
     """The greatest magnitude."""
-    return float(np.abs(difference).max(initial=0.0))
+    return float(np.maximum(difference.max(initial=0.0), -difference.min(initial=0.0)))
 
 
 def squares_of(values: np.ndarray) -> float:
     """The sum of the squares of the finite values."""
     flat = values.ravel()
-    finite = flat if np.isfinite(flat).all() else flat[np.isfinite(flat)]
-    return float(np.einsum("i,i->", finite, finite))
+    found = float(np.einsum("i,i->", flat, flat))
+    if not math.isfinite(found):
+        finite = flat[np.isfinite(flat)]
+        found = float(np.einsum("i,i->", finite, finite))
+    return found

@@ -1,13 +1,15 @@
 """What two runs show of each tap, gone through part by part: what ``judgement`` judges by."""
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from network.taps import TapRow
-from parity.oracle.chunks import Part, in_parallel, parts_of
+from parity.oracle.beside import beside
+from parity.oracle.chunks import Part, in_parallel, parts_of, rows_in
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
@@ -15,6 +17,7 @@ from parity.oracle.local import Local, any_nan, difference_of, local_error, unhe
 from parity.oracle.number import Number
 from parity.verdict.findings import Findings, Spread, finite, greatest
 from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
+from parity.verdict.measure import Measured
 
 Place = tuple[str, int]
 OWN, FLOAT64 = "own", "float64"
@@ -52,6 +55,7 @@ class Gathered:
         across: the taps before this one that were not recorded, see ``parity.oracle.gap.before``.
         found: by precision, ``OWN`` and ``FLOAT64``, what the runs in it show.
         apart: how far the runs are apart, in their own precision where that is judged.
+        measured: the same, whatever their layers make of their inputs.
         worst: by precision, the part where the candidate is farthest from its layer: elements
             beyond the limit, greatest error in roundings, and the part.
     """
@@ -59,14 +63,29 @@ class Gathered:
     across: tuple[str, ...]
     found: dict[str, Findings]
     apart: Spread = field(default_factory=Spread)
+    measured: Measured = field(default_factory=Measured)
     worst: dict[str, tuple[int, float, Part]] = field(default_factory=dict)
 
-    def take(self, which: str, part: Part, found: Findings, apart: Spread) -> None:
+    def take(
+        self, which: str, part: Part, found: Findings, apart: Spread, measured: Measured
+    ) -> None:
         """Add a part. Many wrong elements tell more of a mistake than one that is far off."""
         if (found.beyond, found.candidate) > self.worst.get(which, (-1, -1.0, None))[:2]:
             self.worst[which] = found.beyond, found.candidate, part
         self.found[which].join(found)
         self.apart.join(apart)
+        self.measured.join(measured)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """A part of a tap in one precision; ``inputs`` reads what its layer reads, if it is shared."""
+
+    row: TapRow
+    part: Part
+    which: str
+    to: Gathered
+    inputs: Mapping[str, tuple[Inputs, ...]] | None
 
 
 class Gathering:
@@ -95,36 +114,40 @@ class Gathering:
         self._ahead: dict[str, Gathered] = {}
 
     def ahead(self, rows: Iterable[TapRow], windows: Iterable[slice]) -> None:
-        """Go through several taps in step, so many vertices at a time.
+        """Go through several taps before they are asked for.
 
-        Runs that are made as they are read are then made once.
+        Those of layers that mix nothing between vertices in step, so many vertices at a time: runs
+        that are made as they are read are then made once.
 
         Args:
-            rows: in the order of computation; whole ones are left to ``of``.
-            windows: vertices, each of them once, in multiples of what a part has.
+            rows: in the order of computation.
+            windows: vertices, each of them once, in multiples of what a part has; none to go
+                through one tap after the other.
         """
-        vertices = self._runs[0].vertices
-        split = [row for row in rows if row.rows_per_vertex is not None]
+        rows, windows = list(rows), list(windows)
+        for row in rows:
+            self._ahead[row.name] = self._nothing(row)
+        split = [row for row in rows if windows and row.rows_per_vertex is not None]
+        self._work([task for row in rows if row not in split for task in self._tasks(row)])
         # One reader for all taps: the feature maps are read once, and it keeps nothing else.
         maps = self._inputs(())
         for window in windows:
-            for row in split:
-                inside: list[Part] = [
-                    part for part in parts_of(row, vertices)
-                    if part is not None and window.start <= part.start < window.stop
-                ]  # fmt: skip
-                to = self._ahead.setdefault(row.name, self._nothing(row))
-                inputs = self._inputs(to.across) if to.across else maps
-                self._through(to, row, inside, inputs)
+            self._work(
+                [
+                    task for row in split for task in self._tasks(row, maps)
+                    if task.part is not None and window.start <= task.part.start < window.stop
+                ]
+            )  # fmt: skip
 
     def of(self, row: TapRow) -> Gathered:
         """What the two runs show of a tap."""
-        if row.name in self._ahead:
-            return self._ahead.pop(row.name)
-        found = self._nothing(row)
-        parts = parts_of(row, self._runs[0].vertices)
-        self._through(found, row, parts, self._inputs(found.across))
-        return found
+        if row.name not in self._ahead:
+            self.ahead([row], [])
+        return self._ahead.pop(row.name)
+
+    def measured(self, row: TapRow) -> Measured:
+        """How far the runs are apart at a tap that was gone through and not asked for yet."""
+        return self._ahead[row.name].measured
 
     def _inputs(self, across: Collection[str]) -> dict[str, tuple[Inputs, ...]]:
         """Readers of both sides' layers' inputs, by precision."""
@@ -144,43 +167,68 @@ class Gathering:
         found = {which: Findings(MeanSquare(self._tests, sharing)) for which in self._precisions}
         return Gathered(before(row, self._gap)[1], found)
 
-    def _through(
-        self,
-        to: Gathered,
-        row: TapRow,
-        parts: list[Part],
-        inputs: Mapping[str, tuple[Inputs, ...]],
-    ) -> None:
+    def _tasks(
+        self, row: TapRow, shared: Mapping[str, tuple[Inputs, ...]] | None = None
+    ) -> Iterator["_Task"]:
+        """What is to be done for a tap; ``shared`` reads its inputs where none is to be made."""
+        to, parts = self._ahead[row.name], parts_of(row, self._runs[0].vertices)
+        inputs = None if to.across else shared
+        if inputs is None and parts != [None]:
+            inputs = self._inputs(to.across)
         for which in self._precisions:
+            for part in parts:
+                yield _Task(row, part, which, to, inputs)
 
-            def judged(part: Part, which: str = which) -> tuple[Findings, Spread]:
-                with np.errstate(all="ignore"):
-                    return self._part(row, part, which, to, inputs[which])
+    def _work(self, tasks: list["_Task"]) -> None:
+        """Do them, one a core, and take in what they find in their order."""
 
-            for part, found in zip(parts, in_parallel(judged, parts), strict=True):
-                to.take(which, part, *found)
+        def done(task: _Task) -> tuple[Findings, Spread, Measured]:
+            # What reads a whole tap goes with its task: kept, they would be the whole run.
+            inputs = task.inputs or self._inputs(task.to.across)
+            with np.errstate(all="ignore"):
+                return self._part(task.row, task.part, task.which, task.to, inputs[task.which])
+
+        for task, found in zip(tasks, in_parallel(done, tasks), strict=True):
+            task.to.take(task.which, task.part, *found)
 
     def _part(
         self, row: TapRow, part: Part, which: str, to: Gathered, inputs: tuple[Inputs, ...]
-    ) -> tuple[Findings, Spread]:
+    ) -> tuple[Findings, Spread, Measured]:
         """What the runs in one precision show of a part."""
-        here = Findings(MeanSquare(self._tests, to.found[which].mean_square.sharing))
-        spread, across = Spread(), to.across
-        seen = [(run.tap if which == OWN else run.float64)(row.name, part) for run in self._runs]
+        spread, measured, across = Spread(), Measured(), to.across
+        seen = [
+            np.asarray((run.tap if which == OWN else run.float64)(row.name, part), np.float64)
+            for run in self._runs
+        ]
         given = [each.of(row, part) for each in inputs]
         dtypes = [run.dtype if which == OWN else FLOAT64 for run in self._runs]
         first = self._local(row, part, which, given[0], seen[0], dtypes[0], known=not across)
         same = _identical(seen[0], seen[1]) and all(
             _alike(given[0][name], given[1][name]) for name in row.parents
         )
-        second = first
+        sharing = to.found[which].mean_square.sharing
+
+        def findings(second: Local) -> Findings:
+            found = Findings(MeanSquare(self._tests, sharing))
+            # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
+            found.add(first, second, seen, self._confidence, squares=not across)
+            return found
+
+        second: Local | None = first
         if not same or dtypes[0] != dtypes[1]:
+            second = None
+            if dtypes[0] == dtypes[1] and not across:
+                second = beside(row, given[1], self._context, seen[1], dtypes[1], first)
+        here = None if second is None else findings(second)
+        if here is None or second is None or (second is not first and not here.proved_by_one):
             second = local_error(row, given[1], self._context, seen[1], dtypes[1])
-        # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
-        here.add(first, second, seen, self._confidence, squares=not across)
+            here = findings(second)
         if which == OWN or OWN not in self._precisions:
             reference, candidate = self._runs
             spread.add(row, first, second, seen, (reference.dtype, candidate.dtype))
+            r, c = (values.ravel() for values in seen)
+            offset = 0 if part is None else rows_in(row.rows_per_vertex or 1, part).start
+            measured.add(offset * math.prod(row.shape[1:]), r, c)
         if across:
             here.finest = greatest(first.alone.settled + second.alone.settled)
             here.scale = finite(seen[0])
@@ -191,7 +239,7 @@ class Gathering:
             exact = self._runs[0].float64(row.name, part)
             here.raise_to("candidate", greatest(difference_of(seen[1], exact)))
             here.raise_to("reference", greatest(difference_of(seen[0], exact)))
-        return here, spread
+        return here, spread, measured
 
     def _local(
         self,

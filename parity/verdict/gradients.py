@@ -11,12 +11,13 @@ nearer to the loss or from the forward pass.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from network.registry import network_of
 from network.taps import MESH, TapRow
-from parity.oracle.chunks import Part
+from parity.oracle.chunks import Part, in_parallel
 from parity.oracle.confidence import backward_confidence
 from parity.oracle.context import Context
 from parity.oracle.local import any_nan, difference_of, share_of, sides_apart
@@ -118,8 +119,7 @@ class BackwardJudge:
                 for walk, gradient in zip(walks, seen, strict=True)
             ]
             self._take(found[row.name], seen, sums, part, walks)
-            for walk in walks:
-                walk.step(row, part)
+            list(in_parallel(partial(Walk.step, row=row, part=part), walks))
             if last[row.name] == number:
                 for key in row.variables.values():
                     seen = [run.variable(key) for run in runs]

@@ -29,7 +29,7 @@ from parity.oracle.gap import Inputs, before
 from parity.oracle.local import Local
 from parity.verdict.findings import Findings, Spread, told_of
 from parity.verdict.gathering import FLOAT64, OWN, Gathering, Place, Run
-from parity.verdict.measure import relative
+from parity.verdict.measure import Difference, relative
 from parity.verdict.precision import narrower
 from parity.verdict.result import Split, Status
 
@@ -99,6 +99,10 @@ class TapJudge:
     def ahead(self, rows: Iterable[TapRow], windows: Iterable[slice]) -> None:
         """Go through taps some vertices at a time before they are judged; see ``Gathering``."""
         self._gathering.ahead(rows, windows)
+
+    def difference(self, row: TapRow) -> Difference:
+        """How far the runs are apart at a tap gone through ``ahead`` and not judged yet."""
+        return self._gathering.measured(row).difference(row.shape)
 
     def _judged(
         self,

@@ -13,6 +13,9 @@ from weight_conversion.errors import InputError
 SLAB = 2**17
 """Elements compared at a time: 1 MB a side in float64, which a core's cache holds."""
 
+FEW = 2**10
+"""Elements that mostly tell how many bits of significand an array needs."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -49,6 +52,71 @@ class Difference:
         }
 
 
+class Measured:
+    """The difference of two arrays, added up from their parts in order."""
+
+    def __init__(self) -> None:
+        self._greatest, self._at, self._values = -1.0, 0, (0.0, 0.0)
+        self._alien_at: int | None = None
+        self._unmatched = self._not_a_number = 0
+        self._scale = 0.0
+        self._delta, self._reference = _Norm(), _Norm()
+
+    def add(self, offset: int, r: np.ndarray, c: np.ndarray) -> None:
+        """Add some elements: the flat index of the first, the reference's and the candidate's.
+
+        Both are flat, float64, and not empty.
+        """
+        delta, finite_r = _delta(r, c), r
+        top = int(delta.argmax())
+        # NaN counts as the greatest, so that a finite maximum proves every element finite.
+        if not math.isfinite(delta[top]):
+            special, alien = _special(r, c)
+            if alien.any() and self._alien_at is None:
+                first = int(alien.argmax())
+                self._alien_at, self._values = offset + first, (r[first], c[first])
+            self._unmatched += int(alien.sum())
+            self._not_a_number += int((np.isnan(r) & np.isnan(c)).sum())
+            delta[special], finite_r = 0.0, np.where(special, 0.0, r)
+            top = int(delta.argmax())
+        if self._alien_at is None and delta[top] > self._greatest:
+            self._greatest, self._at = float(delta[top]), offset + top
+            self._values = r[top], c[top]
+        magnitude = float(max(finite_r.max(), -finite_r.min()))
+        self._scale = max(self._scale, magnitude)
+        self._delta.add(delta, float(delta[top]))
+        self._reference.add(finite_r, magnitude)
+
+    def join(self, later: "Measured") -> None:
+        """Add what was found of elements that come after these."""
+        if self._alien_at is None:
+            if later._alien_at is not None:
+                self._alien_at, self._values = later._alien_at, later._values
+            elif later._greatest > self._greatest:
+                self._greatest, self._at, self._values = later._greatest, later._at, later._values
+        self._unmatched += later._unmatched
+        self._not_a_number += later._not_a_number
+        self._scale = max(self._scale, later._scale)
+        self._delta.join(later._delta)
+        self._reference.join(later._reference)
+
+    def difference(self, shape: tuple[int, ...]) -> Difference:
+        """What all parts of arrays of this shape show."""
+        size, alien = math.prod(shape), self._alien_at is not None
+        at = self._alien_at if self._alien_at is not None else self._at
+        return Difference(
+            size=size,
+            max_abs=math.nan if alien else max(self._greatest, 0.0),
+            at=tuple(int(i) for i in np.unravel_index(at, shape)) if size else (),
+            reference=float(self._values[0]),
+            candidate=float(self._values[1]),
+            scale=self._scale,
+            rms_rel=self._delta.over(self._reference),
+            unmatched=self._unmatched,
+            not_a_number=self._not_a_number,
+        )
+
+
 def difference(
     reference: TraceReader,
     candidate: TraceReader,
@@ -70,42 +138,10 @@ def difference(
         InputError: the shapes differ, or a value cannot be read.
     """
     shape = _common_shape(reference, candidate, group, name)
-    greatest, at, values = -1.0, 0, (0.0, 0.0)
-    alien_at: int | None = None
-    unmatched = not_a_number = 0
-    scale = 0.0
-    delta_norm, reference_norm = _Norm(), _Norm()
+    found = Measured()
     for offset, r, c in slabs(reference, candidate, group, name, without):
-        delta, finite_r = _delta(r, c), r
-        top = int(delta.argmax())
-        # NaN counts as the greatest, so that a finite maximum proves every element finite.
-        if not math.isfinite(delta[top]):
-            special, alien = _special(r, c)
-            if alien.any() and alien_at is None:
-                first = int(alien.argmax())
-                alien_at, values = offset + first, (r[first], c[first])
-            unmatched += int(alien.sum())
-            not_a_number += int((np.isnan(r) & np.isnan(c)).sum())
-            delta[special], finite_r = 0.0, np.where(special, 0.0, r)
-            top = int(delta.argmax())
-        if alien_at is None and delta[top] > greatest:
-            greatest, at, values = float(delta[top]), offset + top, (r[top], c[top])
-        magnitude = float(max(finite_r.max(), -finite_r.min()))
-        scale = max(scale, magnitude)
-        delta_norm.add(delta, float(delta[top]))
-        reference_norm.add(finite_r, magnitude)
-    at = at if alien_at is None else alien_at
-    return Difference(
-        size=math.prod(shape),
-        max_abs=max(greatest, 0.0) if alien_at is None else math.nan,
-        at=tuple(int(i) for i in np.unravel_index(at, shape)) if math.prod(shape) else (),
-        reference=float(values[0]),
-        candidate=float(values[1]),
-        scale=scale,
-        rms_rel=delta_norm.over(reference_norm),
-        unmatched=unmatched,
-        not_a_number=not_a_number,
-    )
+        found.add(offset, r, c)
+    return found.difference(shape)
 
 
 def relative(max_abs: float, scale: float) -> float:
@@ -140,9 +176,19 @@ def slabs(
         offset += r.size
 
 
-def bits_of(values: np.ndarray) -> int:
-    """Bits of significand that an array's finite values need; 0 if all are zero."""
-    values = np.asarray(values, dtype=np.float64).ravel()
+def bits_of(values: np.ndarray, enough: int = 53) -> int:
+    """Bits of significand that an array's finite values need; 0 if all are zero.
+
+    Once ``enough`` are known to be needed no more values are looked at.
+    """
+    flat, found = np.asarray(values, dtype=np.float64).ravel(), 0
+    for few in np.split(flat, [FEW]):
+        if found < enough:
+            found = max(found, _bits_of(few))
+    return found
+
+
+def _bits_of(values: np.ndarray) -> int:
     values = values[np.isfinite(values) & (values != 0)]
     used = int(np.bitwise_or.reduce(values.view(np.uint64), initial=np.uint64(0)))
     # The leading 1 is not stored; the last 1 among the 52 that are is the last bit needed.
@@ -160,13 +206,22 @@ class _Norm:
 
     def add(self, values: np.ndarray, top: float) -> None:
         """Add values of which ``top`` is the greatest magnitude."""
-        if top > self._top:
-            self._squares *= (self._top / top) ** 2
-            self._top = top
+        self._raise_to(top)
         if self._top and math.isfinite(self._top):
             scaled = values / self._top
             # Not ``scaled @ scaled``: BLAS would start threads for a millisecond's work.
             self._squares += float(np.einsum("i,i->", scaled, scaled))
+
+    def join(self, other: "_Norm") -> None:
+        """Add what another one has added up."""
+        self._raise_to(other._top)
+        if other._top and math.isfinite(self._top):
+            self._squares += other._squares * (other._top / self._top) ** 2
+
+    def _raise_to(self, top: float) -> None:
+        if top > self._top:
+            self._squares *= (self._top / top) ** 2
+            self._top = top
 
     def over(self, other: "_Norm") -> float:
         """This norm over the other's."""

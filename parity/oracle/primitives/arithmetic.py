@@ -91,7 +91,9 @@ class Addition(Primitive):
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         a, b = (state.arithmetic.summand(each) for each in operands)
         with np.errstate(invalid="ignore", over="ignore"):
-            value = a.value + self.sign * b.value
+            value = a.value + b.value if self.sign > 0 else a.value - b.value
+            if not state.arithmetic.bounded:
+                return Number(value)
             exact = None
             fresh = a.size is None and b.size is None
             if fresh and value.size <= EXACTNESS_COUNTS:
@@ -157,6 +159,8 @@ class Multiply(Primitive):
             a, b = arithmetic.close(a), arithmetic.close(b)
         with np.errstate(invalid="ignore", over="ignore"):
             value = a.value * b.value
+            if not arithmetic.bounded:
+                return Number(value)
             error, undecided = products_error(a, b), products_undecided(a, b)
             if any(n.value.size == 1 and n.is_exact and is_power_of_two(n.value) for n in (a, b)):
                 whole = b if a.value.size == 1 and is_power_of_two(a.value) else a
@@ -195,8 +199,14 @@ class Square(Primitive):
         yield Mistake("a magnitude for a square", lambda x: call("abs", x[0]))
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
-        (a,) = (state.arithmetic.close(each) for each in operands)
-        return RULES["multiply"].number(state, settings, a, a)
+        a = state.arithmetic.close(operands[0])
+        if nothing(a.error) or not nothing(a.undecided) or a.value.size <= EXACTNESS_COUNTS:
+            return RULES["multiply"].number(state, settings, a, a)
+        with np.errstate(invalid="ignore", over="ignore"):
+            magnitude = np.abs(a.value)
+            error = (magnitude + magnitude + a.error) * a.error
+            magnitude += a.error
+            return Number(np.square(a.value), error, np.square(magnitude), 1)
 
     def vjp(
         self,

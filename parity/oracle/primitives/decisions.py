@@ -31,6 +31,8 @@ class Decide(Primitive):
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         (found,) = (state.arithmetic.close(each) for each in operands)
+        if not state.arithmetic.bounded:
+            return Number(found.value)
         every, low, high = settings["every"], settings["low"], settings["high"]
         value, error = found.value, np.zeros(found.value.shape) + found.error
         if state.node in state.forced:

@@ -85,10 +85,13 @@ class Bilinear(Primitive):
             f00, f10, f01, f11 = (each.value for each in corners)
             terms = [w * f for w, f in zip(weights, (f00, f10, f01, f11), strict=True)]
             value = ((terms[0] + terms[1]) + terms[2]) + terms[3]
+            if not state.arithmetic.bounded:
+                return Number(value)
             (ah, bh), (aw, bw) = cell.h, cell.w
-            along_h = np.abs(aw * (f10 - f00) + bw * (f11 - f01))
+            left, right = f10 - f00, f11 - f01
+            along_h = np.abs(aw * left + bw * right)
             along_w = np.abs(ah * (f01 - f00) + bh * (f11 - f10))
-            crossed = np.abs(f00 - f10 - f01 + f11)
+            crossed = np.abs(right - left)
             eh, ew = cell.error
             error: Any = along_h * eh + along_w * ew + crossed * (eh * ew)
             size = sum(np.abs(term) for term in terms)

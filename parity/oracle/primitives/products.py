@@ -28,6 +28,8 @@ def bilinear(state: State, product: Product, a: Number, b: Number, terms: int) -
         a, b = arithmetic.close(a), arithmetic.close(b)
     with np.errstate(invalid="ignore", over="ignore"):
         value = product(a.value, b.value)
+        if not arithmetic.bounded:
+            return Number(value)
         sizes = (_single(a.magnitude), _single(b.magnitude))
         size = product(*sizes) * np.float32(1.0 + SINGLE_SIZE)
         error: Any = 0.0
@@ -142,6 +144,8 @@ class SparseMatmul(Primitive):
             rows = np.asarray(filled.sum(axis=1)).ravel()
             if (rows == 1).all() and _is_identity(matrix):
                 return x
+        if not state.arithmetic.bounded:
+            return Number(matrix @ x.value)
         positive = abs(matrix)
         single = positive.astype(np.float32)
 

@@ -1,6 +1,7 @@
 """Sums, means and maxima along an axis."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,9 @@ def summed(state: State, x: Number, axis: int, keep: bool) -> Number:
     """Σ along an axis, an open sum."""
     x = state.arithmetic.summand(x)
     shape, terms = x.value.shape, x.value.shape[axis]
-
-    def total(part: Any) -> Any:
-        if part is None or nothing(part):
-            return part
-        return np.broadcast_to(part, shape).sum(axis=axis, keepdims=keep)
-
+    found = totals(state, x, axis, keep)
+    if not state.arithmetic.bounded:
+        return found
     count: Count = int(np.max(x.count)) + terms - 1
     exact = None
     if terms <= FEW:
@@ -46,9 +44,21 @@ def summed(state: State, x: Number, axis: int, keep: bool) -> Number:
         # Nothing rounded at all is said by a rounding that is exact.
         exact = count == 0
         count = np.maximum(count, 1)
-    return Number(
-        total(x.value), total(x.error), total(x.magnitude), count, exact, total(x.undecided)
-    )
+    return replace(found, count=count, exact=exact)
+
+
+def totals(state: State, x: Number, axis: int, keep: bool) -> Number:
+    """The same but for the roundings of a term, which are not counted."""
+    x = state.arithmetic.summand(x)
+
+    def total(part: Any) -> Any:
+        if part is None or nothing(part):
+            return part
+        return np.broadcast_to(part, x.value.shape).sum(axis=axis, keepdims=keep)
+
+    if not state.arithmetic.bounded:
+        return Number(total(x.value))
+    return Number(total(x.value), total(x.error), total(x.magnitude), undecided=total(x.undecided))
 
 
 def _others(
@@ -128,7 +138,7 @@ class ReduceMean(Primitive):
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
         (x,) = operands
         axis, terms = settings["axis"], x.value.shape[settings["axis"]]
-        found = summed(state, x, axis, settings.get("keep", True))
+        found = totals(state, x, axis, settings.get("keep", True))
         # What is exact in one order of summation need not be in another: only zeros are free here.
         count = int(np.max(state.arithmetic.summand(x).count)) + terms + 1
 

@@ -10,6 +10,7 @@ from parity.oracle.context import Context
 from parity.oracle.local import Local
 from parity.oracle.primitives.narrow import narrowed
 from parity.traces.backends import BackendChoice
+from parity.verdict import gathering
 from parity.verdict.gathering import Place
 from parity.verdict.judgement import Judged, TapJudge
 from parity.verdict.result import Status
@@ -74,6 +75,27 @@ def test_another_order_of_summation_rounds(context: Context, run: Run) -> None:
     found = judged(context, run, taps, run("float64"))
     assert found[GRAPH].status is Status.ROUNDING
     assert 0 < found[GRAPH].local_roundings < found[GRAPH].roundings_limit
+
+
+def test_bounds_of_the_reference_serve_for_both(
+    context: Context, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every layer a little off, so that no two inputs are the same bits: the same is found."""
+    draw, taps = np.random.default_rng(0), run("float32")
+    for name in taps:
+        taps[name] = taps[name] * (1 + 2.0**-24 * draw.integers(0, 2, taps[name].shape))
+        taps[name] = taps[name].astype(np.float32)
+    short = judged(context, run, taps, run("float64"))
+    taken = []
+    monkeypatch.setattr(gathering, "beside", lambda row, *_: taken.append(row.name))
+    long = judged(context, run, taps, run("float64"))
+    assert CONV in taken
+    assert GRAPH in taken
+    for name, each in long.items():
+        assert short[name].status is each.status
+        assert short[name].local_roundings == pytest.approx(each.local_roundings, rel=0.02)
+        if each.rms_roundings is not None:
+            assert short[name].rms_roundings == pytest.approx(each.rms_roundings, rel=0.02)
 
 
 def test_another_function_differs_there_and_is_inherited_after(context: Context, run: Run) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from parity.traces.trace import TraceReader, open_trace
 from parity.verdict import measure
-from parity.verdict.measure import Difference, bits_of, difference, relative
+from parity.verdict.measure import FEW, Difference, Measured, bits_of, difference, relative
 from parity_tests.parity.conftest import Build
 from weight_conversion.errors import InputError
 
@@ -100,6 +100,23 @@ def test_measures_what_numpy_does(
     np.testing.assert_equal((found["reference"], found["candidate"]), (first[place], second[place]))
 
 
+@pytest.mark.parametrize("cuts", [(1,), (7, 8), (1, 20, 59)])
+@pytest.mark.parametrize("seed", range(16))
+def test_parts_that_are_joined_are_the_whole(seed: int, cuts: tuple[int, ...]) -> None:
+    first, second = (values.ravel() for values in planted(seed, (4, 3, 5)))
+    whole, joined = Measured(), Measured()
+    whole.add(0, first, second)
+    starts = (0, *cuts)
+    parts = zip(starts, np.split(first, cuts), np.split(second, cuts), strict=True)
+    for start, r, c in parts:
+        part = Measured()
+        part.add(start, r, c)
+        joined.join(part)
+    found, expected = (vars(each.difference((4, 3, 5))) for each in (joined, whole))
+    for key in expected:
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-12, err_msg=key)
+
+
 def test_left_out_rows_do_not_count(build: Build) -> None:
     first = np.ones((6, 2))
     second = first.copy()
@@ -146,6 +163,9 @@ def test_other_shapes_are_refused_rather_than_stretched(build: Build) -> None:
 )
 def test_bits_that_numbers_need(numbers: list[float], bits: int) -> None:
     assert bits_of(np.array(numbers)) == bits
+    late = np.concatenate([np.ones(2 * FEW), numbers])
+    assert bits_of(late) == max(bits, 1)
+    assert bits_of(late, enough=1) == 1
 
 
 @pytest.mark.parametrize(
