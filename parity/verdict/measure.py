@@ -14,7 +14,7 @@ SLAB = 2**17
 """Elements compared at a time: 1 MB a side in float64, which a core's cache holds."""
 
 FEW = 2**10
-"""Elements that mostly tell how many bits of significand an array needs."""
+"""Elements that mostly tell of all: how many bits of significand they need, whether they differ."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A trace as one side of a judgement."""
 
 from collections.abc import Collection
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from parity.traces import layout
 from parity.traces.by_vertices import ByVertices
 from parity.traces.trace import TraceReader
 from weight_conversion.errors import InputError
+
+PARTS_KEPT = 16
+"""Parts of taps that are held, float64: what one layer gives is read again by the next ones."""
 
 
 class TracedRun:
@@ -30,6 +34,7 @@ class TracedRun:
         self.dtype = trace.header.dtype
         # A run that was asked for in float64 is that run itself.
         self._float64 = layout.TAPS if self.dtype == "float64" else layout.FLOAT64
+        self._part = lru_cache(PARTS_KEPT)(self._read_part)
 
     @property
     def has_float64(self) -> bool:
@@ -58,7 +63,7 @@ class TracedRun:
         """The same of the float64 run."""
         if self._later is not None and self._later.has(name):
             return self._later.values(name, part)
-        return self._values(self._float64, name, part).astype(np.float64)
+        return np.asarray(self._values(self._float64, name, part), np.float64)
 
     def value(self, name: str, part: Part) -> np.ndarray:
         """The same of the run in its own precision, in float64's numbers."""
@@ -114,4 +119,9 @@ class TracedRun:
         if name.startswith(PREFIX):
             array = self._trace.values(layout.INPUTS, name.removeprefix(PREFIX), None)
             return cut(array, self._network.rows_per_vertex(name), part)
-        return self._trace.values(group, name, part)
+        if part is None:
+            return self._trace.values(group, name, None)
+        return self._part(group, name, part.start, part.stop)
+
+    def _read_part(self, group: str, name: str, start: int, stop: int) -> np.ndarray:
+        return self._trace.values(group, name, slice(start, stop)).astype(np.float64)
