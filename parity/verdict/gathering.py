@@ -266,8 +266,9 @@ def _identical(a: np.ndarray, b: np.ndarray) -> bool:
     if a.shape != b.shape:
         return False
     # Mostly the first few tell.
-    few = (each.ravel()[:FEW] for each in (a, b))
-    return np.array_equal(*few, equal_nan=True) and np.array_equal(a, b, equal_nan=True)
+    if not np.array_equal(a.ravel()[:FEW], b.ravel()[:FEW], equal_nan=True):
+        return False
+    return np.array_equal(a, b, equal_nan=True)
 
 
 def _alike(a: Number, b: Number) -> bool:
