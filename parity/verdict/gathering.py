@@ -1,7 +1,7 @@
 """What two runs show of each tap, gone through part by part: what ``judgement`` judges by."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -214,15 +214,12 @@ class Gathering:
             found.add(first, second, seen, self._confidence, squares=not across)
             return found
 
-        second: Local | None = first
-        if not same or dtypes[0] != dtypes[1]:
-            second = None
-            if dtypes[0] == dtypes[1] and not across:
-                second = beside(row, given[1], self._context, seen[1], dtypes[1], first)
-        here = None if second is None else findings(second)
-        if here is None or second is None or (second is not first and not here.proved_by_one):
-            second = local_error(row, given[1], self._context, seen[1], dtypes[1])
-            here = findings(second)
+        alike = dtypes[0] == dtypes[1]
+        if same and alike:
+            second, here = first, findings(first)
+        else:
+            near = first if alike and not across else None
+            second, here = self._second(row, given[1], seen[1], dtypes[1], near, findings)
         if which == OWN or OWN not in self._precisions:
             reference, candidate = self._runs
             spread.add(row, first, second, seen, (reference.dtype, candidate.dtype))
@@ -240,6 +237,23 @@ class Gathering:
             here.raise_to("candidate", greatest(difference_of(seen[1], exact)))
             here.raise_to("reference", greatest(difference_of(seen[0], exact)))
         return here, spread, measured
+
+    def _second(
+        self,
+        row: TapRow,
+        given: Mapping[str, Number],
+        seen: np.ndarray,
+        dtype: str,
+        near: Local | None,
+        findings: Callable[[Local], Findings],
+    ) -> tuple[Local, Findings]:
+        """The candidate's layer, with the bounds of ``near`` where these prove enough."""
+        if near is not None:
+            second = beside(row, given, self._context, seen, dtype, near)
+            if second is not None and (found := findings(second)).proved_by_one:
+                return second, found
+        second = local_error(row, given, self._context, seen, dtype)
+        return second, findings(second)
 
     def _local(
         self,
