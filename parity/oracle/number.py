@@ -16,6 +16,7 @@ Sci. Comput. 41, 2019, theorem 2.4). One rounding alone is at most u of the resu
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,14 @@ class Number:
             return self.size
         found = np.abs(self.value)
         return found if nothing(self.error) else found + self.error
+
+    @cached_property
+    def single_magnitude(self) -> np.ndarray:
+        """The same in float32; kept, for several sums are made of one activation."""
+        if self.size is not None or not nothing(self.error):
+            return self.magnitude.astype(np.float32)
+        found = self.value.astype(np.float32)
+        return np.abs(found, out=found)
 
 
 def mapped(number: Number, of: Callable[[np.ndarray], np.ndarray]) -> Number:

@@ -30,8 +30,7 @@ def bilinear(state: State, product: Product, a: Number, b: Number, terms: int) -
         value = product(a.value, b.value)
         if not arithmetic.bounded:
             return Number(value)
-        sizes = (_single(a.magnitude), _single(b.magnitude))
-        size = product(*sizes) * np.float32(1.0 + SINGLE_SIZE)
+        size = product(a.single_magnitude, b.single_magnitude) * np.float32(1.0 + SINGLE_SIZE)
         error: Any = 0.0
         undecided: Any = 0.0
         for one, other, left in ((a, b, True), (b, a, False)):
@@ -48,10 +47,6 @@ def _ordered(
 ) -> np.ndarray:
     wide = np.broadcast_to(bound, one.value.shape)
     return product(wide, magnitude) if left else product(magnitude, wide)
-
-
-def _single(magnitude: np.ndarray) -> np.ndarray:
-    return magnitude.astype(np.float32)
 
 
 def _in_narrower_types(name: str, settings: Settings) -> Iterator[Mistake]:
@@ -155,7 +150,7 @@ class SparseMatmul(Primitive):
             )
 
         with np.errstate(invalid="ignore", over="ignore"):
-            size = single @ x.magnitude.astype(np.float32) * np.float32(1.0 + SINGLE_SIZE)
+            size = single @ x.single_magnitude * np.float32(1.0 + SINGLE_SIZE)
             return Number(
                 matrix @ x.value,
                 times(positive, x.error),
