@@ -15,7 +15,7 @@ from parity.traces.by_vertices import ByVertices
 from parity.traces.trace import TraceReader
 from weight_conversion.errors import InputError
 
-PARTS_KEPT = 16
+PARTS_KEPT = 8
 """Parts of taps that are held, float64: what one layer gives is read again by the next ones."""
 
 
