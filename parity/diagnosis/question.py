@@ -1,7 +1,7 @@
 """A layer whose output is not what it should be, and layers that differ from it in one operand."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -226,6 +226,11 @@ class Question:
 
     def evaluated(self, variant: Variant, part: Part) -> tuple[np.ndarray, np.ndarray] | None:
         """A variant's value and limit on a part; None where it has another shape or none."""
+        return self._evaluated(variant, part, self.arithmetic)
+
+    def _evaluated(
+        self, variant: Variant, part: Part, arithmetic: Arithmetic
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         rows, columns = part.rows, part.columns
         if variant.rows is not None:
             rows = variant.rows if rows is None else variant.rows[rows]
@@ -245,17 +250,17 @@ class Question:
             seen = seen[..., np.argsort(variant.columns)] if part.columns is None else None
         try:
             number = evaluate(
-                variant.program, inputs, self.arithmetic, _settling(seen, variant), known
+                variant.program, inputs, arithmetic, _settling(seen, variant), known
             ).number
-            value, limit = number.value, self.arithmetic.limit(number) + number.undecided
+            value, limit = number.value, arithmetic.limit(number) + number.undecided
             value, limit = left.of(value), left.of(np.broadcast_to(limit, value.shape))
         except (ValueError, IndexError, np.linalg.LinAlgError):
             return None
         return (value, limit) if value.shape == part.of(self.observed).shape else None
 
     def value(self, variant: Variant, part: Part) -> np.ndarray | None:
-        """A variant's value on a part."""
-        found = self.evaluated(variant, part)
+        """A variant's value on a part, close decisions taken as they come."""
+        found = self._evaluated(variant, part, replace(self.arithmetic, bounded=False))
         return None if found is None else found[0]
 
 

@@ -4,6 +4,7 @@ import torch
 
 from inputs.sampling import load_samples
 from network.weights import WEIGHTS
+from torch_impl import graph
 from torch_impl.backend import factory
 from torch_impl.evaluation import block_samples, block_surfaces, truth_of
 from torch_impl.losses import BLOCK_TERMS, LossWeights, stage_losses
@@ -115,6 +116,22 @@ def test_gradients_are_the_same_in_every_run(small_inputs, seeded):
     first, again = (backend.gradients(small_inputs["coarse"], seeded["coarse"]) for _ in range(2))
     for name, array in first.items():
         np.testing.assert_array_equal(array, again[name], err_msg=name)
+
+
+def test_a_differentiated_pass_has_the_forward_passs_bits(small_inputs, seeded):
+    backend = factory("refine")
+    found = backend.evaluate(small_inputs["refine"], seeded["refine"], term="total")
+    mesh = backend.run(small_inputs["refine"], seeded["refine"], None)
+    np.testing.assert_array_equal(found.meshes[-1], mesh)
+
+
+def test_gradients_are_those_of_all_vertices_at_once(small_inputs, seeded, evaluated, monkeypatch):
+    """A slice of vertices passes through a block by itself; 162 vertices are several."""
+    monkeypatch.setattr(graph, "VERTICES_AT_ONCE", 162)
+    whole = factory("refine", "float64").gradients(small_inputs["refine"], seeded["refine"])
+    for name, gradient in evaluated["refine"].gradients.items():
+        scale = np.abs(whole[name]).max()
+        np.testing.assert_allclose(gradient, whole[name], rtol=0, atol=1e-12 * scale, err_msg=name)
 
 
 def test_samples_are_drawn_or_given(tmp_path, evaluated, small_inputs, seeded, monkeypatch):
