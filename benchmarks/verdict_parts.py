@@ -106,6 +106,7 @@ def run(stage: str, taps: str, folder: Path) -> Result:
         "memory_mb": memory_mb(),
         "disk_mb": disk // 2**20,
         "verdict": comparison.verdict.value,
+        "first": comparison.first_divergence,
     }
 
 
