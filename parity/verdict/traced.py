@@ -34,7 +34,13 @@ class TracedRun:
         self.dtype = trace.header.dtype
         # A run that was asked for in float64 is that run itself.
         self._float64 = layout.TAPS if self.dtype == "float64" else layout.FLOAT64
-        self._part = lru_cache(PARTS_KEPT)(self._read_part)
+
+        # Of the trace alone: a cache that knew this run would keep it, and all that it holds.
+        @lru_cache(PARTS_KEPT)
+        def read(group: str, name: str, start: int, stop: int) -> np.ndarray:
+            return trace.values(group, name, slice(start, stop)).astype(np.float64)
+
+        self._part = read
 
     @property
     def has_float64(self) -> bool:
@@ -122,6 +128,3 @@ class TracedRun:
         if part is None:
             return self._trace.values(group, name, None)
         return self._part(group, name, part.start, part.stop)
-
-    def _read_part(self, group: str, name: str, start: int, stop: int) -> np.ndarray:
-        return self._trace.values(group, name, slice(start, stop)).astype(np.float64)
