@@ -224,13 +224,15 @@ class Question:
                 break
         return worst
 
-    def evaluated(self, variant: Variant, part: Part) -> tuple[np.ndarray, np.ndarray] | None:
-        """A variant's value and limit on a part; None where it has another shape or none."""
-        return self._evaluated(variant, part, self.arithmetic)
-
-    def _evaluated(
-        self, variant: Variant, part: Part, arithmetic: Arithmetic
+    def evaluated(
+        self, variant: Variant, part: Part, bounded: bool = True
     ) -> tuple[np.ndarray, np.ndarray] | None:
+        """A variant's value and limit on a part; None where it has another shape or none.
+
+        Where it is not ``bounded`` the limit says nothing, and close decisions are taken as they
+        come.
+        """
+        arithmetic = replace(self.arithmetic, bounded=bounded)
         rows, columns = part.rows, part.columns
         if variant.rows is not None:
             rows = variant.rows if rows is None else variant.rows[rows]
@@ -259,8 +261,8 @@ class Question:
         return (value, limit) if value.shape == part.of(self.observed).shape else None
 
     def value(self, variant: Variant, part: Part) -> np.ndarray | None:
-        """A variant's value on a part, close decisions taken as they come."""
-        found = self._evaluated(variant, part, replace(self.arithmetic, bounded=False))
+        """A variant's value on a part."""
+        found = self.evaluated(variant, part, bounded=False)
         return None if found is None else found[0]
 
 

@@ -7,7 +7,6 @@ prove must then hold with the first run's alone, as if the second had none
 (``parity.verdict.findings.Findings.proved_by_one``).
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -57,14 +56,9 @@ def beside(
     arithmetic = replace(arithmetic_of(context.stage, dtype), bounded=False)
     inputs = layer_inputs(row, row.program, parents, context)
     value = evaluate(row.program, inputs, arithmetic, observed).number.value
-    apart = _norm(difference_of(value, alone.value))
+    apart = np.linalg.norm(difference_of(value, alone.value))
     # Written so that NaN is not near.
-    if not apart <= NEAR * _norm(alone.value):
+    if not apart <= NEAR * np.linalg.norm(alone.value):
         return None
     error = difference_of(observed.reshape(value.shape), value)
     return Local(replace(alone, value=value), error)
-
-
-def _norm(values: np.ndarray) -> float:
-    flat = values.ravel()
-    return math.sqrt(np.einsum("i,i->", flat, flat))

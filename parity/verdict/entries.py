@@ -56,7 +56,6 @@ class EntryJudge:
         self._judge = TapJudge(self.context, *runs, own=own, float64=self.float64, gap=scope.gap)
         self._noise_floors: dict[str, NoiseFloor] = {}
         self._losses: dict[str, LossJudge] | None = None
-        self._ahead: frozenset[str] = frozenset()
         self._judged: set[str] = set()
         self._off: list[str] = []
         self.nothing: list[str] = []
@@ -66,9 +65,7 @@ class EntryJudge:
         """Go through the taps that can be judged; what is run as it is read, in that order."""
         windows = next((run.windows for run in self._runs if run.windows), [])
         rows = [self._scope.rows[name] for name in names if name in self._scope.rows]
-        rows = [row for row in rows if self._judgeable(row)]
-        self._judge.ahead(rows, windows)
-        self._ahead = frozenset(row.name for row in rows)
+        self._judge.ahead([row for row in rows if self._judgeable(row)], windows)
 
     def judge(self, group: str, name: str, order: int) -> TapResult:
         """The verdict on one entry.
@@ -98,9 +95,9 @@ class EntryJudge:
             return replace(base, note=note)
         if first.size == 0:
             return replace(base, status=Status.INVALID, note="holds no numbers")
-        if group == layout.TAPS and name in self._ahead:
-            found = self._judge.difference(self._scope.rows[name])
-        else:
+        row = self._scope.rows.get(name) if group == layout.TAPS else None
+        found = None if row is None else self._judge.difference(row)
+        if found is None:
             found = difference(*self._sides, group, name)
         base = replace(base, **found.numbers())
         if found.not_a_number == first.size:

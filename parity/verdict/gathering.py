@@ -145,9 +145,10 @@ class Gathering:
             self.ahead([row], [])
         return self._ahead.pop(row.name)
 
-    def measured(self, row: TapRow) -> Measured:
-        """How far the runs are apart at a tap that was gone through and not asked for yet."""
-        return self._ahead[row.name].measured
+    def measured(self, row: TapRow) -> Measured | None:
+        """How far the runs are apart at a tap; None but between ``ahead`` and ``of``."""
+        found = self._ahead.get(row.name)
+        return None if found is None else found.measured
 
     def _inputs(self, across: Collection[str]) -> dict[str, tuple[Inputs, ...]]:
         """Readers of both sides' layers' inputs, by precision."""
@@ -229,9 +230,10 @@ class Gathering:
         if across:
             here.finest = greatest(first.alone.settled + second.alone.settled)
             here.scale = finite(seen[0])
-        here.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
-        if which == FLOAT64 and OWN in self._precisions and all(map(any_nan, seen)):
-            here.unheard = unheard([run.tap(row.name, part) for run in self._runs], seen)
+        if which == FLOAT64:
+            here.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
+            if OWN in self._precisions and all(map(any_nan, seen)):
+                here.unheard = unheard([run.tap(row.name, part) for run in self._runs], seen)
         if which == OWN and FLOAT64 in self._precisions:
             exact = self._runs[0].float64(row.name, part)
             here.raise_to("candidate", greatest(difference_of(seen[1], exact)))

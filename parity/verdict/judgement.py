@@ -100,9 +100,10 @@ class TapJudge:
         """Go through taps some vertices at a time before they are judged; see ``Gathering``."""
         self._gathering.ahead(rows, windows)
 
-    def difference(self, row: TapRow) -> Difference:
-        """How far the runs are apart at a tap gone through ``ahead`` and not judged yet."""
-        return self._gathering.measured(row).difference(row.shape)
+    def difference(self, row: TapRow) -> Difference | None:
+        """How far the runs are apart at a tap; None but between ``ahead`` and ``judge``."""
+        found = self._gathering.measured(row)
+        return None if found is None else found.difference(row.shape)
 
     def _judged(
         self,
