@@ -177,7 +177,7 @@ def judged(
         worst = 0.0
         for part_worst, part_squares in in_parallel(
             lambda part, row=row: _part(row, part, context, taps),  # type: ignore[misc]
-            parts_of(row, effort.vertices),
+            parts_of(row, [slice(0, effort.vertices)]),
         ):
             worst = max(worst, part_worst)
             squares.join(part_squares)

@@ -90,6 +90,15 @@ def run_options(command: Command) -> Command:
     return command
 
 
+def vertices_option(command: Command) -> Command:
+    """``--vertices``: judge a stage that mixes none at some of them."""
+    return click.option(
+        "--vertices", type=click.IntRange(1), metavar="N",
+        help="Judge the refine stage, which mixes nothing between vertices, at N of them or a few "
+        "more, from all over the mesh; at all by default.",
+    )(command)  # fmt: skip
+
+
 def figures_option(command: Command) -> Command:
     """``--figures``: files that few people need, and that take longest to draw."""
     return click.option(

@@ -26,7 +26,8 @@ from weight_conversion.formats import WeightSet
 class Settings:
     """How every pair of a command is run.
 
-    ``reference`` and ``candidate`` are backends by stage; ``devices`` theirs in that order.
+    ``reference`` and ``candidate`` are backends by stage; ``devices`` theirs in that order. Stages
+    that do not mix vertices are judged at so many ``vertices``, at all by default.
     """
 
     reference: dict[str, BackendChoice]
@@ -37,6 +38,7 @@ class Settings:
     unmatched: dict[str, str] = field(default_factory=dict)
     gradients: bool = False
     float64: bool = True
+    vertices: int | None = None
     training: Training | None = None
     keep_traces: bool = False
     figures: bool = False
@@ -91,6 +93,7 @@ def run_stage(
         gradients=settings.gradients,
         float64=settings.float64,
         whole=settings.keep_traces,
+        vertices=settings.vertices if network_of(stage).vertexwise else None,
     )
     with drawing_meshes(paths.reference, paths.candidate) as drawn:
         with progress.task(f"{stage} compared", 1):

@@ -11,6 +11,7 @@ from commands.options import (
     loss_options,
     run_options,
     unmatched_option,
+    vertices_option,
     weights_option,
 )
 from network.weights import STAGES
@@ -33,6 +34,7 @@ from network.weights import STAGES
               help="Of --steps.")  # fmt: skip
 @click.option("--keep-traces", is_flag=True,
               help="Keep both sides' traces beside the report (9 GB for both stages).")  # fmt: skip
+@vertices_option
 @figures_option
 @click.option("--out", type=PATH, required=True, help="Folder for the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

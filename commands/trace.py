@@ -4,7 +4,14 @@ from typing import Any
 
 import click
 
-from commands.options import PATH, input_options, loss_options, run_options, weights_option
+from commands.options import (
+    PATH,
+    input_options,
+    loss_options,
+    run_options,
+    vertices_option,
+    weights_option,
+)
 from network.weights import STAGES
 
 
@@ -16,6 +23,7 @@ from network.weights import STAGES
 @run_options
 @loss_options
 @click.option("--taps", default="*", help="Record only taps that match this glob.")
+@vertices_option
 @click.option("--out", type=PATH, required=True, help="Trace file to write (.h5).")
 def command(**given: Any) -> None:
     """Record one run of STAGE."""

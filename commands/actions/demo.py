@@ -28,13 +28,18 @@ _PLACES = (
 """Where reports are in the folder, the one on all of them first."""
 
 
-def perform(out: Path, keep_traces: bool, figures: bool) -> int:
+VERTICES = 276
+"""At which the refine stage is judged: two windows, of eighteen."""
+
+
+def perform(out: Path, keep_traces: bool, figures: bool, all_vertices: bool) -> int:
     """Run both stages in TensorFlow and PyTorch on a plane and a sofa, and compare."""
     settings = Settings(
         reference={stage: BackendChoice("tf") for stage in STAGES},
         candidate={stage: BackendChoice("torch") for stage in STAGES},
         keep_traces=keep_traces,
         figures=figures,
+        vertices=None if all_vertices else VERTICES,
     )
     parts: list[Part] = []
     with steps() as progress, staging(out, result_files(*_PLACES), REPORT) as folder:
@@ -42,7 +47,7 @@ def perform(out: Path, keep_traces: bool, figures: bool) -> int:
         for item in DEMO_ITEMS:
             place = "" if item == DEMO_ITEMS[0] else item
             sources = load_sources(demo_item_path(item))
-            again = _again(item, out, weights)
+            again = _again(item, out, weights, settings.vertices)
             found = run_stages(
                 STAGES, sources, weights, settings, folder / place, out / place, progress, [again]
             )
@@ -79,11 +84,12 @@ def checkpoint_name(weights: WeightSet) -> str:
     return f"{weights.stage}.ckpt-{weights.step}"
 
 
-def _again(item: str, out: Path, weights: Mapping[str, WeightSet]) -> str:
+def _again(item: str, out: Path, weights: Mapping[str, WeightSet], vertices: int | None) -> str:
     """The command that repeats one item of the demo."""
     given = [word for each in weights.values()
              for word in ("--weights", str(out / "weights" / checkpoint_name(each)))]  # fmt: skip
     return shlex.join(
         ["p2m-parity", "run", "both", *given, "--item", str(demo_item_path(item)),
+         *([] if vertices is None else ["--vertices", str(vertices)]),
          "--out", f"{item}-again"]
     )  # fmt: skip

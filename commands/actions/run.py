@@ -10,7 +10,9 @@ from commands.loading import backend_choice, load_sources, load_stages
 from commands.options import by_stage
 from commands.pairs import Settings, run_stage, run_stages
 from commands.reporting import show
+from network.registry import network_of
 from network.weights import STAGES
+from parity.traces.by_vertices import some_windows
 from parity.training.steps import Training
 from reports.tables.summary import Part, summary_json, worse
 from reports.write import REPORT, result_files, write_summary
@@ -31,6 +33,7 @@ def perform(
     unmatched: dict[str, str],
     gradients: bool,
     no_float64: bool,
+    vertices: int | None,
     training_steps: int | None,
     learning_rate: float,
     keep_traces: bool,
@@ -52,11 +55,14 @@ def perform(
         unmatched=unmatched,
         gradients=gradients,
         float64=not no_float64,
+        vertices=vertices,
         training=None if training_steps is None else Training(training_steps, learning_rate),
         keep_traces=keep_traces,
         figures=figures,
     )
     commands = [shlex.join(["p2m-parity", *sys.argv[1:]])]
+    for name in [each for each in stages if network_of(each).vertexwise] or stages:
+        some_windows(name, vertices, gradients)  # refused before anything is run
     if training_steps is not None and sources["ground_truth"] is None:
         raise InputError("--steps", "given without --ground-truth", "both, to train towards")
     both = load_sources(**sources, stages=stages)

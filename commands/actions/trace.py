@@ -22,6 +22,7 @@ def perform(
     taps: str,
     gradients: bool,
     no_float64: bool,
+    vertices: int | None,
     out: Path,
     **sources: Any,
 ) -> None:
@@ -35,6 +36,6 @@ def perform(
         record(
             choice, inputs, loaded, out,
             dtype=dtype, device=device, taps=taps, gradients=gradients, float64=not no_float64,
-            on_tap=task.advance,
+            vertices=vertices, on_tap=task.advance,
         )  # fmt: skip
     click.echo(f"{out}")

@@ -39,16 +39,18 @@ def vertices_at_once(stage: str) -> int:
     return max(1, int(PART // (8 * median_low(sizes)))) if sizes else 1
 
 
-def parts_of(row: TapRow, vertices: int) -> list[Part]:
-    """How to go through a tap of a mesh of so many vertices."""
+def parts_of(row: TapRow, recorded: Sequence[slice]) -> list[Part]:
+    """How to go through a tap of which a run has some vertices, or all of them."""
     if row.rows_per_vertex is None:
         return [None]
-    return [*slices_of(vertices, vertices_at_once(row.stage))]
+    most = vertices_at_once(row.stage)
+    return [part for window in recorded for part in slices_of(window, most)]
 
 
-def slices_of(count: int, most: int) -> list[slice]:
-    """So many things, at most ``most`` at a time."""
-    return [slice(start, min(start + most, count)) for start in range(0, count, most)]
+def slices_of(window: slice, most: int) -> list[slice]:
+    """A range, at most ``most`` at a time."""
+    starts = range(window.start, window.stop, most)
+    return [slice(start, min(start + most, window.stop)) for start in starts]
 
 
 def rows_in(rows_per_vertex: int, part: slice) -> slice:

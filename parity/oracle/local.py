@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from network.layers import pixels
 from network.program import Expression, Program, trace
 from network.registry import network_of
 from network.taps import TapRow
+from parity.oracle.chunks import slices_of
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
-from parity.oracle.evaluate import Decided, evaluate
-from parity.oracle.number import Number, exactly, mapped, nothing
+from parity.oracle.evaluate import Decided, Evaluated, evaluate
+from parity.oracle.number import Arithmetic, Number, exactly, mapped, nothing
 
 Inputs = Mapping[str, np.ndarray | Number]
 """A layer's inputs by name, exact or with bounds on how far a run's own may be from them."""
@@ -85,7 +86,7 @@ class Local:
             share = np.abs(self.error) / self.limit
         return np.where(self.error == 0, 0.0, np.where(np.isnan(share), np.inf, share))
 
-    @property
+    @cached_property
     def worst(self) -> float:
         """The greatest |error| over its limit: more than 1 is no rounding."""
         if self.alone.units is not None:
@@ -231,10 +232,104 @@ def alone(
             bound of such a row then takes in all that is admissible.
         dtype: the precision that the run was asked for.
     """
-    program = row.program
+    return layer(row, parents, context, observed, dtype).alone()
+
+
+def local_error(
+    row: TapRow, parents: Inputs, context: Context, observed: np.ndarray, dtype: str
+) -> Local:
+    """What ``observed``, the tap of a run in ``dtype``, has of its own; see ``alone``."""
+    return layer(row, parents, context, observed, dtype).local()
+
+
+def layer(
+    row: TapRow, parents: Inputs, context: Context, observed: np.ndarray | None, dtype: str
+) -> "Layer":
+    """The layer evaluated, its bounds still to be made; arguments as of ``alone``."""
     arithmetic = arithmetic_of(context.stage, dtype)
+    program = row.program
     found = evaluate(program, layer_inputs(row, program, parents, context), arithmetic, observed)
-    number = found.number
+    return Layer(found, arithmetic, observed)
+
+
+BLOCK = 2**17
+"""Elements of an output that are bounded and held against a run's at a time: a dozen arrays of so
+many stay in a processor's cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer's output on a run's inputs, and what the run made of it.
+
+    Attributes:
+        found: the value, and what its bounds follow from.
+        arithmetic: of the run.
+        observed: the run's tap, if it is known.
+    """
+
+    found: Evaluated
+    arithmetic: Arithmetic
+    observed: np.ndarray | None
+
+    def blocks(self) -> list[slice]:
+        """Rows to go through, ``BLOCK`` elements at a time; a map's pixels are its rows."""
+        value = self._rows[0].value
+        if not value.ndim:
+            return [slice(None)]
+        most = max(1, BLOCK // max(1, math.prod(value.shape[1:])))
+        return slices_of(slice(0, len(value)), most) or [slice(0, 0)]
+
+    def alone(self, rows: slice | None = None) -> Alone:
+        """The output with its bounds, all of it or some of its rows."""
+        found = self.found
+        if rows is None:
+            return _bounded(found.number, self.arithmetic, found.decided, found.open_rows)
+        some = rows.indices(len(self._rows[0].value) if self._rows[0].value.ndim else 0)
+        decided = tuple(each for each in found.decided if some[0] <= each.row < some[1])
+        open_rows = None if found.open_rows is None else found.open_rows[rows]
+        return _bounded(self._at(rows)[0], self.arithmetic, decided, open_rows)
+
+    def local(self, rows: slice | None = None, bounds: Alone | None = None) -> Local:
+        """What the run added to the error of its tap, of all of it or some of its rows.
+
+        Args:
+            rows: some of ``blocks``.
+            bounds: of the same rows, to be taken for its own; see ``parity.oracle.beside``.
+        """
+        number, observed = (self.found.number, self._seen) if rows is None else self._at(rows)
+        alone = self.alone(rows) if bounds is None else replace(bounds, value=number.value)
+        return Local(alone, difference_of(observed, number.value))
+
+    @property
+    def _seen(self) -> np.ndarray:
+        assert self.observed is not None
+        return np.asarray(self.observed, np.float64).reshape(self.found.number.value.shape)
+
+    @cached_property
+    def _rows(self) -> tuple[Number, np.ndarray | None]:
+        """The number and the tap with rows along the first axis."""
+        number = self.found.number
+        seen = None if self.observed is None else self._seen
+        if number.value.ndim < 4:
+            return number, seen
+        shape = (-1, number.value.shape[-1])
+        number = mapped(number, lambda array: array.reshape(shape))
+        return number, None if seen is None else seen.reshape(shape)
+
+    def _at(self, rows: slice) -> tuple[Number, np.ndarray]:
+        number, seen = self._rows
+        assert seen is not None
+        if not number.value.ndim:
+            return number, seen
+        return mapped(number, lambda array: array[rows]), seen[rows]
+
+
+def _bounded(
+    number: Number,
+    arithmetic: Arithmetic,
+    decided: tuple[Decided, ...],
+    open_rows: np.ndarray | None,
+) -> Alone:
     with np.errstate(invalid="ignore", over="ignore"):
         settled = limit = arithmetic.limit(number)
         units = None
@@ -252,18 +347,9 @@ def alone(
         arithmetic.unit(number),
         number.error + number.undecided,
         units,
-        found.decided,
-        0 if found.open_rows is None else int(np.count_nonzero(found.open_rows)),
+        decided,
+        0 if open_rows is None else int(np.count_nonzero(open_rows)),
     )
-
-
-def local_error(
-    row: TapRow, parents: Inputs, context: Context, observed: np.ndarray, dtype: str
-) -> Local:
-    """What ``observed``, the tap of a run in ``dtype``, has of its own; see ``alone``."""
-    observed = np.asarray(observed, np.float64)
-    found = alone(row, parents, context, observed, dtype)
-    return Local(found, difference_of(observed.reshape(found.value.shape), found.value))
 
 
 @cache

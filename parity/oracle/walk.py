@@ -203,7 +203,7 @@ def backwards(stage: str, vertices: int) -> list[tuple[TapRow, Part]]:
     found: list[tuple[TapRow, Part]] = []
     for _, rows in groupby(reversed(network_of(stage).taps), key=_split_block):
         group = list(rows)
-        for part in parts_of(group[0], vertices):
+        for part in parts_of(group[0], [slice(0, vertices)]):
             found += [(row, part) for row in group]
     return found
 

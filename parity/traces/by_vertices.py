@@ -42,7 +42,39 @@ def some_vertices(
 
 def windows_of(stage: str) -> list[slice]:
     """A network's vertices, so many at a time as are run together."""
-    return slices_of(network_of(stage).starts_with, PARTS_AT_A_TIME * vertices_at_once(stage))
+    whole = slice(0, network_of(stage).starts_with)
+    return slices_of(whole, PARTS_AT_A_TIME * vertices_at_once(stage))
+
+
+def some_windows(stage: str, vertices: int | None, gradients: bool = False) -> list[slice]:
+    """Those windows of a network that have so many vertices together, or a few more.
+
+    They are from all over the mesh: the first window of a mesh that was made by subdivision has
+    vertices everywhere, and the others follow at equal steps.
+
+    Args:
+        stage: the network's name.
+        vertices: how many are wanted; None for all.
+        gradients: whether gradients are wanted too.
+
+    Returns:
+        The windows, none if these are all.
+
+    Raises:
+        InputError: some are asked for, and the network mixes vertices, or gradients need all.
+    """
+    if vertices is None:
+        return []
+    if not network_of(stage).vertexwise:
+        expected = "a stage that mixes nothing between vertices"
+        raise InputError("--vertices", f"given for the {stage} stage alone", expected)
+    if gradients:
+        raise InputError("--vertices", "given with --gradients", "these of the whole mesh")
+    windows = windows_of(stage)
+    count = -(-vertices // windows[0].stop)
+    if count >= len(windows):
+        return []
+    return [windows[number * len(windows) // count] for number in range(count)]
 
 
 def taps_at(
@@ -93,11 +125,19 @@ class ByVertices:
         stage: the network's name.
         run: runs it on some vertices.
         wants: which taps are asked for.
+        windows: the vertices to go through, some of ``windows_of``; all of them by default.
     """
 
-    def __init__(self, stage: str, run: Some, wants: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        stage: str,
+        run: Some,
+        wants: Callable[[str], bool],
+        windows: list[slice] | None = None,
+    ) -> None:
         self._run, self._wants, self._network = run, wants, network_of(stage)
-        self.windows = windows_of(stage)
+        self._whole = windows_of(stage)
+        self.windows = windows or self._whole
         self._held: tuple[slice, dict[str, np.ndarray]] = (slice(0, 0), {})
         self._meshes: dict[int, dict[str, np.ndarray]] = {}
         self._lock = Lock()  # parts are read by several threads
@@ -115,14 +155,14 @@ class ByVertices:
         """
         with self._lock:
             if part is None:
-                meshes = [self._mesh(window, name) for window in self.windows]
+                meshes = [self._mesh(window, name) for window in self._whole]
                 return np.concatenate(meshes)
             held, taps = self._held
             if not held.start <= part.start < part.stop <= held.stop:
                 # What was held goes first.
                 self._held = (slice(0, 0), {})
                 del taps
-                whole = next(each for each in self.windows if each.start <= part.start < each.stop)
+                whole = next(each for each in self._whole if each.start <= part.start < each.stop)
                 held, taps = self._held = whole, self._taps(whole)
         within = slice(part.start - held.start, part.stop - held.start)
         return cut(taps[name], self._network.rows_per_vertex(name), within)

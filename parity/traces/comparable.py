@@ -31,6 +31,11 @@ def check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
             f"a trace of the {candidate.header.stage} stage",
             f"the {reference.header.stage} stage, as in {reference.path}",
         )
+    if reference.header.vertices != candidate.header.vertices:
+        found, expected = (_vertices(each) for each in (candidate, reference))
+        raise InputError(
+            candidate.path, f"recorded at {found}", f"{expected}, as in {reference.path}"
+        )
     given = sorted({*reference.names("inputs"), *candidate.names("inputs")})
     different = [name for name in given if not _equal(reference, candidate, name)]
     if different or reference.header.inputs_sha256 != candidate.header.inputs_sha256:
@@ -40,6 +45,14 @@ def check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
             f"recorded on other inputs{what} than {reference.path}",
             "two runs on the same inputs",
         )
+
+
+def _vertices(trace: TraceReader) -> str:
+    """The vertices of a trace, in words."""
+    ranges = trace.header.vertices
+    return (
+        f"vertices {', '.join(f'{a} to {b - 1}' for a, b in ranges)}" if ranges else "all vertices"
+    )
 
 
 def _equal(reference: TraceReader, candidate: TraceReader, name: str) -> bool:

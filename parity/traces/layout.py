@@ -62,6 +62,7 @@ ROOT_ATTRIBUTES = (
     "unmatched",
     "float64_missing",
     "notes",
+    "vertices",
 )
 """What the root says of the run."""
 CHECKSUM = "crc32c"

@@ -18,7 +18,12 @@ from inputs.template import Template
 from network.registry import network_of
 from parity.traces import layout
 from parity.traces.backends import Backend, BackendChoice
-from parity.traces.by_vertices import ByVertices, record_by_vertices, some_vertices
+from parity.traces.by_vertices import (
+    ByVertices,
+    record_by_vertices,
+    some_vertices,
+    some_windows,
+)
 from parity.traces.gradients import OWN
 from parity.traces.record_float64 import losses_and_gradients, record_float64
 from parity.traces.trace import TraceHeader, inputs_sha256, open_trace
@@ -137,6 +142,7 @@ def record(
     gradients: bool = False,
     float64: bool = True,
     whole: bool = True,
+    vertices: int | None = None,
     on_tap: Callable[[str], None] | None = None,
 ) -> ByVertices | None:
     """Run one stage and write its trace to ``path``.
@@ -149,14 +155,19 @@ def record(
     Without ``whole``, and without gradients, the trace need not hold the run in float64 of a
     network whose layers mix nothing between vertices: it is made when it is read.
 
+    With ``vertices``, of such a network, taps are recorded at so many of them, see
+    ``parity.traces.by_vertices.windows_of``; the blocks' output meshes are whole.
+
     Returns:
         What is left to be run then, for ``parity.verdict.compare``; None where the trace is whole.
 
     Raises:
-        InputError: the weights are of another stage, the backend cannot be made or fails, or the
-            trace cannot be written; ``path`` is then left as it was.
+        InputError: the weights are of another stage, the backend cannot be made or fails, the
+            network mixes vertices and only some are asked for, or the trace cannot be written;
+            ``path`` is then left as it was.
     """
     _check_stage(weights, inputs)
+    windows = some_windows(inputs.stage, vertices, gradients)
     backend = choice.make(inputs.stage, dtype, device)
     arrays = inputs.arrays()
     header = TraceHeader(
@@ -170,6 +181,7 @@ def record(
         requested=taps,
         unmatched=_unmatched(choice.name, backend),
         notes=inputs.notes,
+        vertices=tuple((each.start, each.stop) for each in windows),
     )
     orders = {row.name: row.order for row in network_of(inputs.stage).taps}
     wanted = _wanted(inputs.stage, taps)
@@ -205,6 +217,7 @@ def record(
         return record_float64(
             choice.name, partial(choice.make, inputs.stage, "float64", device), inputs.stage,
             inputs.mapping(), weights.arrays, writer, recorder, gradients, whole or gradients,
+            windows,
         )  # fmt: skip
 
 

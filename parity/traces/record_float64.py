@@ -37,6 +37,7 @@ def record_float64(
     recorder: Recorder,
     gradients: bool,
     whole: bool,
+    windows: list[slice],
 ) -> ByVertices | None:
     """Run the stage again in float64, losses at the same samples.
 
@@ -49,7 +50,8 @@ def record_float64(
         writer: of the trace.
         recorder: of the run in its own precision.
         gradients: whether gradients of the total are recorded too.
-        whole: whether the trace is to hold all of the run.
+        whole: whether the trace is to hold the run.
+        windows: the vertices to go through; none for all of them.
 
     Returns:
         Where not, and the backend and its network can be run some vertices at a time, what is left
@@ -61,7 +63,7 @@ def record_float64(
         listener = _Float64Listener(writer, recorder.requests)
         some = None if whole else some_vertices(backend, stage, inputs, weights, listener)
         if some is not None:
-            later = ByVertices(stage, some, recorder.requests)
+            later = ByVertices(stage, some, recorder.requests, windows)
         else:
             backend.run(inputs, weights, listener)
             if not writer.has_group(layout.FLOAT64):

@@ -18,12 +18,14 @@ import h5py
 import numpy as np
 
 from network.registry import names, network_of
-from parity.oracle.chunks import Part, cut
+from parity.oracle.chunks import Part, cut, rows_in
 from parity.traces.layout import (
     CHECKSUM,
+    FLOAT64,
     FORMER_SCHEMA,
     READ_GROUPS,
     ROOT_ATTRIBUTES,
+    TAPS,
     TRACE_SCHEMA,
 )
 from parity.traces.untrusted import (
@@ -62,7 +64,9 @@ class TraceHeader:
     """The root attributes of a trace.
 
     ``requested`` is the glob of ``--taps`` that it was recorded with; ``unmatched`` maps taps that
-    the backend does not have to its reason. ``float64_missing`` says why there is no run in
+    the backend does not have to its reason. ``vertices`` are the ranges [start, stop) that taps
+    were recorded at, of a mesh whose vertices the network does not mix, empty for all of them; the
+    blocks' output meshes are whole all the same. ``float64_missing`` says why there is no run in
     float64, where one was asked for and the backend could not make it. ``notes`` say what is
     unlikely to be meant in the inputs.
     """
@@ -78,6 +82,7 @@ class TraceHeader:
     unmatched: Mapping[str, str] = field(default_factory=dict)
     float64_missing: str = ""
     notes: tuple[str, ...] = ()
+    vertices: tuple[tuple[int, int], ...] = ()
 
 
 def inputs_sha256(arrays: Mapping[str, np.ndarray]) -> str:
@@ -128,6 +133,12 @@ class TraceReader:
             versions=header.versions,
         )
 
+    @property
+    def recorded(self) -> list[slice]:
+        """The vertices that taps were recorded at, of the mesh that the stage starts from."""
+        ranges = self.header.vertices or ((0, network_of(self.header.stage).starts_with),)
+        return [slice(*each) for each in ranges]
+
     def names(self, group: str) -> list[str]:
         """Names in a group, such as ``/taps``, ``/losses``, ``/gradients`` or ``/inputs``.
 
@@ -164,19 +175,31 @@ class TraceReader:
             )
         return self.read(group, name, dataset, ())
 
-    def slabs(self, group: str, name: str, most: int) -> Iterator[np.ndarray]:
-        """The dataset's values in C order, flat, at most ``most`` at a time."""
-        dataset = self.dataset(group, name)
+    def slabs(self, group: str, name: str, most: int) -> Iterator[tuple[int, np.ndarray]]:
+        """What was recorded of a dataset, in C order: the place of the first value, and values.
+
+        They are flat, at most ``most`` at a time.
+        """
+        dataset, start = self.dataset(group, name), 0
         if not dataset.chunks or not dataset.shape:
             for selection in selections(dataset.shape, most):
-                yield self.read(group, name, dataset, selection).ravel()
+                values = self.read(group, name, dataset, selection).ravel()
+                yield start, values
+                start += values.size
             return
         # Slabs would cut chunks, and each cut would read and check the whole chunk again.
-        rows = dataset.chunks[0]
-        for start in range(0, dataset.shape[0], rows):
-            block = self.read(group, name, dataset, slice(start, start + rows)).ravel()
-            for first in range(0, block.size, most):
-                yield block[first : first + most]
+        rows, size = dataset.chunks[0], math.prod(dataset.shape[1:])
+        for window in self._rows_recorded(group, name, dataset.shape):
+            for row in range(window.start, window.stop, rows):
+                part = slice(row, min(row + rows, window.stop))
+                block = self.read(group, name, dataset, part).ravel()
+                for first in range(0, block.size, most):
+                    yield row * size + first, block[first : first + most]
+
+    def _rows_recorded(self, group: str, name: str, shape: tuple[int, ...]) -> list[slice]:
+        """Those rows of a dataset that were written."""
+        rows = rows_recorded(self.header, group, name, shape)
+        return [slice(0, shape[0])] if rows is None else rows
 
     def values(self, group: str, name: str, part: Part) -> np.ndarray:
         """A dataset's values at some vertices, see ``parity.oracle.chunks``."""
@@ -265,7 +288,33 @@ def _read_header(path: Path, file: h5py.File) -> TraceHeader:
             versions=_mapping(path, file, "versions"),
             unmatched=_mapping(path, file, "unmatched"),
             notes=tuple(map(str, _json(path, file, "notes", list))),
+            vertices=_vertices(path, file, texts["stage"]),
         )
+
+
+def _vertices(path: Path, file: h5py.File, stage: str) -> tuple[tuple[int, int], ...]:
+    """The ranges of vertices that a trace holds, if it says so.
+
+    Raises:
+        InputError: they are no ranges of the network's vertices, one after the other.
+    """
+    found = _json(path, file, "vertices", list)
+    if not found:
+        return ()
+    network = network_of(stage) if stage in names() else None
+    most = network.starts_with if network is not None and network.vertexwise else 0
+    numbers = [0]
+    for each in found:
+        if not isinstance(each, list) or len(each) != 2 or not all(type(n) is int for n in each):
+            break
+        numbers += each
+    # Ranges may touch, but none is empty.
+    ranges = tuple(zip(numbers[1::2], numbers[2::2], strict=True))
+    whole = len(ranges) == len(found) and numbers == sorted(numbers) and numbers[-1] <= most
+    if not whole or any(start == stop for start, stop in ranges):
+        expected = f"ranges of its {most:,} vertices, in order" if most else "none in this stage"
+        raise InputError(path, f"root attribute 'vertices' is {short(found)}", expected)
+    return ranges
 
 
 def _check_root(path: Path, file: h5py.File) -> None:
@@ -299,6 +348,19 @@ def _json(path: Path, file: h5py.File, name: str, kind: type[Kind]) -> Kind:
         noun = "object" if kind is dict else "array"
         raise InputError(path, f"root attribute {name!r} is no JSON {noun}", f"an {noun}")
     return value
+
+
+def rows_recorded(
+    header: TraceHeader, group: str, name: str, shape: tuple[int, ...]
+) -> list[slice] | None:
+    """The rows of a dataset that a trace of some vertices holds; None where it holds all of it."""
+    if not header.vertices or group not in (TAPS, FLOAT64):
+        return None
+    network = network_of(header.stage)
+    row = network.rows.get(name)
+    if row is None or row.rows_per_vertex is None or name in network.meshes or shape != row.shape:
+        return None
+    return [rows_in(row.rows_per_vertex, slice(*each)) for each in header.vertices]
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from parity.traces.layout import (
     FLOAT64_TAP_VALUES,
     TRACE_SCHEMA,
 )
-from parity.traces.trace import TraceHeader, root_crc32c
+from parity.traces.trace import TraceHeader, root_crc32c, rows_recorded
 from parity.traces.untrusted import is_number
 from weight_conversion.atomic import replacing
 from weight_conversion.crc32c import array_crc32c
@@ -81,12 +81,17 @@ class TraceWriter:
         dataset.attrs["order"] = self._orders.get(name, len(self._orders) + self.count)
 
     def tap_rows(self, name: str, value: np.ndarray, start: int, count: int) -> None:
-        """Write some rows of a tap of ``count``, from ``start``; the first ones come first."""
+        """Write some rows of a tap of ``count``, from ``start``; the first ones come first.
+
+        Of a trace of some vertices only their rows are written.
+        """
+        shape = (count, *value.shape[1:])
         if not start:
-            shape = (count, *value.shape[1:])
             dataset = self.reserve("taps", name, shape, str(value.dtype))
             dataset.attrs["order"] = self._orders.get(name, len(self._orders) + self.count)
-        self._file[f"taps/{name}"][start : start + len(value)] = value
+        rows = rows_recorded(self._header, "taps", name, shape)
+        if rows is None or any(each.start <= start < each.stop for each in rows):
+            self._file[f"taps/{name}"][start : start + len(value)] = value
 
     def add(self, group: str, name: str, value: np.ndarray) -> None:
         """Write a loss, a gradient or a sample.
@@ -120,10 +125,13 @@ class TraceWriter:
     def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
         if f"{group}/{name}" in self._file:
             raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
+        rows = rows_recorded(self._header, group, name, array.shape)
         dataset = self._file.create_dataset(
-            f"{group}/{name}", data=array,
+            f"{group}/{name}", array.shape, array.dtype, array if rows is None else None,
             **_storage(array.shape, array.dtype, self._read_at_once(name)),
         )  # fmt: skip
+        for each in rows or ():
+            dataset[each] = array[each]
         if not array.shape:
             dataset.attrs[CHECKSUM] = array_crc32c(array)
         return dataset

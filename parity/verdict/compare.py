@@ -15,8 +15,8 @@ from parity.traces.trace import open_trace
 from parity.verdict import coverage_cache
 from parity.verdict.coverage import measured
 from parity.verdict.entries import NAMES, EntryJudge
-from parity.verdict.gathering import FLOAT64
 from parity.verdict.gradient_comparison import GradientComparison
+from parity.verdict.precision import FLOAT64
 from parity.verdict.result import Comparison, Status, TapResult, Verdict
 from parity.verdict.scope import Scope, Sides
 from parity.verdict.traced import TracedRun
@@ -98,6 +98,7 @@ def _compared(
         reference=sides[0].side,
         candidate=sides[1].side,
         basis=FLOAT64 if judge.float64 else sides[1].header.dtype,
+        vertices=_vertices(runs[0]),
         diagnosis=next((each for each in diagnoses if each.tap == first), None),
         diagnoses=tuple(diagnoses),
         coverage=_coverage(runs[0], judge.context, scope, results),
@@ -125,13 +126,19 @@ def _coverage(
         group: sum(entry.max_abs is not None for entry in entries)
         for group, entries in results.items()
     }
-    key = coverage_cache.key_of(context)
+    key = coverage_cache.key_of(context, run.recorded)
     found = coverage_cache.load(key)
     if found is None:
         found = measured(run, context)
         if _official(results["taps"]):
             coverage_cache.store(key, found)
     return {"compared": compared, **found}
+
+
+def _vertices(run: TracedRun) -> tuple[int, int] | None:
+    """How many vertices were recorded, and of how many; None where all were."""
+    count = sum(each.stop - each.start for each in run.recorded)
+    return (count, run.vertices) if count < run.vertices else None
 
 
 def _official(taps: tuple[TapResult, ...]) -> bool:
@@ -156,6 +163,12 @@ def _notes(sides: Sides, judge: EntryJudge) -> Iterator[str]:
         yield "the ground truth has no normals: the losses are without the normal term"
     if reference.dtype != candidate.dtype:
         yield f"the reference ran in {reference.dtype}, the candidate in {candidate.dtype}"
+    some = _vertices(judge.runs[0])
+    if some is not None:
+        yield (
+            f"layers were judged at {some[0]:,} of {some[1]:,} vertices: what is wrong at others "
+            "alone is not seen"
+        )
     if judge.nothing:
         counted = f"{len(judge.nothing)} entries are NaN throughout on both sides"
         yield f"{counted}, so that nothing is known of them: {', '.join(judge.nothing[:5])}"

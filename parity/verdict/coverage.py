@@ -44,7 +44,7 @@ def measured(run: ProbeRun, context: Context) -> dict[str, Any]:
     for row in network_of(stage).taps:
         if row.variables:
             exercised = _Exercised(row, context) if _is_product(row) else _Reached(row, context)
-            for part in parts_of(row, run.vertices):
+            for part in parts_of(row, run.recorded):
                 read = [run.value(name, part) for name in row.parents]
                 exercised.add(read, run.value(row.name, part))
             variables |= exercised.shares()
@@ -210,7 +210,7 @@ def _count_pixels(row: TapRow, run: ProbeRun, context: Context, cases: dict[str,
     """Where the points of a projection fall."""
     names = ("above", "below", "left", "right")
     counts: Counter[str] = Counter()
-    for part in parts_of(row, run.vertices):
+    for part in parts_of(row, run.recorded):
         points = run.value(row.parents[0], part).reshape(-1, 3)
         at = pixels_of(row, points, context).value
         h, w = at[..., 0], at[..., 1]

@@ -8,7 +8,7 @@ they may be deleted at any time.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,15 @@ MEASURED = frozenset(
 """What a file holds."""
 
 
-def key_of(context: Context) -> str:
-    """The hash of a probe: stage, inputs and weights, as float32, and of how it is measured."""
+def key_of(context: Context, recorded: Sequence[slice] = ()) -> str:
+    """The hash of a probe: stage, inputs and weights, as float32, and of how it is measured.
+
+    ``recorded`` are the vertices that it is measured at; all of them by default.
+    """
     digest = hashlib.sha256(f"{context.stage} {VERSION}".encode())
+    whole = slice(0, network_of(context.stage).starts_with)
+    if recorded and [*recorded] != [whole]:
+        digest.update(f"{[(each.start, each.stop) for each in recorded]}".encode())
     arrays = {**context.inputs, "cameras": context.cameras, "offsets": context.offsets}
     for level, pair in enumerate(context.supports):
         for number, matrix in enumerate(pair):

@@ -74,7 +74,7 @@ class Findings:
         self,
         first: Local,
         second: Local,
-        seen: list[np.ndarray],
+        seen: tuple[np.ndarray, np.ndarray],
         confidence: float,
         squares: bool,
     ) -> None:
@@ -129,7 +129,7 @@ class Spread:
         row: TapRow,
         first: Local,
         second: Local,
-        seen: list[np.ndarray],
+        seen: tuple[np.ndarray, np.ndarray],
         dtypes: tuple[str, str],
     ) -> None:
         """Add a part: how far the two runs are apart, and what of it they inherit.

@@ -1,27 +1,27 @@
 """What two runs show of each tap, gone through part by part: what ``judgement`` judges by."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from network.taps import TapRow
-from parity.oracle.beside import beside
+from parity.oracle.beside import Beside, beside
 from parity.oracle.chunks import Part, in_parallel, parts_of, rows_in
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
-from parity.oracle.local import Local, any_nan, difference_of, local_error, unheard
+from parity.oracle.local import Layer, any_nan, layer, unheard
 from parity.oracle.number import Number
-from parity.verdict.findings import Findings, Spread, finite, greatest
+from parity.verdict.findings import Findings, Spread
 from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
 from parity.verdict.measure import FEW, Measured
+from parity.verdict.precision import FLOAT64, OWN
+from parity.verdict.shown import Seen, Shown, show
 
 Place = tuple[str, int]
-OWN, FLOAT64 = "own", "float64"
-"""The precision that a run was asked for, and the other."""
 
 
 def place_of(row: TapRow, part: Part) -> Place:
@@ -33,8 +33,8 @@ class Run(Protocol):
     """What is known of one side: its taps in the precision asked for, and perhaps in float64."""
 
     @property
-    def vertices(self) -> int:
-        """Of the mesh that the stage starts from."""
+    def recorded(self) -> Sequence[slice]:
+        """Those vertices of the mesh that the stage starts from whose values are known."""
 
     @property
     def dtype(self) -> str:
@@ -66,15 +66,14 @@ class Gathered:
     measured: Measured = field(default_factory=Measured)
     worst: dict[str, tuple[int, float, Part]] = field(default_factory=dict)
 
-    def take(
-        self, which: str, part: Part, found: Findings, apart: Spread, measured: Measured
-    ) -> None:
+    def take(self, which: str, part: Part, shown: Shown) -> None:
         """Add a part. Many wrong elements tell more of a mistake than one that is far off."""
+        found = shown.findings
         if (found.beyond, found.candidate) > self.worst.get(which, (-1, -1.0, None))[:2]:
             self.worst[which] = found.beyond, found.candidate, part
         self.found[which].join(found)
-        self.apart.join(apart)
-        self.measured.join(measured)
+        self.apart.join(shown.spread)
+        self.measured.join(shown.measured)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,7 @@ class Gathering:
         context: Context,
         runs: tuple[Run, Run],
         precisions: Collection[str],
-        known: dict[tuple[str, Place], Local] | None,
+        known: dict[tuple[str, Place], Layer] | None,
         gap: frozenset[str],
     ) -> None:
         self._context, self._runs, self._precisions = context, runs, precisions
@@ -172,7 +171,7 @@ class Gathering:
         self, row: TapRow, shared: Mapping[str, tuple[Inputs, ...]] | None = None
     ) -> Iterator["_Task"]:
         """What is to be done for a tap; ``shared`` reads its inputs where none is to be made."""
-        to, parts = self._ahead[row.name], parts_of(row, self._runs[0].vertices)
+        to, parts = self._ahead[row.name], parts_of(row, self._runs[0].recorded)
         inputs = None if to.across else shared
         if inputs is None and parts != [None]:
             inputs = self._inputs(to.across)
@@ -183,81 +182,64 @@ class Gathering:
     def _work(self, tasks: list["_Task"]) -> None:
         """Do them, one a core, and take in what they find in their order."""
 
-        def done(task: _Task) -> tuple[Findings, Spread, Measured]:
+        def done(task: _Task) -> Shown:
             # What reads a whole tap goes with its task: kept, they would be the whole run.
             inputs = task.inputs or self._inputs(task.to.across)
             with np.errstate(all="ignore"):
                 return self._part(task.row, task.part, task.which, task.to, inputs[task.which])
 
         for task, found in zip(tasks, in_parallel(done, tasks), strict=True):
-            task.to.take(task.which, task.part, *found)
+            task.to.take(task.which, task.part, found)
 
     def _part(
         self, row: TapRow, part: Part, which: str, to: Gathered, inputs: tuple[Inputs, ...]
-    ) -> tuple[Findings, Spread, Measured]:
+    ) -> Shown:
         """What the runs in one precision show of a part."""
-        spread, measured, across = Spread(), Measured(), to.across
+        across = to.across
         seen = [
             np.asarray((run.tap if which == OWN else run.float64)(row.name, part), np.float64)
             for run in self._runs
         ]
         given = [each.of(row, part) for each in inputs]
         dtypes = [run.dtype if which == OWN else FLOAT64 for run in self._runs]
-        first = self._local(row, part, which, given[0], seen[0], dtypes[0], known=not across)
+        first = self._layer(row, part, which, given[0], seen[0], dtypes[0], known=not across)
         same = _identical(seen[0], seen[1]) and all(
             _alike(given[0][name], given[1][name]) for name in row.parents
         )
-        sharing = to.found[which].mean_square.sharing
+        alike, own = dtypes[0] == dtypes[1], which == OWN
+        place = 0 if part is None else rows_in(row.rows_per_vertex or 1, part).start
+        both = own and FLOAT64 in self._precisions
+        pair = Seen(
+            row=row,
+            which=which,
+            dtypes=(self._runs[0].dtype, self._runs[1].dtype),
+            start=place * math.prod(row.shape[1:]),
+            sides=(seen[0], seen[1]),
+            exact=self._runs[0].float64(row.name, part) if both else None,
+            apart=own or OWN not in self._precisions,
+            across=bool(across),
+        )
 
-        def findings(second: Local) -> Findings:
-            found = Findings(MeanSquare(self._tests, sharing))
-            # Across a gap the shapes of errors are those of bounds, and say nothing of a mean.
-            found.add(first, second, seen, self._confidence, squares=not across)
-            return found
+        def shown(second: Layer | Beside) -> Shown:
+            found = Findings(MeanSquare(self._tests, to.found[which].mean_square.sharing))
+            return show(pair, first, second, found, self._confidence)
 
-        alike = dtypes[0] == dtypes[1]
+        here = None
         if same and alike:
-            second, here = first, findings(first)
-        else:
-            near = first if alike and not across else None
-            second, here = self._second(row, given[1], seen[1], dtypes[1], near, findings)
-        if which == OWN or OWN not in self._precisions:
-            reference, candidate = self._runs
-            spread.add(row, first, second, seen, (reference.dtype, candidate.dtype))
-            r, c = (values.ravel() for values in seen)
-            offset = 0 if part is None else rows_in(row.rows_per_vertex or 1, part).start
-            measured.add(offset * math.prod(row.shape[1:]), r, c)
-        if across:
-            here.finest = greatest(first.alone.settled + second.alone.settled)
-            here.scale = finite(seen[0])
-        if which == FLOAT64:
-            here.raise_to("difference", greatest(difference_of(seen[1], seen[0])))
-            if OWN in self._precisions and all(map(any_nan, seen)):
-                here.unheard = unheard([run.tap(row.name, part) for run in self._runs], seen)
-        if which == OWN and FLOAT64 in self._precisions:
-            exact = self._runs[0].float64(row.name, part)
-            here.raise_to("candidate", greatest(difference_of(seen[1], exact)))
-            here.raise_to("reference", greatest(difference_of(seen[0], exact)))
-        return here, spread, measured
+            here = shown(first)
+        elif alike and not across:
+            near = beside(row, given[1], self._context, seen[1], first)
+            if near is not None:
+                here = shown(near)
+                here = here if near.serves and here.findings.proved_by_one else None
+        if here is None:
+            here = shown(layer(row, given[1], self._context, seen[1], dtypes[1]))
+        if not own and OWN in self._precisions and all(map(any_nan, seen)):
+            mine = [run.tap(row.name, part) for run in self._runs]
+            here.findings.unheard = unheard(mine, seen)
+        return here
 
-    def _second(
-        self,
-        row: TapRow,
-        given: Mapping[str, Number],
-        seen: np.ndarray,
-        dtype: str,
-        near: Local | None,
-        findings: Callable[[Local], Findings],
-    ) -> tuple[Local, Findings]:
-        """The candidate's layer, with the bounds of ``near`` where these prove enough."""
-        if near is not None:
-            second = beside(row, given, self._context, seen, dtype, near)
-            if second is not None and (found := findings(second)).proved_by_one:
-                return second, found
-        second = local_error(row, given, self._context, seen, dtype)
-        return second, findings(second)
-
-    def _local(
+    def _layer(
         self,
         row: TapRow,
         part: Part,
@@ -266,11 +248,11 @@ class Gathering:
         seen: np.ndarray,
         dtype: str,
         known: bool,
-    ) -> Local:
+    ) -> Layer:
         key = which, place_of(row, part)
         if known and self._known is not None and key in self._known:
             return self._known[key]
-        found = local_error(row, given, self._context, seen, dtype)
+        found = layer(row, given, self._context, seen, dtype)
         if known and self._known is not None:
             self._known[key] = found
         return found

@@ -15,10 +15,10 @@ from parity.traces import layout
 from parity.traces.gradients import DOUBLE, OWN, Groups, TracedBackward
 from parity.traces.trace import TraceReader
 from parity.verdict.findings import told_of
-from parity.verdict.gathering import FLOAT64
 from parity.verdict.gradients import BackwardJudge, Gradient
 from parity.verdict.judgement import UNKNOWN
 from parity.verdict.measure import difference
+from parity.verdict.precision import FLOAT64
 from parity.verdict.result import Status, TapResult
 from weight_conversion.errors import InputError
 

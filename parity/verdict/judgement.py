@@ -26,11 +26,11 @@ from parity.oracle.chunks import Part
 from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
-from parity.oracle.local import Local
+from parity.oracle.local import Layer
 from parity.verdict.findings import Findings, Spread, told_of
-from parity.verdict.gathering import FLOAT64, OWN, Gathering, Place, Run
+from parity.verdict.gathering import Gathering, Place, Run
 from parity.verdict.measure import Difference, relative
-from parity.verdict.precision import narrower
+from parity.verdict.precision import FLOAT64, OWN, narrower
 from parity.verdict.result import Split, Status
 
 
@@ -60,7 +60,7 @@ class TapJudge:
         *,
         own: bool = True,
         float64: bool = True,
-        known: dict[tuple[str, Place], Local] | None = None,
+        known: dict[tuple[str, Place], Layer] | None = None,
         gap: Collection[str] = (),
     ) -> None:
         """Judge ``candidate`` by ``reference``; ``context`` holds the reference's weights.

@@ -22,8 +22,8 @@ from parity.oracle.losses import decay_value, loss_terms, total_of
 from parity.oracle.number import Number
 from parity.traces.gradients import measured_in, measures
 from parity.traces.trace import TraceReader
-from parity.verdict.gathering import FLOAT64
 from parity.verdict.judgement import UNKNOWN
+from parity.verdict.precision import FLOAT64
 from parity.verdict.result import Status, TapResult
 from parity.verdict.traced import TracedRun
 

@@ -164,8 +164,7 @@ def slabs(
     """
     shape = _common_shape(reference, candidate, group, name)
     row = math.prod(shape) // len(without) if without is not None else 0
-    offset = 0
-    for first, second in zip(
+    for (offset, first), (_, second) in zip(
         reference.slabs(group, name, SLAB), candidate.slabs(group, name, SLAB), strict=True
     ):
         r, c = first.astype(np.float64), second.astype(np.float64)
@@ -173,7 +172,6 @@ def slabs(
             left_out = without[(offset + np.arange(r.size)) // row]
             r[left_out] = c[left_out] = 0.0
         yield offset, r, c
-        offset += r.size
 
 
 def bits_of(values: np.ndarray, enough: int = 53) -> int:

@@ -49,11 +49,13 @@ def compare_pair(
     gradients: bool = False,
     float64: bool = True,
     whole: bool = False,
+    vertices: int | None = None,
 ) -> Comparison:
     """Record both sides, see ``record_pair``, and compare them; ``unmatched`` as in ``compare``."""
     later = record_pair(
         reference, candidate, inputs, weights, paths, progress=progress, dtype=dtype,
         devices=devices, taps=taps, gradients=gradients, float64=float64, whole=whole,
+        vertices=vertices,
     )  # fmt: skip
     with progress(f"{inputs.stage} compared", 1):
         return compare(
@@ -75,11 +77,13 @@ def record_pair(
     gradients: bool = False,
     float64: bool = True,
     whole: bool = False,
+    vertices: int | None = None,
 ) -> tuple[ByVertices | None, ByVertices | None]:
     """Record both sides.
 
     Losses of both sides are taken at the reference's samples. With ``float64`` the runs in float64
     are recorded too; without ``whole``, traces that are not kept, only as far as they must be.
+    With ``vertices`` taps are recorded at so many of them, see ``record``.
 
     Returns:
         What is left of either side to be run in float64, for ``compare``.
@@ -95,7 +99,7 @@ def record_pair(
             left = record(
                 choice, inputs, weights, path,
                 dtype=dtype, device=device, taps=taps, gradients=gradients, float64=float64,
-                whole=whole, on_tap=advance,
+                whole=whole, vertices=vertices, on_tap=advance,
             )  # fmt: skip
             later.append(left)
     return later[0], later[1]
@@ -119,6 +123,7 @@ def run_pair(
     unmatched: Mapping[str, str] | None = None,
     gradients: bool = False,
     float64: bool = True,
+    vertices: int | None = None,
     traces: Path | None = None,
 ) -> Comparison:
     """Run one stage on two backends and compare them: ``p2m-parity run`` from Python.
@@ -141,6 +146,8 @@ def run_pair(
         unmatched: globs of entries that a side may lack, with the reason why.
         gradients: whether gradients of the total loss are compared too.
         float64: whether both sides also run in float64.
+        vertices: how many vertices of the refine stage, which mixes nothing between them, its
+            layers are judged at; all by default.
         traces: a folder to keep ``reference.h5`` and ``candidate.h5`` in; without it they
             are deleted (0.6 GB of the coarse, 4.5 GB of the refine stage a side).
 
@@ -171,6 +178,7 @@ def run_pair(
             gradients=gradients,
             float64=float64,
             whole=traces is not None,
+            vertices=vertices,
         )
 
 

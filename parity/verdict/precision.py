@@ -1,4 +1,7 @@
-"""Floating-point types by the bits of their significands."""
+"""Floating-point types by the bits of their significands, and the two that are judged."""
+
+OWN, FLOAT64 = "own", "float64"
+"""The precision that a run was asked for, and the other."""
 
 PRECISION = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 """Bits of the significand, by which one precision is lower than another."""

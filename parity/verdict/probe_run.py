@@ -1,5 +1,6 @@
 """The run of a probe, as far as its coverage asks for it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +12,8 @@ class ProbeRun(Protocol):
     """One recorded run; see ``parity.verdict.traced.TracedRun``."""
 
     @property
-    def vertices(self) -> int:
-        """Of the mesh that the stage starts from."""
+    def recorded(self) -> Sequence[slice]:
+        """Those vertices of the mesh that the stage starts from whose values are known."""
 
     def value(self, name: str, part: Part) -> np.ndarray:
         """Part of a tap, or of an input named as in ``TapRow.parents``, as float64."""

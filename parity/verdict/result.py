@@ -156,6 +156,8 @@ class Comparison:
     reference: Side
     candidate: Side
     basis: str = "float64"
+    vertices: tuple[int, int] | None = None
+    """How many vertices the layers were judged at, and of how many; None where at all."""
     coverage: Any = None
     """What was really exercised: see ``parity.verdict.coverage``."""
     diagnosis: Any = None
@@ -219,6 +221,7 @@ class Comparison:
             "stage": self.stage,
             "verdict": self.verdict,
             "basis": self.basis,
+            "vertices": self.vertices,
             "first_divergence": self.first_divergence,
             "compared": self.compared,
             "missing": self.missing,

@@ -69,7 +69,7 @@ def _perturbed(
     """See ``Sensitivity.changes``: one part after the other, until every variable was seen."""
     changes: dict[str, float | None] = dict.fromkeys(keys)
     random = np.random.default_rng(0)
-    for part in parts_of(row, run.vertices):
+    for part in parts_of(row, run.recorded):
         values = _inputs(row, run, part)
         base = alone(row, values, context, None, "float64")
         limit = base.limit
@@ -92,7 +92,7 @@ def _perturbed(
 def _permuted(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
     """Whether channels in and out, moved on by one, are told from where they were."""
     shown: dict[str, bool] = {}
-    for part in parts_of(row, run.vertices):
+    for part in parts_of(row, run.recorded):
         values = _inputs(row, run, part)
         base = alone(row, values, context, None, "float64")
         limit = base.limit
@@ -117,7 +117,7 @@ def _swapped(row: TapRow, run: ProbeRun, context: Context) -> dict[str, bool]:
     kinds = ("images", "cameras", "images and cameras")
     views = range(len(context.cameras))
     shown = {(what, pair): False for pair in combinations(views, 2) for what in kinds}
-    for part in parts_of(row, run.vertices):
+    for part in parts_of(row, run.recorded):
         values = {name: run.value(name, part) for name in row.parents}
         base = alone(row, values, context, None, "float64")
         limit = base.limit

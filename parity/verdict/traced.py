@@ -30,7 +30,7 @@ class TracedRun:
     def __init__(self, trace: TraceReader, later: ByVertices | None = None) -> None:
         self._trace, self._network = trace, network_of(trace.header.stage)
         self._later = later
-        self.vertices = self._network.starts_with
+        self.vertices, self.recorded = self._network.starts_with, trace.recorded
         self.dtype = trace.header.dtype
         # A run that was asked for in float64 is that run itself.
         self._float64 = layout.TAPS if self.dtype == "float64" else layout.FLOAT64

@@ -69,9 +69,9 @@ class _Rows:
 class _Scan:
     """One pass over both sides of a tap, seen as (rows, channels).
 
-    ``greatest`` is each row's greatest |Δ|, ``overview`` that of a band of rows by channel,
-    ``octaves`` how many |Δ| lie in [2^(k-1), 2^k) for k = index − ``_OCTAVES``. Infinite stands for
-    what is finite on one side only.
+    ``greatest`` is each row's greatest |Δ|, NaN where it was not recorded, ``overview`` that of a
+    band of rows by channel, ``octaves`` how many |Δ| lie in [2^(k-1), 2^k) for k = index −
+    ``_OCTAVES``. Infinite stands for what is finite on one side only.
     """
 
     greatest: NDArray[Any]
@@ -136,7 +136,7 @@ def _by_vertex(greatest: NDArray[Any], shape: tuple[int, ...], vertices: int) ->
 def _scan(
     reference: TraceReader, candidate: TraceReader, name: str, rows: int, channels: int
 ) -> _Scan:
-    band = math.ceil(rows / BANDS)
+    band, met = math.ceil(rows / BANDS), np.zeros(rows, bool)
     found = _Scan(
         greatest=np.zeros(rows),
         overview=np.zeros((math.ceil(rows / band), channels)),
@@ -149,9 +149,9 @@ def _scan(
             channels, tuple(trace.dataset("taps", name).dtype for trace in (reference, candidate))
         ),
     )
-    start = 0
-    for sides in _sides(reference, candidate, name, channels):
+    for start, sides in _sides(reference, candidate, name, channels):
         found.ulps.add(*sides)
+        met[start : start + len(sides[0])] = True
         r, c = (_wide(side) for side in sides)
         found.sums.add(start, r, c)
         delta = _distance(r, c)
@@ -163,7 +163,8 @@ def _scan(
         part = found.overview[bands[first]]
         found.overview[bands[first]] = np.maximum(part, np.maximum.reduceat(delta, first, axis=0))
         _count(found, delta)
-        start = stop
+    # What was not recorded is not known to be alike.
+    found.greatest[~met] = np.nan
     return found
 
 
@@ -185,13 +186,14 @@ def _count(found: _Scan, delta: NDArray[Any]) -> None:
 
 def _sides(
     reference: TraceReader, candidate: TraceReader, name: str, channels: int
-) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Both sides as (rows, channels), a slab at a time, in the traces' own types."""
+) -> Iterator[tuple[int, tuple[NDArray[Any], NDArray[Any]]]]:
+    """The first row and both sides as (rows, channels), a slab at a time, in their own types."""
     most = SLAB - SLAB % channels
-    for first, second in zip(
+    for (place, first), (_, second) in zip(
         reference.slabs("taps", name, most), candidate.slabs("taps", name, most), strict=True
     ):
-        yield first.reshape(-1, channels), second.reshape(-1, channels)
+        sides = first.reshape(-1, channels), second.reshape(-1, channels)
+        yield place // channels, sides
 
 
 def _wide(values: NDArray[Any]) -> NDArray[Any]:

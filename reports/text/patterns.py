@@ -64,7 +64,7 @@ def describe(
 
     Args:
         sums: of the whole tap.
-        greatest: (rows,) each row's greatest |Δ|.
+        greatest: (rows,) each row's greatest |Δ|; NaN where it was not recorded.
         overview: (bands, channels) greatest |Δ|.
         shape: the tap's.
         tolerance: differences up to this are none.
@@ -99,7 +99,7 @@ def _where(
 ) -> str:
     noun = {4: "pixels", 2: "rows"}.get(len(shape), "rows")
     rows, channels = (
-        (int(np.count_nonzero(values > tolerance)), values.size)
+        (int(np.count_nonzero(values > tolerance)), int(np.count_nonzero(~np.isnan(values))))
         for values in (greatest, overview.max(axis=0))
     )
     text = f"{rows[0]:,} of {rows[1]:,} {noun} and {channels[0]:,} of {channels[1]:,} channels"

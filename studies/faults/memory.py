@@ -33,8 +33,8 @@ class MemoryRun:
     exact: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def vertices(self) -> int:
-        return min(len(self.context.inputs[MESH]), JUDGED)
+    def recorded(self) -> list[slice]:
+        return [slice(0, min(len(self.context.inputs[MESH]), JUDGED))]
 
     def tap(self, name: str, part: Part) -> np.ndarray:
         return self._of(self.taps, name, part)

@@ -12,7 +12,7 @@ from network.taps import TapRow
 from parity.diagnosis.diagnosis import Diagnosis, diagnose
 from parity.diagnosis.gradients import diagnose as diagnose_gradient
 from parity.oracle.context import Context
-from parity.oracle.local import Local
+from parity.oracle.local import Layer
 from parity.traces.backends import Factory
 from parity.training.steps import compare_steps
 from parity.training.trainers import TrainerSettings
@@ -74,7 +74,7 @@ class VerdictJudge:
 
     def _forward(self, reference: Factory, candidate: Factory, probe: Probe) -> Found:
         context = self._once(reference, probe, "context", lambda: context_of(probe))
-        known: dict[tuple[str, Place], Local] = self._once(reference, probe, "known", dict)
+        known: dict[tuple[str, Place], Layer] = self._once(reference, probe, "known", dict)
         ours: MemoryRun = self._once(
             reference, probe, "run", lambda: MemoryRun(context, probe.dtype)
         )

@@ -121,6 +121,8 @@ def trace_values(path: Path, replay: Replay) -> Values:
     values: Values = {}
     with open_trace(path) as trace:
         _check(path, trace, replay.stage)
+        if trace.header.vertices:
+            raise InputError(path, "recorded at some vertices alone", "a trace of all of them")
         for row in replay.rows:
             if not trace.has("taps", row.name):
                 raise InputError(path, f"has no tap {row.name}", "a trace of all taps")

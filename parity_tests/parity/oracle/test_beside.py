@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from network.taps import TapRow
-from parity.oracle.beside import beside
+from parity.oracle.beside import Beside, beside
 from parity.oracle.confidence import arithmetic_of, confidence
 from parity.oracle.context import Context
 from parity.oracle.evaluate import evaluate
-from parity.oracle.local import Local, layer_inputs, local_error
+from parity.oracle.local import Layer, layer, layer_inputs, local_error
 from parity.oracle.number import exactly
 from parity.verdict import mean_square
 from parity.verdict.findings import Findings
 from parity.verdict.mean_square import MeanSquare, sharing_of
+from parity.verdict.precision import OWN
+from parity.verdict.shown import Seen, show
 from parity_tests.parity.layers import KINDS
 
 Make = Callable[[str], tuple[TapRow, list[np.ndarray], Context]]
@@ -55,11 +57,13 @@ def two_runs(kind: str, make: Make, off: float, seed: int) -> Iterator[tuple]:
         yield row, parents, context, observed
 
 
-def findings(row: TapRow, context: Context, sides: list[Local], seen: list[np.ndarray]) -> Findings:
+def findings(row: TapRow, context: Context, first: Layer, second: Layer | Beside) -> Findings:
+    """Of both layers; what the runs have of the tap is the layers'."""
     tests = mean_square.tests_of(row.stage)
+    seen = first.observed, (second if isinstance(second, Layer) else second.layer).observed
+    pair = Seen(row, OWN, ("float32", "float32"), 0, seen, None, apart=False, across=False)
     found = Findings(MeanSquare(tests, sharing_of(row, context)))
-    found.add(*sides, seen, confidence(row.stage), squares=True)
-    return found
+    return show(pair, first, second, found, confidence(row.stage)).findings
 
 
 SUMS = [kind for kind in KINDS if "projection" not in kind]
@@ -72,15 +76,14 @@ def test_what_one_runs_bounds_prove_holds_with_both(kind: str, off: float, make:
         with np.errstate(all="ignore"):
             first, second = two_runs(kind, make, off, seed)
             row, parents, context, observed = second
-            ours = local_error(row, first[1], context, first[3], "float32")
-            near = beside(row, parents, context, observed, "float32", ours)
-            whole = local_error(row, parents, context, observed, "float32")
+            ours = layer(row, first[1], context, first[3], "float32")
+            near = beside(row, parents, context, observed, ours)
+            whole = layer(row, parents, context, observed, "float32")
             if near is None:
                 continue
-            np.testing.assert_array_equal(near.value, whole.value)
-            seen = [first[3], observed]
-            if findings(row, context, [ours, near], seen).proved_by_one:
-                assert findings(row, context, [ours, whole], seen).within
+            np.testing.assert_array_equal(near.layer.found.number.value, whole.found.number.value)
+            if findings(row, context, ours, near).proved_by_one and near.serves:
+                assert findings(row, context, ours, whole).within
 
 
 def test_a_graph_convolutions_rounding_is_proved_by_one(make: Make) -> None:
@@ -88,13 +91,12 @@ def test_a_graph_convolutions_rounding_is_proved_by_one(make: Make) -> None:
     with np.errstate(all="ignore"):
         first, second = two_runs("local convolution", make, 0.3, 1)
         row, parents, context, observed = second
-        ours = local_error(row, first[1], context, first[3], "float32")
-        near = beside(row, parents, context, observed, "float32", ours)
-        whole = local_error(row, parents, context, observed, "float32")
+        ours = layer(row, first[1], context, first[3], "float32")
+        near = beside(row, parents, context, observed, ours)
+        whole = layer(row, parents, context, observed, "float32")
         assert near is not None
-        short, long = (
-            findings(row, context, [ours, each], [first[3], observed]) for each in (near, whole)
-        )
+        short, long = (findings(row, context, ours, each) for each in (near, whole))
+    assert near.serves
     assert short.proved_by_one
     assert short.candidate == pytest.approx(long.candidate, rel=0.02)
     assert short.mean_square.root == pytest.approx(long.mean_square.root, rel=0.02)
@@ -103,7 +105,10 @@ def test_a_graph_convolutions_rounding_is_proved_by_one(make: Make) -> None:
 def test_runs_far_apart_are_bounded_each_by_itself(make: Make) -> None:
     with np.errstate(all="ignore"):
         row, parents, context, observed = next(two_runs("local convolution", make, 0.0, 0))
-        ours = local_error(row, parents, context, observed, "float32")
-        for factor in (1.5, np.nan):
+        ours = layer(row, parents, context, observed, "float32")
+        for factor, serves in ((1.0, True), (1.5, False), (np.nan, False)):
             other = {name: exactly(factor * each.value) for name, each in parents.items()}
-            assert beside(row, other, context, observed, "float32", ours) is None
+            near = beside(row, other, context, observed, ours)
+            assert near is not None
+            findings(row, context, ours, near)
+            assert near.serves == serves

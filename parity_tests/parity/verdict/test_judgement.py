@@ -7,7 +7,7 @@ import pytest
 
 from network.taps import MESH, TAPS
 from parity.oracle.context import Context
-from parity.oracle.local import Local
+from parity.oracle.local import Layer
 from parity.oracle.primitives.narrow import narrowed
 from parity.traces.backends import BackendChoice
 from parity.verdict import gathering
@@ -33,7 +33,7 @@ class Run:
 
     def __init__(self) -> None:
         self._kept: dict[str, Taps] = {}
-        self.known: dict[tuple[str, Place], Local] = {}
+        self.known: dict[tuple[str, Place], Layer] = {}
 
     def __call__(self, dtype: str) -> Taps:
         if dtype not in self._kept:
