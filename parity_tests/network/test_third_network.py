@@ -265,7 +265,9 @@ def test_a_network_without_mixing_is_judged_in_parts(
     monkeypatch.setattr(chunks, "PART", vertexwise.PART)
     paths = PairPaths.in_folder(tmp_path)
     with registered(vertexwise.NETWORK):
-        assert len(chunks.parts_of(vertexwise.NETWORK.taps[0], vertexwise.VERTICES)) == 5
+        assert (
+            len(chunks.parts_of(vertexwise.NETWORK.taps[0], [slice(0, vertexwise.VERTICES)])) == 5
+        )
         for name, path in (("factory", paths.reference), (candidate, paths.candidate)):
             choice = BackendChoice(f"parity_tests.network.vertexwise:{name}")
             record(choice, vertexwise.inputs(), vertexwise.weights(), path)
