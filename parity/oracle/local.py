@@ -12,7 +12,7 @@ from network.layers import pixels
 from network.program import Expression, Program, trace
 from network.registry import network_of
 from network.taps import TapRow
-from parity.oracle.chunks import slices_of
+from parity.oracle.blocks import blocks_of, by_rows, numbers_at, rows_of
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.evaluate import Decided, Evaluated, evaluate
@@ -252,11 +252,6 @@ def layer(
     return Layer(found, arithmetic, observed)
 
 
-BLOCK = 2**17
-"""Elements of an output that are bounded and held against a run's at a time: a dozen arrays of so
-many stay in a processor's cache."""
-
-
 @dataclass(frozen=True, eq=False)
 class Layer:
     """A layer's output on a run's inputs, and what the run made of it.
@@ -272,22 +267,17 @@ class Layer:
     observed: np.ndarray | None
 
     def blocks(self) -> list[slice]:
-        """Rows to go through, ``BLOCK`` elements at a time; a map's pixels are its rows."""
-        value = self._rows[0].value
-        if not value.ndim:
-            return [slice(None)]
-        most = max(1, BLOCK // max(1, math.prod(value.shape[1:])))
-        return slices_of(slice(0, len(value)), most) or [slice(0, 0)]
+        """Rows to go through, see ``parity.oracle.blocks``."""
+        return blocks_of(self.found.number.value.shape)
 
     def alone(self, rows: slice | None = None) -> Alone:
         """The output with its bounds, all of it or some of its rows."""
         found = self.found
         if rows is None:
             return _bounded(found.number, self.arithmetic, found.decided, found.open_rows)
-        some = rows.indices(len(self._rows[0].value) if self._rows[0].value.ndim else 0)
-        decided = tuple(each for each in found.decided if some[0] <= each.row < some[1])
+        decided = tuple(each for each in found.decided if rows.start <= each.row < rows.stop)
         open_rows = None if found.open_rows is None else found.open_rows[rows]
-        return _bounded(self._at(rows)[0], self.arithmetic, decided, open_rows)
+        return _bounded(self._number(rows), self.arithmetic, decided, open_rows)
 
     def local(self, rows: slice | None = None, bounds: Alone | None = None) -> Local:
         """What the run added to the error of its tap, of all of it or some of its rows.
@@ -296,32 +286,17 @@ class Layer:
             rows: some of ``blocks``.
             bounds: of the same rows, to be taken for its own; see ``parity.oracle.beside``.
         """
-        number, observed = (self.found.number, self._seen) if rows is None else self._at(rows)
-        alone = self.alone(rows) if bounds is None else replace(bounds, value=number.value)
-        return Local(alone, difference_of(observed, number.value))
-
-    @property
-    def _seen(self) -> np.ndarray:
         assert self.observed is not None
-        return np.asarray(self.observed, np.float64).reshape(self.found.number.value.shape)
+        seen = np.asarray(self.observed, np.float64).reshape(self.found.number.value.shape)
+        if rows is not None:
+            seen = rows_of(by_rows(seen), rows)
+        alone = self.alone(rows) if bounds is None else bounds
+        if bounds is not None:
+            alone = replace(bounds, value=self._number(rows).value)
+        return Local(alone, difference_of(seen, alone.value))
 
-    @cached_property
-    def _rows(self) -> tuple[Number, np.ndarray | None]:
-        """The number and the tap with rows along the first axis."""
-        number = self.found.number
-        seen = None if self.observed is None else self._seen
-        if number.value.ndim < 4:
-            return number, seen
-        shape = (-1, number.value.shape[-1])
-        number = mapped(number, lambda array: array.reshape(shape))
-        return number, None if seen is None else seen.reshape(shape)
-
-    def _at(self, rows: slice) -> tuple[Number, np.ndarray]:
-        number, seen = self._rows
-        assert seen is not None
-        if not number.value.ndim:
-            return number, seen
-        return mapped(number, lambda array: array[rows]), seen[rows]
+    def _number(self, rows: slice | None) -> Number:
+        return self.found.number if rows is None else numbers_at(self.found.number, rows)
 
 
 def _bounded(

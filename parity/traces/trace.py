@@ -175,26 +175,32 @@ class TraceReader:
             )
         return self.read(group, name, dataset, ())
 
-    def slabs(self, group: str, name: str, most: int) -> Iterator[tuple[int, np.ndarray]]:
-        """What was recorded of a dataset, in C order: the place of the first value, and values.
+    def slabs(
+        self, group: str, name: str, most: int, *others: "TraceReader"
+    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """What was recorded of a dataset, in C order, here and in other traces of its shape.
 
-        They are flat, at most ``most`` at a time.
+        The same elements of each, whichever way a file is divided.
+
+        Yields:
+            The place of the first value, and values of all traces, flat, at most ``most`` of each.
         """
         dataset, start = self.dataset(group, name), 0
+        sides = [(self, dataset), *((each, each.dataset(group, name)) for each in others)]
         if not dataset.chunks or not dataset.shape:
             for selection in selections(dataset.shape, most):
-                values = self.read(group, name, dataset, selection).ravel()
-                yield start, values
-                start += values.size
+                found = [side.read(group, name, of, selection).ravel() for side, of in sides]
+                yield start, found
+                start += found[0].size
             return
         # Slabs would cut chunks, and each cut would read and check the whole chunk again.
         rows, size = dataset.chunks[0], math.prod(dataset.shape[1:])
         for window in self._rows_recorded(group, name, dataset.shape):
             for row in range(window.start, window.stop, rows):
                 part = slice(row, min(row + rows, window.stop))
-                block = self.read(group, name, dataset, part).ravel()
-                for first in range(0, block.size, most):
-                    yield row * size + first, block[first : first + most]
+                blocks = [side.read(group, name, of, part).ravel() for side, of in sides]
+                for first in range(0, blocks[0].size, most):
+                    yield row * size + first, [each[first : first + most] for each in blocks]
 
     def _rows_recorded(self, group: str, name: str, shape: tuple[int, ...]) -> list[slice]:
         """Those rows of a dataset that were written."""

@@ -14,7 +14,7 @@ from parity.oracle.confidence import confidence
 from parity.oracle.context import Context
 from parity.oracle.gap import Inputs, before
 from parity.oracle.local import Layer, any_nan, layer, unheard
-from parity.oracle.number import Number
+from parity.oracle.number import Number, nothing
 from parity.verdict.findings import Findings, Spread
 from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
 from parity.verdict.measure import FEW, Measured
@@ -259,14 +259,14 @@ class Gathering:
 
 
 def _identical(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have the same bits; what is the same number in others is looked at."""
     if a is b:
         return True
-    if a.shape != b.shape:
+    if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    # Mostly the first few tell.
-    if not np.array_equal(a.ravel()[:FEW], b.ravel()[:FEW], equal_nan=True):
-        return False
-    return np.array_equal(a, b, equal_nan=True)
+    # As integers NaN is equal to itself. Mostly the first few tell.
+    ours, theirs = (np.ascontiguousarray(each).ravel().view(np.int64) for each in (a, b))
+    return np.array_equal(ours[:FEW], theirs[:FEW]) and np.array_equal(ours, theirs)
 
 
 def _alike(a: Number, b: Number) -> bool:
@@ -275,6 +275,7 @@ def _alike(a: Number, b: Number) -> bool:
         return False
     shape = a.value.shape
     return all(
-        _identical(np.broadcast_to(first, shape), np.broadcast_to(second, shape))
+        (nothing(first) and nothing(second))
+        or _identical(np.broadcast_to(first, shape), np.broadcast_to(second, shape))
         for first, second in ((a.error, b.error), (a.undecided, b.undecided))
     )

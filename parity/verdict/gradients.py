@@ -17,6 +17,7 @@ import numpy as np
 
 from network.registry import network_of
 from network.taps import MESH, TapRow
+from parity.oracle.blocks import blocks_of, by_rows, numbers_at, rows_of
 from parity.oracle.chunks import Part, in_parallel
 from parity.oracle.confidence import backward_confidence
 from parity.oracle.context import Context
@@ -150,6 +151,19 @@ class BackwardJudge:
         part: Part,
         walks: list[Walk],
     ) -> None:
+        found.nan = found.nan or all(map(any_nan, seen))
+        for rows in blocks_of(seen[0].shape):
+            some = [rows_of(by_rows(each), rows) for each in seen]
+            self._take_rows(found, some, [numbers_at(each, rows) for each in sums], part, walks)
+
+    def _take_rows(
+        self,
+        found: Gradient,
+        seen: list[np.ndarray],
+        sums: list[Number],
+        part: Part,
+        walks: list[Walk],
+    ) -> None:
         errors = [
             difference_of(gradient, total.value) for gradient, total in zip(seen, sums, strict=True)
         ]
@@ -169,7 +183,6 @@ class BackwardJudge:
         found.roundings_reference = max(
             found.roundings_reference, share_of(errors[0], limits[0]) * found.limit
         )
-        found.nan = found.nan or all(map(any_nan, seen))
         found.local = max(found.local, float(np.abs(local).max(initial=0.0)))
         found.inherited = max(found.inherited, float(np.abs(inherited).max(initial=0.0)))
         found.difference = max(found.difference, float(np.abs(away).max(initial=0.0)))

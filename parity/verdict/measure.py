@@ -164,9 +164,7 @@ def slabs(
     """
     shape = _common_shape(reference, candidate, group, name)
     row = math.prod(shape) // len(without) if without is not None else 0
-    for (offset, first), (_, second) in zip(
-        reference.slabs(group, name, SLAB), candidate.slabs(group, name, SLAB), strict=True
-    ):
+    for offset, (first, second) in reference.slabs(group, name, SLAB, candidate):
         r, c = first.astype(np.float64), second.astype(np.float64)
         if without is not None:
             left_out = without[(offset + np.arange(r.size)) // row]

@@ -1,8 +1,4 @@
-"""What two runs show of a part of a tap, gone through a few rows at a time.
-
-Bounds, errors and what they add up to take a dozen arrays of a layer's size. Of a large layer they
-would come from memory, and not from a processor's cache, each time.
-"""
+"""What two runs show of a part of a tap, gone through a few rows at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -189,9 +189,7 @@ def _sides(
 ) -> Iterator[tuple[int, tuple[NDArray[Any], NDArray[Any]]]]:
     """The first row and both sides as (rows, channels), a slab at a time, in their own types."""
     most = SLAB - SLAB % channels
-    for (place, first), (_, second) in zip(
-        reference.slabs("taps", name, most), candidate.slabs("taps", name, most), strict=True
-    ):
+    for place, (first, second) in reference.slabs("taps", name, most, candidate):
         sides = first.reshape(-1, channels), second.reshape(-1, channels)
         yield place // channels, sides
 

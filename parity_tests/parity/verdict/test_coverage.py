@@ -89,6 +89,9 @@ def test_the_hash_is_of_inputs_and_weights(coarse: Probed) -> None:
     context, _ = coarse
     key = coverage_cache.key_of(context)
     assert key == coverage_cache.key_of(context.with_weights({}))
+    whole = [slice(0, network_of("coarse").starts_with)]
+    assert key == coverage_cache.key_of(context, whole)
+    assert key != coverage_cache.key_of(context, [slice(0, 10)])
     mesh = context.inputs["inputs/mesh"] + np.float32(1e-3)
     kernel = context.weights[FIRST] + 1
     support = "template/support_2_1"
