@@ -290,9 +290,9 @@ class Layer:
         seen = np.asarray(self.observed, np.float64).reshape(self.found.number.value.shape)
         if rows is not None:
             seen = rows_of(by_rows(seen), rows)
-        alone = self.alone(rows) if bounds is None else bounds
-        if bounds is not None:
-            alone = replace(bounds, value=self._number(rows).value)
+        alone = (
+            self.alone(rows) if bounds is None else replace(bounds, value=self._number(rows).value)
+        )
         return Local(alone, difference_of(seen, alone.value))
 
     def _number(self, rows: slice | None) -> Number:

@@ -75,7 +75,8 @@ def _compared(
         for group, found in names.items()
     }
     diagnoses = [each for each in judge.diagnoses.values() if each is not None]
-    notes = [*_notes(sides, judge), *scope.uncovered()]
+    vertices = _vertices(runs[0])
+    notes = [*_notes(sides, judge, vertices), *scope.uncovered()]
     if results["gradients"] or at_taps:
         layers = GradientComparison(*sides, judge.context)
         results["gradients"] = layers.judge(results, glob)
@@ -98,7 +99,7 @@ def _compared(
         reference=sides[0].side,
         candidate=sides[1].side,
         basis=FLOAT64 if judge.float64 else sides[1].header.dtype,
-        vertices=_vertices(runs[0]),
+        vertices=vertices,
         diagnosis=next((each for each in diagnoses if each.tap == first), None),
         diagnoses=tuple(diagnoses),
         coverage=_coverage(runs[0], judge.context, scope, results),
@@ -153,7 +154,7 @@ def _official(taps: tuple[TapResult, ...]) -> bool:
     return True
 
 
-def _notes(sides: Sides, judge: EntryJudge) -> Iterator[str]:
+def _notes(sides: Sides, judge: EntryJudge, vertices: tuple[int, int] | None) -> Iterator[str]:
     """What a reader must know of the two runs."""
     reference, candidate = (side.header for side in sides)
     if reference.weights_sha256 != candidate.weights_sha256:
@@ -163,11 +164,11 @@ def _notes(sides: Sides, judge: EntryJudge) -> Iterator[str]:
         yield "the ground truth has no normals: the losses are without the normal term"
     if reference.dtype != candidate.dtype:
         yield f"the reference ran in {reference.dtype}, the candidate in {candidate.dtype}"
-    some = _vertices(judge.runs[0])
-    if some is not None:
+    if vertices is not None:
+        some, whole = vertices
         yield (
-            f"layers were judged at {some[0]:,} of {some[1]:,} vertices: what is wrong at others "
-            "alone is not seen"
+            f"layers were judged at {some:,} of {whole:,} vertices: what is wrong at others alone "
+            "is not seen"
         )
     if judge.nothing:
         counted = f"{len(judge.nothing)} entries are NaN throughout on both sides"

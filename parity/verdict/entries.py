@@ -46,7 +46,7 @@ class EntryJudge:
     """
 
     def __init__(self, sides: Sides, runs: tuple[TracedRun, TracedRun], scope: Scope) -> None:
-        self._sides, self.runs, self._scope = sides, runs, scope
+        self._sides, self._runs, self._scope = sides, runs, scope
         self._network = network_of(sides[0].header.stage)
         self._dtype = runs[1].dtype
         self.context: Context = runs[0].context()
@@ -62,7 +62,7 @@ class EntryJudge:
 
     def go_ahead(self, names: list[str]) -> None:
         """Go through the taps that can be judged; what is run as it is read, in that order."""
-        windows = next((run.windows for run in self.runs if run.windows), [])
+        windows = next((run.windows for run in self._runs if run.windows), [])
         rows = [self._scope.rows[name] for name in names if name in self._scope.rows]
         self._judge.ahead([row for row in rows if self._judgeable(row)], windows)
 
@@ -110,7 +110,7 @@ class EntryJudge:
 
     def _judgeable(self, row: TapRow) -> bool:
         """Whether both sides have a tap in the network's shape, and all that its layer reads."""
-        return not any(run.lacks(row, self.float64, self._scope.gap) for run in self.runs)
+        return not any(run.lacks(row, self.float64, self._scope.gap) for run in self._runs)
 
     def _tap(self, base: TapResult, name: str) -> TapResult:
         """The verdict on a tap, by its layer alone."""
@@ -123,7 +123,7 @@ class EntryJudge:
             # Nothing bounds what rounding makes of an unknown layer.
             status = Status.INVALID if base.max_abs == 0 else Status.DIFFER
             return replace(base, status=status, note=note)
-        for side, run in zip(NAMES, self.runs, strict=True):
+        for side, run in zip(NAMES, self._runs, strict=True):
             lacking = run.lacks(row, self.float64, self._scope.gap)
             if lacking:
                 return _unjudged(base, f"the {side} was recorded without {lacking}")
@@ -139,13 +139,13 @@ class EntryJudge:
         """What a tap that differs points to."""
         parents, observed, read, dtype = self._judge.worst_part(row, cause)
         exact = dtype == FLOAT64 != self._dtype
-        names = [name for name in self._judge.earlier(row) if self.runs[1].has(name, exact)]
+        names = [name for name in self._judge.earlier(row) if self._runs[1].has(name, exact)]
         others = _Others(read, names)
         return diagnose(row, parents, self.context, observed, dtype, others=others)
 
     def _of_another_shape(self, row: TapRow, size: int) -> None:
         """Explain a tap whose shape alone tells that it differs, if it is of a size to be read."""
-        run = self.runs[1]
+        run = self._runs[1]
         if row.alike in self.diagnoses or size > MOST_READ:
             return
         read = run.float64 if self.float64 else run.tap
@@ -164,7 +164,7 @@ class EntryJudge:
         if not self._judged.issuperset(self._network.meshes):
             return None
         if self._losses is None:
-            self._losses = judges_of(self.context, self._sides, self.runs, self.float64)
+            self._losses = judges_of(self.context, self._sides, self._runs, self.float64)
         if base.shape != ():
             return None
         found: dict[str, LossJudged] = {}
@@ -207,7 +207,7 @@ class EntryJudge:
             for side, trace in zip(NAMES, self._sides, strict=True)
             if not trace.has(exact, name)
         ]
-        if all(run.dtype == FLOAT64 for run in self.runs):
+        if all(run.dtype == FLOAT64 for run in self._runs):
             exact, lacking = group, []
         if lacking:
             note = (

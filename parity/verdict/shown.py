@@ -46,12 +46,6 @@ class Shown:
     spread: Spread = field(default_factory=Spread)
     measured: Measured = field(default_factory=Measured)
 
-    def join(self, other: "Shown") -> None:
-        """Add another part of the same tap, the next one."""
-        self.findings.join(other.findings)
-        self.spread.join(other.spread)
-        self.measured.join(other.measured)
-
 
 def show(
     seen: Seen, first: Layer, second: Layer | Beside, findings: Findings, confidence: float
