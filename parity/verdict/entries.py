@@ -99,7 +99,7 @@ class EntryJudge:
         if found is None:
             found = difference(*self._sides, group, name)
         base = replace(base, **found.numbers())
-        if found.not_a_number == first.size:
+        if found.not_a_number == found.size:
             self.nothing.append(label)
         result = self._tap(base, name) if group == "taps" else self._whole(base, group, name)
         too_low = self._lower_type(group, name)

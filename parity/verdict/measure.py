@@ -19,7 +19,7 @@ FEW = 2**10
 
 @dataclass(frozen=True)
 class Difference:
-    """How two arrays of one shape differ.
+    """How two arrays of one shape differ, at the ``size`` elements that were recorded of them.
 
     ``max_abs`` is the greatest |candidate - reference|, NaN where a NaN or an infinity stands on
     one side only; equal infinities and NaN at the same place differ by 0. ``scale`` is the
@@ -59,7 +59,7 @@ class Measured:
         self._greatest, self._at, self._values = -1.0, 0, (0.0, 0.0)
         self._alien_at: int | None = None
         self._unmatched = self._not_a_number = 0
-        self._scale = 0.0
+        self._scale, self._size = 0.0, 0
         self._delta, self._reference = _Norm(), _Norm()
 
     def add(self, offset: int, r: np.ndarray, c: np.ndarray) -> None:
@@ -67,6 +67,7 @@ class Measured:
 
         Both are flat, float64, and not empty.
         """
+        self._size += r.size
         delta, finite_r = _delta(r, c), r
         top = int(delta.argmax())
         # NaN counts as the greatest, so that a finite maximum proves every element finite.
@@ -94,6 +95,7 @@ class Measured:
                 self._alien_at, self._values = later._alien_at, later._values
             elif later._greatest > self._greatest:
                 self._greatest, self._at, self._values = later._greatest, later._at, later._values
+        self._size += later._size
         self._unmatched += later._unmatched
         self._not_a_number += later._not_a_number
         self._scale = max(self._scale, later._scale)
@@ -102,7 +104,7 @@ class Measured:
 
     def difference(self, shape: tuple[int, ...]) -> Difference:
         """What all parts of arrays of this shape show."""
-        size, alien = math.prod(shape), self._alien_at is not None
+        size, alien = self._size, self._alien_at is not None
         at = self._alien_at if self._alien_at is not None else self._at
         return Difference(
             size=size,

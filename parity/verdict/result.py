@@ -103,9 +103,9 @@ class TapResult(Split):
     ``max_abs`` is the greatest |candidate - reference|, found at index ``at`` where the two sides
     hold ``reference`` and ``candidate``; ``scale`` is the reference's greatest magnitude;
     ``rms_rel`` is the RMS of the difference over the RMS of the reference; the local errors of
-    ``mismatched`` of ``size`` elements lie beyond rounding. ``limit`` is what ``max_abs / scale``
-    was held against, where an entry was judged as a whole. Numbers are None where nothing could be
-    computed (a missing tap, shapes that differ).
+    ``mismatched`` of the ``size`` elements that were compared lie beyond rounding. ``limit`` is
+    what ``max_abs / scale`` was held against, where an entry was judged as a whole. Numbers are
+    None where nothing could be computed (a missing tap, shapes that differ).
     """
 
     tap: str

@@ -45,6 +45,9 @@ def sentence(comparison: Comparison) -> str:
     """The verdict in one line, with the reason for it."""
     stage = wording.printable(comparison.stage)
     compared = f"{wording.counted(comparison.compared, 'tap')} compared"
+    if comparison.vertices is not None:
+        some, whole = comparison.vertices
+        compared += f" at {some:,} of {whole:,} vertices"
     if comparison.taps:
         compared += f": {tally(comparison.taps)}"
     for entries, noun in ((comparison.losses, "loss"), (comparison.gradients, "gradient")):

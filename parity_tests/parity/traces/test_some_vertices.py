@@ -22,6 +22,7 @@ from parity.verdict.pair import PairPaths
 from parity.verdict.result import Status, Verdict
 from parity_tests.network import vertexwise
 from reports.page.samples import tap_sample
+from reports.text.message import sentence
 from reports.text.told import coverage_words
 from weight_conversion.errors import InputError
 
@@ -111,9 +112,26 @@ def test_they_are_judged_there_and_the_report_says_so(tmp_path: Path) -> None:
     note = "layers were judged at 276 of 300 vertices: what is wrong at others alone is not seen"
     assert note in found.notes
     assert ", at 276 of 300 vertices" in coverage_words(found)
+    assert sentence(found) == "around: agree (3 taps compared at 276 of 300 vertices: 3 agree)"
     whole = compare(*vars(traces(tmp_path, None)).values())
     assert whole.vertices is None
     assert not [each for each in whole.notes if "vertices" in each]
+
+
+def test_only_what_is_there_is_counted(tmp_path: Path) -> None:
+    paths = traces(tmp_path)
+    count = 276 * vertexwise.WIDTH
+    found = compare(paths.reference, paths.candidate).taps[-1]
+    assert (found.shape, found.size) == ((300, vertexwise.WIDTH), count)
+    for path in vars(paths).values():
+        with h5py.File(path, "r+") as file:
+            file["taps/summed"][:276] = np.nan
+    found = compare(paths.reference, paths.candidate)
+    assert f"{count} elements NaN on both sides" in found.taps[-1].note
+    # Nothing is known of a tap that is NaN wherever it was recorded.
+    assert any(
+        note.startswith("1 entries are NaN throughout on both sides") for note in found.notes
+    )
 
 
 @pytest.mark.parametrize("group", ["taps", "float64"])
