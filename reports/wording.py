@@ -127,6 +127,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def at_vertices(vertices: tuple[int, int]) -> str:
+    """At how many vertices layers were judged, and of how many, see ``Comparison.vertices``."""
+    some, whole = vertices
+    return f"at {some:,} of {whole:,} vertices"
+
+
 def listed(names: tuple[str, ...], most: int = 3) -> str:
     """The first ``most`` names, and how many more there are."""
     text = ", ".join(printable(name) for name in names[:most])

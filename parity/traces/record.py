@@ -156,7 +156,7 @@ def record(
     network whose layers mix nothing between vertices: it is made when it is read.
 
     With ``vertices``, of such a network, taps are recorded at so many of them, see
-    ``parity.traces.by_vertices.windows_of``; the blocks' output meshes are whole.
+    ``parity.traces.by_vertices.some_windows``; the blocks' output meshes are whole.
 
     Returns:
         What is left to be run then, for ``parity.verdict.compare``; None where the trace is whole.

@@ -195,17 +195,13 @@ class TraceReader:
             return
         # Slabs would cut chunks, and each cut would read and check the whole chunk again.
         rows, size = dataset.chunks[0], math.prod(dataset.shape[1:])
-        for window in self._rows_recorded(group, name, dataset.shape):
+        whole = [slice(0, dataset.shape[0])]
+        for window in rows_recorded(self.header, group, name, dataset.shape) or whole:
             for row in range(window.start, window.stop, rows):
                 part = slice(row, min(row + rows, window.stop))
                 blocks = [side.read(group, name, of, part).ravel() for side, of in sides]
                 for first in range(0, blocks[0].size, most):
                     yield row * size + first, [each[first : first + most] for each in blocks]
-
-    def _rows_recorded(self, group: str, name: str, shape: tuple[int, ...]) -> list[slice]:
-        """Those rows of a dataset that were written."""
-        rows = rows_recorded(self.header, group, name, shape)
-        return [slice(0, shape[0])] if rows is None else rows
 
     def values(self, group: str, name: str, part: Part) -> np.ndarray:
         """A dataset's values at some vertices, see ``parity.oracle.chunks``."""

@@ -151,42 +151,33 @@ class BackwardJudge:
         part: Part,
         walks: list[Walk],
     ) -> None:
+        """Add a part of a gradient, a few rows at a time."""
         found.nan = found.nan or all(map(any_nan, seen))
+        arithmetic = [walk.arithmetic for walk in walks]
         for rows in blocks_of(seen[0].shape):
-            some = [rows_of(by_rows(each), rows) for each in seen]
-            self._take_rows(found, some, [numbers_at(each, rows) for each in sums], part, walks)
-
-    def _take_rows(
-        self,
-        found: Gradient,
-        seen: list[np.ndarray],
-        sums: list[Number],
-        part: Part,
-        walks: list[Walk],
-    ) -> None:
-        errors = [
-            difference_of(gradient, total.value) for gradient, total in zip(seen, sums, strict=True)
-        ]
-        tight = [walk.arithmetic.limit(total) for walk, total in zip(walks, sums, strict=True)]
-        limits = [each + total.undecided for each, total in zip(tight, sums, strict=True)]
-        local, limit = sides_apart(errors, seen), limits[0] + limits[1]
-        found.flipped += int(np.count_nonzero(~(np.abs(local) <= tight[0] + tight[1])))
-        share = share_of(local, limit)
-        if not share <= found.share:
-            found.share, found.part = share, part
-        if not share <= 1:
-            wrong = (~(np.abs(local) <= limit) & (local != 0)) | np.isinf(local)
-            found.mismatched += int(np.count_nonzero(wrong))
-        away = difference_of(seen[1], seen[0])
-        inherited = difference_of(sums[1].value, sums[0].value)
-        found.roundings = max(found.roundings, share_of(errors[1], limits[1]) * found.limit)
-        found.roundings_reference = max(
-            found.roundings_reference, share_of(errors[0], limits[0]) * found.limit
-        )
-        found.local = max(found.local, float(np.abs(local).max(initial=0.0)))
-        found.inherited = max(found.inherited, float(np.abs(inherited).max(initial=0.0)))
-        found.difference = max(found.difference, float(np.abs(away).max(initial=0.0)))
-        found.beyond = found.beyond or not bool((np.abs(away) <= limit).all())
+            r, c = (rows_of(by_rows(each), rows) for each in seen)
+            first, second = (numbers_at(each, rows) for each in sums)
+            errors = difference_of(r, first.value), difference_of(c, second.value)
+            tight = arithmetic[0].limit(first), arithmetic[1].limit(second)
+            limits = tight[0] + first.undecided, tight[1] + second.undecided
+            local, limit = sides_apart(errors, (r, c)), limits[0] + limits[1]
+            found.flipped += int(np.count_nonzero(~(np.abs(local) <= tight[0] + tight[1])))
+            share = share_of(local, limit)
+            if not share <= found.share:
+                found.share, found.part = share, part
+            if not share <= 1:
+                wrong = (~(np.abs(local) <= limit) & (local != 0)) | np.isinf(local)
+                found.mismatched += int(np.count_nonzero(wrong))
+            away = difference_of(c, r)
+            inherited = difference_of(second.value, first.value)
+            found.roundings = max(found.roundings, share_of(errors[1], limits[1]) * found.limit)
+            found.roundings_reference = max(
+                found.roundings_reference, share_of(errors[0], limits[0]) * found.limit
+            )
+            found.local = max(found.local, float(np.abs(local).max(initial=0.0)))
+            found.inherited = max(found.inherited, float(np.abs(inherited).max(initial=0.0)))
+            found.difference = max(found.difference, float(np.abs(away).max(initial=0.0)))
+            found.beyond = found.beyond or not bool((np.abs(away) <= limit).all())
 
     def _settle(self, found: dict[str, Gradient], rows: list[TapRow]) -> None:
         """Statuses and origins, in the order of the backward pass."""

@@ -57,8 +57,8 @@ class FewRun(MemoryRun):
     """A refine run of few vertices, all of them judged."""
 
     @property
-    def vertices(self) -> int:
-        return FEW
+    def recorded(self) -> list[slice]:
+        return [slice(0, FEW)]
 
 
 class Pairs:
@@ -143,6 +143,7 @@ class Pairs:
                 )
             assert list(taps) == [row.name for row in TAPS["refine"]]
             runs.append(run)
+        assert all(run.recorded == [slice(0, FEW)] for run in runs)
         judge = TapJudge(context, *runs, own=not wide, float64=wide)
         return {row.name: judge.judge(row) for row in TAPS["refine"]}
 

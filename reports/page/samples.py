@@ -136,9 +136,10 @@ def _by_vertex(greatest: NDArray[Any], shape: tuple[int, ...], vertices: int) ->
 def _scan(
     reference: TraceReader, candidate: TraceReader, name: str, rows: int, channels: int
 ) -> _Scan:
-    band, met = math.ceil(rows / BANDS), np.zeros(rows, bool)
+    band = math.ceil(rows / BANDS)
     found = _Scan(
-        greatest=np.zeros(rows),
+        # What was not recorded is not known to be alike.
+        greatest=np.full(rows, np.nan),
         overview=np.zeros((math.ceil(rows / band), channels)),
         octaves=np.zeros(2 * _OCTAVES + 1, np.int64),
         identical=0,
@@ -151,7 +152,6 @@ def _scan(
     )
     for start, sides in _sides(reference, candidate, name, channels):
         found.ulps.add(*sides)
-        met[start : start + len(sides[0])] = True
         r, c = (_wide(side) for side in sides)
         found.sums.add(start, r, c)
         delta = _distance(r, c)
@@ -163,8 +163,6 @@ def _scan(
         part = found.overview[bands[first]]
         found.overview[bands[first]] = np.maximum(part, np.maximum.reduceat(delta, first, axis=0))
         _count(found, delta)
-    # What was not recorded is not known to be alike.
-    found.greatest[~met] = np.nan
     return found
 
 

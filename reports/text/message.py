@@ -46,8 +46,7 @@ def sentence(comparison: Comparison) -> str:
     stage = wording.printable(comparison.stage)
     compared = f"{wording.counted(comparison.compared, 'tap')} compared"
     if comparison.vertices is not None:
-        some, whole = comparison.vertices
-        compared += f" at {some:,} of {whole:,} vertices"
+        compared += f" {wording.at_vertices(comparison.vertices)}"
     if comparison.taps:
         compared += f": {tally(comparison.taps)}"
     for entries, noun in ((comparison.losses, "loss"), (comparison.gradients, "gradient")):

@@ -13,8 +13,7 @@ def coverage_words(comparison: Comparison) -> str:
     taps = len(comparison.taps)
     text = f"{comparison.compared} of {wording.counted(taps, 'tap')} compared"
     if comparison.vertices is not None:
-        some, all_of_them = comparison.vertices
-        text += f", at {some:,} of {all_of_them:,} vertices"
+        text += f", {wording.at_vertices(comparison.vertices)}"
     text += f", {len(comparison.missing)} in one trace only" if comparison.missing else ""
     if comparison.not_requested:
         text += f"; {wording.counted(len(comparison.not_requested), 'tap')} not requested"
