@@ -7,7 +7,7 @@ markup (HTML, Markdown) comes on top, where the markup is written.
 
 import math
 
-from parity.verdict.result import TapResult
+from parity.verdict.result import Comparison, TapResult
 
 IDENTICAL = "identical"
 NOTHING = "—"
@@ -131,6 +131,13 @@ def at_vertices(vertices: tuple[int, int]) -> str:
     """At how many vertices layers were judged, and of how many, see ``Comparison.vertices``."""
     some, whole = vertices
     return f"at {some:,} of {whole:,} vertices"
+
+
+def taps_compared(comparison: Comparison) -> str:
+    """How many taps were compared, and at which share of their vertices."""
+    if comparison.vertices is None:
+        return str(comparison.compared)
+    return f"{comparison.compared} {at_vertices(comparison.vertices)}"
 
 
 def listed(names: tuple[str, ...], most: int = 3) -> str:

@@ -146,6 +146,19 @@ def test_no_figure_is_drawn_twice(
 
 
 @pytest.mark.usefixtures("quick")
+def test_above_several_comparisons_stands_at_how_many_vertices_each_was_judged(
+    planted: Planted, tmp_path: Path
+) -> None:
+    some = replace(planted("refine"), vertices=(276, 2466))
+    write_summary([Part("whole", planted("agree"), ""), Part("some", some, "")], tmp_path)
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert [part["vertices"] for part in found["parts"]] == [None, [276, 2466]]
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert f"{some.compared} at 276 of 2,466 vertices" in text
+
+
+@pytest.mark.usefixtures("quick")
 def test_without_a_renderer_the_report_says_why(
     planted: Planted, meshes: Meshes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

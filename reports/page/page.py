@@ -136,7 +136,7 @@ def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
         "href": quote(f"{part.link}/report.html") if part.link else "",
         "verdict": comparison.verdict.value,
         "glyph": LOOKS[Status(comparison.verdict.value)].glyph,
-        "compared": comparison.compared,
+        "compared": wording.taps_compared(comparison),
         "sentence": sentence(comparison),
         "basis": basis(comparison),
         "first_name": wording.printable(comparison.first_divergence or wording.NOTHING),

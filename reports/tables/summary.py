@@ -74,6 +74,7 @@ def summary_json(parts: Sequence[Part]) -> dict[str, Any]:
                 "stage": part.comparison.stage,
                 "verdict": part.comparison.verdict,
                 "basis": part.comparison.basis,
+                "vertices": part.comparison.vertices,
                 "first_divergence": part.comparison.first_divergence,
                 "compared": part.comparison.compared,
                 "missing": part.comparison.missing,
@@ -108,7 +109,7 @@ def summary_markdown(parts: Sequence[Part], *, title: str, commands: Sequence[st
             (
                 f"[{name}]({quote(part.link)}/report.md)" if part.link else name,
                 comparison.verdict.value,
-                str(comparison.compared),
+                wording.taps_compared(comparison),
                 markdown(comparison.first_divergence) if comparison.first_divergence else "",
             )
         )
