@@ -11,10 +11,11 @@ from commands.allocator import give_back_freed_memory
 from commands.console import Steps
 from commands.reporting import at, drawing_meshes, write
 from network.registry import network_of
-from parity.traces.backends import BackendChoice
-from parity.traces.record import read_output
+from parity.traces.backends import BUILT_IN, BackendChoice
+from parity.traces.record import made, methods_of, read_output
 from parity.traces.sources import Sources
 from parity.training.steps import Training, add_steps
+from parity.training.trainers import check_trains
 from parity.verdict.compare import compare
 from parity.verdict.pair import Advance, PairPaths, record_pair
 from parity.verdict.result import Comparison
@@ -42,6 +43,22 @@ class Settings:
     training: Training | None = None
     keep_traces: bool = False
     figures: bool = False
+
+
+def check_ports(stage: str, sources: Sources, settings: Settings) -> None:
+    """Make the ports of a stage once, so that what they lack is said before any stage is run.
+
+    Raises:
+        InputError: a port cannot be made, or has not what is asked of it.
+    """
+    methods = methods_of(sources.ground_truth is not None, settings.gradients)
+    sides = ((settings.candidate, settings.devices[1]), (settings.reference, settings.devices[0]))
+    for choices, device in sides:
+        choice = choices[stage]
+        if choice.name not in BUILT_IN:
+            made(choice, stage, settings.dtype, device, methods)
+        if settings.training is not None:
+            check_trains(choice, stage, settings.dtype, device)
 
 
 def run_stage(

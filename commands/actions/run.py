@@ -8,7 +8,7 @@ from typing import Any
 from commands.console import print_json, steps
 from commands.loading import backend_choice, load_sources, load_stages
 from commands.options import by_stage
-from commands.pairs import Settings, run_stage, run_stages
+from commands.pairs import Settings, check_ports, run_stage, run_stages
 from commands.reporting import show
 from network.registry import network_of
 from network.weights import STAGES
@@ -66,6 +66,8 @@ def perform(
     if training_steps is not None and sources["ground_truth"] is None:
         raise InputError("--steps", "given without --ground-truth", "both, to train towards")
     both = load_sources(**sources, stages=stages)
+    for name in stages:
+        check_ports(name, both, settings)
     with steps() as progress, staging(out, result_files("", *STAGES), REPORT) as folder:
         if stage != "both":
             comparison, _ = run_stage(

@@ -7,7 +7,7 @@ A backend is made by ``factory(stage, dtype, device)`` and has ``run(inputs, wei
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -71,6 +71,17 @@ def lacking(backend: Backend, method: str) -> str:
     if not callable(getattr(backend, method, None)):
         return f"has no {method}()"
     return str((getattr(backend, "lacks", None) or {}).get(method, ""))
+
+
+def need(name: str, backend: Backend, methods: Iterable[str]) -> None:
+    """Refuse a backend without these optional methods.
+
+    Raises:
+        InputError: it has not one of them, or one that it says does not work.
+    """
+    for method in methods:
+        if why := lacking(backend, method):
+            raise InputError(f"backend {name}", why, f"a backend that computes {method}")
 
 
 @dataclass(frozen=True)

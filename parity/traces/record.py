@@ -1,7 +1,7 @@
 """Running a backend on an item and writing its trace."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
 from network.registry import network_of
 from parity.traces import layout
-from parity.traces.backends import Backend, BackendChoice
+from parity.traces.backends import Backend, BackendChoice, need
 from parity.traces.by_vertices import (
     ByVertices,
     record_by_vertices,
@@ -144,6 +144,7 @@ def record(
     whole: bool = True,
     vertices: int | None = None,
     on_tap: Callable[[str], None] | None = None,
+    backend: Backend | None = None,
 ) -> ByVertices | None:
     """Run one stage and write its trace to ``path``.
 
@@ -158,6 +159,8 @@ def record(
     With ``vertices``, of such a network, taps are recorded at so many of them, see
     ``parity.traces.by_vertices.some_windows``; the blocks' output meshes are whole.
 
+    A ``backend`` that was made before, by ``made``, is run in place of another one.
+
     Returns:
         What is left to be run then, for ``parity.verdict.compare``; None where the trace is whole.
 
@@ -168,7 +171,9 @@ def record(
     """
     _check_stage(weights, inputs)
     windows = some_windows(inputs.stage, vertices, gradients)
-    backend = choice.make(inputs.stage, dtype, device)
+    if backend is None:
+        methods = methods_of(inputs.ground_truth is not None, gradients)
+        backend = made(choice, inputs.stage, dtype, device, methods)
     arrays = inputs.arrays()
     header = TraceHeader(
         stage=inputs.stage,
@@ -221,6 +226,26 @@ def record(
         )  # fmt: skip
 
 
+def made(
+    choice: BackendChoice, stage: str, dtype: str, device: str, methods: Sequence[str]
+) -> Backend:
+    """A backend that can be recorded: what is wrong with a port is said before anything is run.
+
+    Raises:
+        InputError: it cannot be made, or has not one of the optional ``methods``.
+    """
+    backend = choice.make(stage, dtype, device)
+    need(choice.name, backend, methods)
+    return backend
+
+
+def methods_of(ground_truth: bool, gradients: bool) -> tuple[str, ...]:
+    """What is called of a backend beside ``run``: losses where there is ground truth."""
+    if not ground_truth:
+        return ()
+    return ("losses", "gradients") if gradients else ("losses",)
+
+
 def _wanted(stage: str, glob: str) -> Callable[[str], bool]:
     """Which taps a trace needs: those that match, and what their layers read."""
     matching = {row.name for row in network_of(stage).taps if fnmatch.fnmatchcase(row.name, glob)}
@@ -260,9 +285,6 @@ def _record_losses(
     for part, values in samples.items():
         writer.add("samples", part, np.asarray(values))
     inputs = replace(inputs, samples=samples)
-    for group in ("losses", "gradients") if gradients else ("losses",):
-        if getattr(backend, group, None) is None:
-            raise InputError(f"backend {name}", f"has no {group}()", "a backend that computes them")
     losses_and_gradients(
         backend, inputs.stage, inputs.mapping(), weights.arrays, recorder, writer, gradients, OWN,
         (layout.LOSSES, layout.GRADIENTS),

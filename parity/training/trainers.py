@@ -121,11 +121,27 @@ def trainer_of(
     """
     if choice.name in BUILT_IN or inputs.ground_truth is None:
         return resumable_trainer(choice.name, device, inputs, weights, settings, dtype)
-    backend = choice.make(inputs.stage, dtype, device)
-    if ":" not in choice.name or not callable(getattr(backend, "steps", None)):
-        known = f"{', '.join(BUILT_IN)} or module:factory with steps()"
-        raise InputError(f"backend {choice.name}", "cannot take training steps", known)
+    backend = _with_steps(choice, inputs.stage, dtype, device)
     return PortTrainer(choice.name, backend, inputs, weights, settings)
+
+
+def check_trains(choice: BackendChoice, stage: str, dtype: str, device: str) -> None:
+    """Refuse a backend that cannot take steps, before anything is run.
+
+    Raises:
+        InputError: it has no ``steps()``, or a port cannot be made.
+    """
+    if choice.name not in BUILT_IN:
+        _with_steps(choice, stage, dtype, device)
+
+
+def _with_steps(choice: BackendChoice, stage: str, dtype: str, device: str) -> Backend:
+    if ":" in choice.name:
+        backend = choice.make(stage, dtype, device)
+        if callable(getattr(backend, "steps", None)):
+            return backend
+    known = f"{', '.join(BUILT_IN)} or module:factory with steps()"
+    raise InputError(f"backend {choice.name}", "cannot take training steps", known)
 
 
 class TorchTrainer:

@@ -10,7 +10,7 @@ from inputs.item import DEFAULT_VIEWS
 from network.registry import network_of
 from parity.traces.backends import BackendChoice, Factory
 from parity.traces.by_vertices import ByVertices
-from parity.traces.record import ArrayInputs, RunInputs, read_samples, record
+from parity.traces.record import ArrayInputs, RunInputs, made, methods_of, read_samples, record
 from parity.traces.sources import read_sources
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison
@@ -88,6 +88,12 @@ def record_pair(
     Returns:
         What is left of either side to be run in float64, for ``compare``.
     """
+    # The candidate is made first: what is wrong with it is known before the reference is run.
+    methods = methods_of(inputs.ground_truth is not None, gradients)
+    backends = [
+        made(choice, inputs.stage, dtype, device, methods)
+        for choice, device in ((candidate, devices[1]), (reference, devices[0]))
+    ]
     later: list[ByVertices | None] = []
     total = len(network_of(inputs.stage).taps)
     sides = ((reference, paths.reference, devices[0]), (candidate, paths.candidate, devices[1]))
@@ -99,7 +105,7 @@ def record_pair(
             left = record(
                 choice, inputs, weights, path,
                 dtype=dtype, device=device, taps=taps, gradients=gradients, float64=float64,
-                whole=whole, vertices=vertices, on_tap=advance,
+                whole=whole, vertices=vertices, on_tap=advance, backend=backends.pop(),
             )  # fmt: skip
             later.append(left)
     return later[0], later[1]
