@@ -99,6 +99,11 @@ FAULTS: dict[str, tuple[str, Parts]] = {
         Parts(maps=lambda maps: [each.half().double() for each in maps]),
     ),
 }
+SAME = {
+    "coarse": ("rows and columns", "mirrored", "cameras", "elevation"),
+    "refine": ("no deviation", "unbiased", "order", "floor", "half maps"),
+}
+"""What the stages compute alike is tried in the other stage; in both in the slow form."""
 
 
 @pytest.fixture(params=SHAPES)
@@ -126,7 +131,15 @@ def test_a_right_layer_has_no_diagnosis(layer):
     assert diagnose(row, parents, context, observed) is None
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        pytest.param(stage, name, marks=[pytest.mark.slow] if name in SAME[stage] else [])
+        for stage in SHAPES
+        for name in FAULTS
+    ],
+    indirect=["layer"],
+)
 def test_the_operand_is_named_and_confirmed(name, layer):
     stage, row, context, parents, arguments = layer
     operand, parts = FAULTS[name]

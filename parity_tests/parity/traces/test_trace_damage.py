@@ -55,12 +55,10 @@ def test_overwritten_bytes_never_make_a_false_agreement(
             if d.id.get_offset() is not None
         ]
     # Everything but the numbers themselves: the structure that leads to them.
-    structure = [
-        place
-        for place in range(len(content))
-        if not any(start <= place < end for start, end in spans)
-    ]
-    for place in generator.choice(structure, size=1 + seed % 20):
+    structure = np.ones(len(content), bool)
+    for start, end in spans:
+        structure[start:end] = False
+    for place in generator.choice(np.flatnonzero(structure), size=1 + seed % 20):
         content[place] = generator.integers(256)
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(content)
