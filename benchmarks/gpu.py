@@ -12,10 +12,8 @@ another run differs from it.
 import argparse
 import json
 import platform
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -23,13 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.gpu_page import page
+from benchmarks.gpu_timing import synchronises, timings
+from benchmarks.gpu_ways import Way, ways
 from inputs.demo import demo_item_path
 from inputs.ground_truth import load_ground_truth
 from inputs.hypotheses import build_hypotheses
-from inputs.sampling import samples_on, step_draws
 from inputs.seeded import seeded_weights
 from inputs.template import build_template
 from network.registry import network_of
@@ -41,11 +40,8 @@ from parity.oracle.context import Context
 from parity.oracle.local import local_error
 from parity.verdict.mean_square import MeanSquare, sharing_of, tests_of
 from torch_impl.backend import TorchBackend
-from torch_impl.coarse import CNN_MAPS as COARSE_MAPS
 from torch_impl.loading import as_array
-from torch_impl.precision import full_precision, tf32_products
-from torch_impl.refine import CNN_MAPS as REFINE_MAPS
-from torch_impl.training import Trainer
+from torch_impl.precision import full_precision
 
 VERTICES = 137
 """Vertices of the refine stage whose layers are judged: nothing mixes between vertices there."""
@@ -53,8 +49,6 @@ ROUNDS = 7
 MINUTES = 8.0
 ITEM = "sofa"
 VIEWS = (0, 6, 7)
-
-Way = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -204,141 +198,6 @@ def _part(
     return local.roundings(confidence(row.stage)), squares
 
 
-@contextmanager
-def by_cudnn(products: Way) -> Iterator[None]:
-    """The convolutions by cuDNN, which chooses the algorithm; it has to be deterministic."""
-    with products():
-        torch.backends.cudnn.enabled = True  # ``products`` puts it back
-        yield
-
-
-@contextmanager
-def autocast(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """Products in a narrow type, as PyTorch chooses them."""
-    with full_precision(), torch.autocast(torch.device(device).type, dtype):
-        yield
-
-
-def ways(device: str) -> dict[str, Way]:
-    """Ways to run: as the project does, with cuDNN, and three that are less precise."""
-    found: dict[str, Way] = {
-        "float32": full_precision,
-        "float32, cuDNN": lambda: by_cudnn(full_precision),
-        "TF32": lambda: by_cudnn(tf32_products),
-        "bfloat16 autocast": lambda: autocast(device, torch.bfloat16),
-    }
-    if torch.device(device).type != "cpu":  # which takes forty times as long for a convolution
-        found["float16 autocast"] = lambda: autocast(device, torch.float16)
-    return found
-
-
-def seconds(work: Callable[[], Any], device: str, rounds: int) -> float:
-    """The median time of some work, the device waited for; a first round is not counted."""
-    cuda = torch.device(device).type == "cuda"
-    found = []
-    for number in range(rounds + 1):
-        if cuda:
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if cuda:
-            torch.cuda.synchronize()
-        if number or rounds == 1:
-            found.append(time.perf_counter() - start)
-    return statistics.median(found)
-
-
-def floor(backend: TorchBackend, shapes: Mapping[str, tuple[int, ...]]) -> Callable[[], None]:
-    """The products of a forward pass alone, on random data.
-
-    They are each convolution that it needs, view by view, and one [rows, C_in] × [C_in, 2·C_out]
-    product for each graph convolution.
-    """
-    stage, device = backend.stage, backend.device
-    maps, views = (COARSE_MAPS, 1) if stage == "coarse" else (REFINE_MAPS, 3)
-    variables = network_of(stage).variables_by_key
-    convolutions: list[tuple[Tensor, Tensor, int]] = []
-    products: list[tuple[Tensor, Tensor, Tensor]] = []
-    size = 224
-    for row in network_of(stage).taps:
-        if row.layer == "image_convolution":
-            kernel = torch.rand(variables[row.variables["weight"]].torch_shape, device=device)
-            stride = int(row.settings["stride"])
-            if len(convolutions) < maps[-1] * views:
-                image = torch.rand(1, kernel.shape[1], size, size, device=device)
-                convolutions += [(image, kernel, stride)] * views
-            size //= stride
-        elif "weights_0" in row.variables:
-            channels_in, channels_out = variables[row.variables["weights_0"]].shape
-            rows = int(np.prod(shapes[row.name][:-1]))
-            x, weight = torch.rand(rows, channels_in), torch.rand(channels_in, 2 * channels_out)
-            out = torch.empty(rows, 2 * channels_out, device=device)
-            products.append((x.to(device), weight.to(device), out))
-
-    def work() -> None:
-        with torch.no_grad():
-            for image, kernel, stride in convolutions:
-                F.conv2d(image, kernel, stride=stride, padding=kernel.shape[-1] // 2)
-            for x, weight, out in products:
-                torch.mm(x, weight, out=out)
-
-    return work
-
-
-def timings(
-    backend: TorchBackend, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray],
-    kept: Kept, effort: Effort,
-) -> dict[str, float]:  # fmt: skip
-    """Seconds of a forward pass, of its products alone, of loss and all gradients, of a step.
-
-    All in float32. ``forward`` and ``floor`` by cuDNN where there is one, ``forward_plain``,
-    ``gradients`` and ``step`` as the project runs, without it.
-    """
-    network, feeds = backend.load(weights), backend.feeds(inputs)
-    template = inputs["template"]
-    samples = samples_on(backend.stage, template, kept.meshes, step_draws(backend.stage, 0, 0))
-    given = {**inputs, "samples": samples}
-    bare = floor(backend, kept.shapes)
-
-    def forward() -> None:
-        with torch.no_grad():
-            network(*feeds)
-
-    few = max(effort.rounds // 2, 1)
-    trainer = Trainer(backend, given, weights)
-    works: tuple[tuple[str, Callable[[], Any], Way, int], ...] = (
-        ("forward", forward, lambda: by_cudnn(full_precision), effort.rounds),
-        ("floor", bare, lambda: by_cudnn(full_precision), effort.rounds),
-        ("forward_plain", forward, full_precision, effort.rounds),
-        ("gradients", lambda: backend.gradients(given, weights), full_precision, few),
-        ("step", trainer.step, full_precision, few),
-    )
-    found = {}
-    for name, work, way, rounds in works:
-        if not effort.over:
-            with way():
-                found[name] = seconds(work, str(backend.device), rounds)
-    return found
-
-
-def synchronises(
-    backend: TorchBackend, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray]
-) -> str:
-    """Whether the forward pass waits for the device: "no", or what PyTorch says."""
-    if backend.device.type != "cuda":
-        return "not asked"
-    network, feeds = backend.load(weights), backend.feeds(inputs)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        with torch.no_grad(), full_precision():
-            network(*feeds)
-    except RuntimeError as error:
-        return str(error).splitlines()[0]
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return "no"
-
-
 def _judged_way(
     backend: TorchBackend, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray],
     way: Way, context: Context, effort: Effort,
@@ -369,6 +228,7 @@ def measure(device: str, effort: Effort) -> dict[str, Any]:
     found: dict[str, Any] = {
         "date": date.today().isoformat(),
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or "CPU",
+        "item": ITEM,
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
@@ -392,68 +252,19 @@ def measure(device: str, effort: Effort) -> dict[str, Any]:
                 for name, value in kept.taps.items()
             ),
             "waits_for_the_device": synchronises(backend, inputs, weights),
-            "seconds": timings(backend, inputs, weights, kept, effort),
+            "seconds": timings(
+                backend,
+                inputs,
+                weights,
+                kept.meshes,
+                kept.shapes,
+                effort.rounds,
+                lambda: effort.over,
+            ),
         }
         mesh = kept.meshes[-1]
     found["minutes"] = (time.monotonic() - start) / 60
     return found
-
-
-TIMED = {
-    "forward": "forward pass",
-    "floor": "its products alone",
-    "forward_plain": "forward pass without cuDNN",
-    "gradients": "loss and all gradients, without cuDNN",
-    "step": "training step, without cuDNN",
-}
-
-
-def page(found: Mapping[str, Any]) -> str:
-    """The result in Markdown."""
-    lines = [
-        f"# Both stages on {found['device']}",
-        "",
-        f"{found['date']}, PyTorch {found['torch']}, CUDA {found['cuda']}, cuDNN {found['cudnn']},",
-        f"in {found['minutes']:.1f} minutes. Seeded weights and images, the cameras and ground",
-        f"truth of the demo's {ITEM}. Each layer is held against its own evaluation in float64 on",
-        "the processor, in the run's own precision; of the refine stage at its first vertices.",
-        "Errors are in roundings.",
-        "",
-    ]
-    for stage, result in found["stages"].items():
-        lines += [
-            f"## {stage}",
-            "",
-            "| run | layers | beyond rounding | first | greatest error | greatest RMS |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-        for name, way in result["ways"].items():
-            if "cannot_run" in way:
-                lines.append(f"| {name} | cannot run: {way['cannot_run']} | | | | |")
-                continue
-            lines.append(
-                f"| {name} | {way['layers']} | {way['beyond_rounding']} | "
-                f"{way['first_beyond'] or 'none'} | {way['greatest_roundings']:.3g} | "
-                f"{way['greatest_rms']:.3g} |"
-            )
-        lines += [
-            "",
-            f"The same bits twice: {'yes' if result['same_bits_twice'] else 'no'}. The forward",
-            f"pass waits for the device: {result['waits_for_the_device']}.",
-            "",
-            "| float32 | ms |",
-            "| --- | --- |",
-        ]
-        times = result["seconds"]
-        lines += [
-            f"| {said} | {f'{1e3 * times[name]:.1f}' if name in times else 'left out'} |"
-            for name, said in TIMED.items()
-        ]
-        if "forward" in times and "floor" in times:
-            over = times["forward"] / times["floor"]
-            lines += ["", f"The forward pass takes {over:.2f} times its products."]
-        lines.append("")
-    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import gpu
+from benchmarks.gpu_timing import TIMED, floor, timings
 from network.registry import network_of
 from torch_impl.backend import TorchBackend
 from torch_impl.precision import full_precision, tf32_places
@@ -53,7 +54,7 @@ def test_the_small_form_to_its_last_line(
             assert 0 < way["greatest_rms"] < 2
         assert result["ways"][WAYS[3]]["first_beyond"] == "cnn.conv2d_1", stage
         assert result["same_bits_twice"]
-        assert list(result["seconds"]) == list(gpu.TIMED)
+        assert list(result["seconds"]) == list(TIMED)
         assert all(value > 0 for value in result["seconds"].values())
     page = (tmp_path / "new" / "gpu.md").read_text()
     assert capsys.readouterr().out == page
@@ -66,7 +67,7 @@ def test_what_the_time_does_not_suffice_for_is_named(tmp_path: Path) -> None:
     gpu.main(["--device", "cpu", "--quick", "--minutes", "0", "--out", str(tmp_path)])
     page = (tmp_path / "gpu.md").read_text()
     assert page.count("cannot run: left out, for the time was up") == 2 * len(WAYS)
-    assert page.count("| left out |") == 2 * len(gpu.TIMED)
+    assert page.count("| left out |") == 2 * len(TIMED)
     assert "times its products" not in page
 
 
@@ -127,7 +128,7 @@ def timed(stage: str, small_inputs: Any, seeded: Any) -> dict[str, float]:
     inputs, weights = small_inputs[stage], seeded[stage]
     backend = TorchBackend(stage, "float32", "cpu")
     kept = gpu.run(backend, inputs, weights, full_precision, 4)
-    return gpu.timings(backend, inputs, weights, kept, gpu.Effort(4, 1, 20))
+    return timings(backend, inputs, weights, kept.meshes, kept.shapes, 1, lambda: False)
 
 
 @pytest.mark.usefixtures("tiny_faces")
@@ -148,7 +149,7 @@ def test_nothing_is_timed_in_tf32(
         found = timed("coarse", small_inputs, seeded)
     finally:
         torch.backends.cudnn.allow_tf32 = before
-    assert list(found) == list(gpu.TIMED)
+    assert list(found) == list(TIMED)
     assert set(seen) == {()}
 
 
@@ -173,7 +174,7 @@ def test_the_floor_has_every_product(
     counting(F, "conv2d")
     counting(torch, "mm")
     shapes = {row.name: (2, *row.shape[1:]) for row in network_of(stage).taps}
-    gpu.floor(TorchBackend(stage, "float32", "cpu"), shapes)()
+    floor(TorchBackend(stage, "float32", "cpu"), shapes)()
     assert counted == {"conv2d": convolutions, "mm": products}
 
 
