@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from commands.networks import import_networks
 from commands.pages import page_of
 from weight_conversion.errors import InputError
 
@@ -78,11 +79,19 @@ class Commands(click.Group):
     expose_value=False,
     help="Show all versions and exit.",
 )
-def cli() -> None:
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="MODULE",
+    help="Import a module that registers a network of your own, for compare and report.",
+)
+def cli(networks: tuple[str, ...]) -> None:
     """Settle whether a PyTorch port of Pixel2Mesh++ computes the same function as TensorFlow.
 
     Exit status: 0 done or the implementations agree, 1 they differ, 2 trouble.
     """
+    import_networks(networks)
 
 
 def _version(context: click.Context, asked: bool) -> None:

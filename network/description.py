@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from network.layers import PROGRAMS
 from network.layout import Layout
 from network.losses import LossFactors
 from network.taps import MESH, TapRow
@@ -55,7 +56,8 @@ class Network:
 
         Raises:
             ValueError: a tap is of another network, not in its place, reads what does not come
-                before it, has inputs that its program does not name, or rows by vertex where what
+                before it, has no formula and a layer that is not known, has inputs that its program
+                does not name, or rows by vertex where what
                 it reads has none; a name is given twice; or the output or a mesh is no tap.
         """
         there = {f"inputs/{name}" for name in self.inputs}
@@ -63,6 +65,11 @@ class Network:
             where = f"network {self.name}, tap {row.name}"
             if (row.stage, row.order) != (self.name, order):
                 raise ValueError(f"{where}: number {row.order} of {row.stage}, found at {order}")
+            if row.formula is None and row.layer not in PROGRAMS:
+                known = ", ".join(sorted(PROGRAMS))
+                raise ValueError(
+                    f"{where}: has no formula, and layer {row.layer} is none of {known}"
+                )
             strange = [name for name in row.parents if name not in there]
             strange += [key for key in row.variables.values() if key not in self.variables_by_key]
             if strange:

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from commands.main import MAKERS, cli
+from parity.oracle.primitives import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = (ROOT / "README.md", *sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]))
@@ -145,3 +146,11 @@ def test_a_place_that_is_not_there_is_seen(place: str, there: bool) -> None:
 )
 def test_commands_are_found_on_a_page(page: str, found: list[list[str]]) -> None:
     assert list(commands(page)) == found
+
+
+def test_the_primitives_that_are_described_have_rules() -> None:
+    text = PAGES["docs/architecture.md"]
+    table = text.partition("| for | primitives |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", table)))
+    assert len(named) > 30
+    assert named <= set(RULES)

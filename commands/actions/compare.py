@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from commands.console import print_json, steps
+from commands.networks import program
 from commands.reporting import drawing_meshes, show, write
 from parity.traces.probe import probe
 from parity.verdict.compare import compare
@@ -42,4 +43,4 @@ def perform(
 
 def again(reference: Path, candidate: Path) -> list[str]:
     """The command that repeats the comparison."""
-    return [f"p2m-parity compare {reference} {candidate}"]
+    return [f"{program()} compare {reference} {candidate}"]

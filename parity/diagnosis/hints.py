@@ -33,7 +33,7 @@ def hints(question: Question) -> Iterator[tuple[str, str]]:
     kind = representable(observed)
     if kind is not None and representable(official) is None:
         yield "precision", f"all values are exactly representable in {kind}"
-    if question.row.is_map:
+    if question.row.is_map and official.ndim == 4:
         yield from _of_an_image(official, wrong)
     if any(node.primitive == "decide" for node in question.program.nodes):
         yield from _of_a_projection(question, wrong)

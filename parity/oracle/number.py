@@ -126,6 +126,15 @@ class Arithmetic:
     holds: type = np.float64
     bounded: bool = True
 
+    @property
+    def smallest(self) -> float:
+        """The smallest normal number: what is below it TensorFlow sets to 0, and PyTorch does not.
+
+        A function's result may be off by as much. Sums are not charged it: terms that small among
+        others are nothing.
+        """
+        return float(np.finfo(self.holds).tiny)
+
     def factor(self, count: Count) -> Any:
         """By how many u·Σ|terms| a sum may be off."""
         return np.minimum(count, self.confidence * np.sqrt(count))
@@ -187,7 +196,7 @@ class Arithmetic:
         """
         if not self.bounded:
             return Number(value)
-        own = (roundings * self.roundoff) * (np.abs(value) + error)
+        own = (roundings * self.roundoff) * (np.abs(value) + error) + self.smallest
         if exact is not None:
             free = exact & (np.zeros(value.shape) + error == 0) & self.held(value)
             own = np.where(free, 0.0, own)

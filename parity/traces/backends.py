@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from network.registry import network_of
 from parity.traces.port_guard import PortGuard, importing, making
 from weight_conversion.errors import InputError
 
@@ -207,6 +208,6 @@ def _guarded(name: str, found: Factory) -> Factory:
             port = found(stage, dtype, device)
         if not callable(getattr(port, "run", None)):
             raise InputError(f"backend {name}", "its factory's object has no run()", "a Backend")
-        return PortGuard(name, port)
+        return PortGuard(name, port, network_of(stage).output)
 
     return factory

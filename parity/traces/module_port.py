@@ -121,8 +121,6 @@ class ModulePort:
         """Run the port forward, see ``Backend.run``."""
         import torch
 
-        from torch_impl.loading import as_array
-
         outputs = self._outputs
         self._load(weights)
         wants = getattr(listen, "wants", None)
@@ -139,7 +137,7 @@ class ModulePort:
             listen(output.name, official(mesh, output.shape))
         if not isinstance(mesh, torch.Tensor):
             raise InputError("call", f"returned a {type(mesh).__qualname__}", "the mesh, a tensor")
-        return as_array(mesh)
+        return official(mesh, output.shape)
 
     def probed(self, inputs: Mapping[str, Any], seed: int) -> Probe:
         """Run the port with random parameters of a ``seed``, see ``parity.traces.probing``."""
@@ -184,7 +182,7 @@ class ModulePort:
             raise InputError("--gradients", f"the port {lacks['gradients']}", "one for every one")
         import torch
 
-        for parameter in self.module.parameters():
+        for _, parameter in self._parameters().values():
             parameter.requires_grad_(True)
         with torch.enable_grad():  # a port that only predicts may have switched gradients off
             terms, mesh = self._terms(inputs, weights, watch)
@@ -214,8 +212,12 @@ class ModulePort:
         mesh = given["mesh"].requires_grad_(torch.is_grad_enabled())
         with self._watching(watch) as (meshes, take):
             result = self._called(given, inputs)
+            output = network_of(self.stage).output
             if self._returns:
-                take(network_of(self.stage).output, result)
+                take(output, result)
+            elif output in meshes and result.numel() == meshes[output].numel():
+                # The network's output is what is returned, whatever follows the last submodule.
+                meshes[output] = result.reshape(meshes[output].shape)
         named = self._parameters()
         rows = network_of(self.stage).variables
         decaying = {
@@ -255,11 +257,9 @@ class ModulePort:
         Raises:
             WrittenError: it does not.
         """
-        import torch
-
         found = self.call(self.module, given)
         for name, before in tensors_of(self.stage, inputs, self._like()).items():
-            if not before.is_sparse and not torch.equal(given[name].detach(), before):
+            if not before.is_sparse and not _same(given[name].detach(), before):
                 from parity.traces.torch_places import WriteFinder
 
                 path = f"inputs[{name!r}]"
@@ -300,3 +300,10 @@ class ModulePort:
 
         with hooked(self._outputs, take, differentiated=torch.is_grad_enabled()):
             yield meshes, take
+
+
+def _same(a: "torch.Tensor", b: "torch.Tensor") -> bool:
+    """Whether two tensors hold the same, NaN included."""
+    import torch
+
+    return torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def parameter_of(module: "nn.Module", name: str) -> "torch.Tensor":
-    """The parameter that a name is of, as it is.
+    """The parameter or buffer that a name is of, as it is.
 
     Raises:
         KeyError: there is none.
     """
-    there = dict(module.named_parameters(remove_duplicate=False))
+    there = dict(module.named_buffers(remove_duplicate=False))
+    there |= dict(module.named_parameters(remove_duplicate=False))
     return there[name.removesuffix(TRANSPOSED)]
 
 
@@ -44,7 +45,8 @@ def check_variables(stage: str, module: "nn.Module", variables: Mapping[str, str
             shape = tuple(turned(name, parameter_of(module, name)).shape)
         except KeyError:
             found = f"{key}: no parameter {name!r}"
-            raise InputError("variable map", found, "a parameter of the module") from None
+            expected = "a parameter or buffer of the module"
+            raise InputError("variable map", found, expected) from None
         if shape != rows[key].torch_shape:
             raise InputError(
                 "variable map", f"{key}: {name!r} has shape {shape}", f"{rows[key].torch_shape}"

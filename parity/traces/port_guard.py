@@ -41,17 +41,21 @@ class PortGuard:
     Every call gets copies of inputs and weights of its own, the inputs read-only. What the port
     prints goes to stderr, and what it sets for the whole process holds while its own code runs.
 
+    A network's output is what ``run`` returns: where a port has its last tap from a submodule and
+    goes on from there, the tap is told as what is returned.
+
     Args:
         name: ``module:factory``.
         port: what the factory returned.
+        output: the tap that is the network's output.
 
     Raises:
         PortError: by every method, where the port raises anything, writes to its inputs, or gives
             what cannot be taken; with the place in the port's code and the tap last heard.
     """
 
-    def __init__(self, name: str, port: Any) -> None:
-        self._name, self._port = name, port
+    def __init__(self, name: str, port: Any, output: str = "") -> None:
+        self._name, self._port, self._output = name, port, output
 
     def __getattr__(self, attribute: str) -> Any:
         # A port is judged as it runs, on the whole mesh.
@@ -71,8 +75,25 @@ class PortGuard:
         self, inputs: Mapping[str, Any], weights: Mapping[str, np.ndarray], listen: Any
     ) -> np.ndarray | None:
         """See ``Backend.run``."""
-        mesh = self._call("run", inputs, weights, listen)
-        return None if mesh is None else self._array("run", "the mesh", mesh)
+        last = None if listen is None else _Last(listen, self._output)
+        returned = self._call("run", inputs, weights, last)
+        found = None if returned is None else self._array("run", "the mesh", returned)
+        if last is not None and last.value is not None:
+            last.tell(last.value if found is None else self._as_last(found, last.value))
+        return found
+
+    def _as_last(self, returned: np.ndarray, tap: np.ndarray) -> np.ndarray:
+        """What the output's tap is told as; the tap itself where it is the same."""
+        if returned.size != tap.size or returned.dtype.kind not in "fiu":
+            raise PortError(
+                self._name,
+                f"its run() returned {returned.dtype} {returned.shape}, "
+                f"and its tap {self._output} is {tap.shape}",
+                "the output, as the tap has it",
+            )
+        returned = returned.reshape(tap.shape)
+        same = np.array_equal(returned, tap.astype(returned.dtype), equal_nan=True)
+        return tap if same else returned.astype(tap.dtype)
 
     def _probed(self, inputs: Mapping[str, Any], seed: int) -> Any:
         lent, call = Lent(inputs), _Call(self._name, "its call", self._port)
@@ -297,6 +318,29 @@ class _Hearer:
             self._to.raised = error
             raise
         self._to.heard = tap
+
+
+class _Last:
+    """``listen`` that keeps the output's tap to itself until ``tell``."""
+
+    def __init__(self, listen: Any, output: str) -> None:
+        self._listen, self._output = listen, output
+        self.value: np.ndarray | None = None
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._listen, attribute)
+
+    def __call__(self, tap: str, value: np.ndarray) -> None:
+        if tap != self._output:
+            self._listen(tap, value)
+            return
+        if self.value is not None:
+            raise InputError(f"tap {tap}", "given twice by the backend", "one call a tap")
+        self.value = np.array(value)
+
+    def tell(self, value: np.ndarray) -> None:
+        """Tell of the output."""
+        self._listen(self._output, value)
 
 
 class _Deaf:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from inputs.hypotheses import Hypotheses
 from inputs.item import Item
 from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
-from network.registry import network_of
+from network.registry import names, network_of
 from parity.traces import layout
 from parity.traces.backends import Backend, BackendChoice, need
 from parity.traces.by_vertices import (
@@ -117,6 +118,11 @@ class ArrayInputs:
             found = self.given[name].shape if name in self.given else "nothing"
             if found != expected:
                 raise InputError(f"input {name}", f"shape {found}", f"{expected}")
+            array = self.given[name]
+            if array.dtype != np.float32:
+                raise InputError(f"input {name}", f"{array.dtype}", "float32, in either precision")
+            if not np.isfinite(array).all():
+                raise InputError(f"input {name}", "NaN or infinity", "finite numbers")
 
     def mapping(self) -> dict[str, Any]:
         """The ``inputs`` argument of ``Backend.run``."""
@@ -165,11 +171,14 @@ def record(
         What is left to be run then, for ``parity.verdict.compare``; None where the trace is whole.
 
     Raises:
-        InputError: the weights are of another stage, the backend cannot be made or fails, the
+        InputError: the weights are of another stage, gradients are asked for without ground truth,
+            the backend cannot be made or fails, the
             network mixes vertices and only some are asked for, or the trace cannot be written;
             ``path`` is then left as it was.
     """
     _check_stage(weights, inputs)
+    if gradients and inputs.ground_truth is None:
+        raise InputError("gradients", "asked for without ground truth", "losses to be those of")
     windows = some_windows(inputs.stage, vertices, gradients)
     if backend is None:
         methods = methods_of(inputs.ground_truth is not None, gradients)
@@ -346,8 +355,14 @@ def read_samples(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_output(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The output mesh (V, 3) of a trace and its triangles (F, 3), each None where not recorded."""
+    """The output mesh (V, 3) of a trace and its triangles (F, 3), each None where not recorded.
+
+    Raises:
+        InputError: the trace cannot be read, or is of a network that is not known.
+    """
     with open_trace(path) as trace:
+        if trace.header.stage not in names():
+            raise InputError(path, f"stage {short(trace.header.stage)}", " or ".join(names()))
         tap = network_of(trace.header.stage).output
         vertices = trace.array("taps", tap) if trace.has("taps", tap) else None
         return vertices, trace.faces()

@@ -112,7 +112,7 @@ class MeanSquare:
             squares /= variance
         else:
             unit = reduce(np.hypot, (each.unit for each in sides))
-            told &= unit > 0
+            told &= (unit > 0) & np.isfinite(unit)
             squares = np.square(np.divide(z, unit, out=np.zeros(z.shape), where=told))
         if not told.all():
             squares[~told] = 0.0

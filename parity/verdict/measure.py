@@ -15,6 +15,7 @@ SLAB = 2**17
 
 FEW = 2**10
 """Elements that mostly tell of all: how many bits of significand they need, whether they differ."""
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,7 @@ def slabs(
 def bits_of(values: np.ndarray, enough: int = 53) -> int:
     """Bits of significand that an array's finite values need; 0 if all are zero.
 
+    What float32 holds below its smallest normal number counts as zero: TensorFlow makes it zero.
     Once ``enough`` are known to be needed no more values are looked at.
     """
     flat, found = np.asarray(values, dtype=np.float64).ravel(), 0
@@ -187,7 +189,7 @@ def bits_of(values: np.ndarray, enough: int = 53) -> int:
 
 
 def _bits_of(values: np.ndarray) -> int:
-    values = values[np.isfinite(values) & (values != 0)]
+    values = values[np.isfinite(values) & (np.abs(values) >= SMALLEST)]
     used = int(np.bitwise_or.reduce(values.view(np.uint64), initial=np.uint64(0)))
     # The leading 1 is not stored; the last 1 among the 52 that are is the last bit needed.
     fraction = used % 2**52 + 2**52

@@ -13,9 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from network import Network, register, registered
+from network import Network, call, register, registered, trace
+from parity.diagnosis.diagnosis import diagnose
 from parity.oracle import chunks
 from parity.oracle.context import Context
+from parity.oracle.evaluate import run
+from parity.oracle.number import Arithmetic, exactly
+from parity.oracle.primitives import State
 from parity.traces.backends import BackendChoice
 from parity.traces.module_port import ModulePort
 from parity.traces.record import record
@@ -24,6 +28,7 @@ from parity.verdict.compare import compare
 from parity.verdict.mean_square import sharing_of
 from parity.verdict.pair import PairPaths, compare_pair
 from parity.verdict.result import Comparison, Status, Verdict
+from parity_tests.commands.cli import assert_trouble, p2m_process
 from parity_tests.network import third, vertexwise
 from reports.write import write_report
 from weight_conversion.errors import InputError
@@ -226,6 +231,115 @@ def test_inputs_of_another_shape_are_refused() -> None:
         replace(third.inputs(), given=given)
 
 
+@pytest.mark.parametrize(
+    ("photos", "said"),
+    [
+        (np.zeros(third.PHOTOS), "input photos: float64; expected float32, in either precision"),
+        (np.full(third.PHOTOS, np.nan, np.float32), "input photos: NaN or infinity"),
+        (np.zeros(third.PHOTOS, np.uint8), "input photos: uint8; expected float32"),
+    ],
+    ids=["float64", "NaN", "uint8"],
+)
+def test_inputs_that_no_run_can_be_judged_on_are_refused(photos: np.ndarray, said: str) -> None:
+    given = {**third.inputs().given, "photos": photos}
+    with pytest.raises(InputError, match=said):
+        replace(third.inputs(), given=given)
+
+
+def test_gradients_without_losses_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gradients: asked for without ground truth"):
+        record(REFERENCE, third.inputs(), third.weights(), tmp_path / "a.h5", gradients=True)
+    assert not any(tmp_path.iterdir())
+
+
+def returning(onward: Callable[[torch.Tensor], torch.Tensor]) -> Factory:
+    """The port, whose caller goes on from what its last submodule gives."""
+
+    def factory(_stage: str, dtype: str, _device: str) -> ModulePort:
+        module = third.Gated().to(getattr(torch, dtype))
+        return ModulePort(
+            third.NAME, module, lambda m, given: onward(third.call_it(m, given)), third.MAP
+        )
+
+    return factory
+
+
+@pytest.mark.parametrize(
+    ("onward", "verdict"),
+    [
+        (lambda x: x, Verdict.AGREE),
+        (lambda x: x[None], Verdict.AGREE),
+        (lambda x: x.float(), Verdict.AGREE),
+        (lambda x: 2 * x, Verdict.DIFFER),
+        (lambda x: x.flip(0), Verdict.DIFFER),
+        (lambda x: x * 1.001, Verdict.DIFFER),
+    ],
+    ids=["as it is", "one axis more", "as float32", "doubled", "turned round", "a thousandth more"],
+)
+def test_what_a_port_returns_is_its_output(
+    compared: Callable[..., Comparison], onward: Callable, verdict: Verdict
+) -> None:
+    """Its last submodule's output is right in all of them."""
+
+    found = compared(returning(onward))
+    assert found.verdict is verdict
+    assert found.first_divergence == (None if verdict is Verdict.AGREE else "move")
+
+
+def test_what_is_returned_in_another_size_is_refused(compared: Callable[..., Comparison]) -> None:
+    with pytest.raises(InputError, match=r"its run\(\) returned int64 .* its tap move is \("):
+        compared(returning(lambda x: x.argmax(1)))
+
+
+def test_what_is_no_image_is_not_explained_as_one() -> None:
+    """Block 0, the default, is the image network; a dense layer may be in it."""
+    row = replace(third.NETWORK.row("norm"), block=0)
+    context = Context.of(third.NAME, third.inputs().arrays(), third.weights().arrays)
+    given, observed = np.random.default_rng(0).standard_normal((2, *row.shape))
+    found = diagnose(row, {"joined": given}, context, observed)
+    assert found is None or not found.confirmed
+
+
+def test_a_buffer_may_be_a_variable(compared: Callable[..., Comparison]) -> None:
+    """As the running mean of a batch normalisation is."""
+
+    def factory(_stage: str, dtype: str, _device: str) -> ModulePort:
+        module = third.Gated()
+        scale = module.norm.scale.detach()
+        del module.norm.scale
+        module.norm.register_buffer("scale", scale)
+        return third.port(module, dtype)
+
+    assert compared(factory).verdict is Verdict.AGREE
+
+
+def test_a_primitive_without_a_rule_is_named() -> None:
+    with pytest.raises(InputError, match=r"primitive: 'max_pool'; expected one of .*, matmul,"):
+        run(trace(lambda x: call("max_pool", x)), {"x": exactly(1.0)}, State(SINGLE))
+
+
+SINGLE = Arithmetic(2.0**-24, 10.0, np.float32)
+
+
+def test_the_command_line_knows_a_network_that_is_imported(tmp_path: Path) -> None:
+    for side in ("reference", "candidate"):
+        record(REFERENCE, third.inputs(), third.weights(), tmp_path / f"{side}.h5")
+    (tmp_path / "mine.py").write_text(
+        "from network import register\nfrom parity_tests.network import third\n"
+        "register(third.NETWORK)\n"
+    )
+    traces = ("compare", "reference.h5", "candidate.h5", "--out", "out")
+    unknown = p2m_process(*traces, cwd=tmp_path)
+    assert_trouble(unknown, "stage 'gated'", "coarse or refine")
+    done = p2m_process("--network", "mine", *traces, cwd=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
+    assert "--network mine compare" in (tmp_path / "out" / "report.md").read_text()
+    assert_trouble(p2m_process("--network", "absent", *traces, cwd=tmp_path), "--network", "absent")
+    assert_trouble(
+        p2m_process("--network", "json", *traces, cwd=tmp_path), "json registers no network"
+    )
+
+
 def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     record(REFERENCE, third.inputs(), third.weights(), path)
@@ -242,6 +356,8 @@ def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:
         (lambda rows: (rows[1], rows[0], *rows[2:]), "number 1 of gated, found at 0"),
         (lambda rows: (replace(rows[0], parents=("later",)), *rows[1:]), "reads later, which do"),
         (lambda rows: (replace(rows[0], variables={}), *rows[1:]), r"has \[\], its program reads"),
+        (lambda rows: (replace(rows[0], layer="soft_max"), *rows[1:]),
+         "has no formula, and layer soft_max is none of .*, softmax,"),
         (lambda rows: rows[:-1], "its output and meshes are to be taps"),
         (lambda rows: (*rows, replace(rows[0], order=7)), "a tap or variable is there twice"),
         (
@@ -249,8 +365,8 @@ def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:
             "joined: has rows by vertex, lift, gate none",
         ),
     ],
-    ids=["order", "parent", "variable", "output", "twice", "vertices"],
-)
+    ids=["order", "parent", "variable", "layer", "output", "twice", "vertices"],
+)  # fmt: skip
 def test_rows_that_do_not_fit_are_refused(change: Callable, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         register(replace(third.NETWORK, name=third.NAME, taps=change(third.NETWORK.taps)))

@@ -8,6 +8,7 @@ import numpy as np
 
 from network.program import Expression
 from parity.oracle.number import Arithmetic, Number
+from weight_conversion.errors import InputError
 
 Settings = Mapping[str, Any]
 
@@ -123,7 +124,14 @@ class Primitive:
         yield from ()
 
 
-RULES: dict[str, Primitive] = {}
+class _Rules(dict[str, "Primitive"]):
+    """Rules by name."""
+
+    def __missing__(self, name: str) -> "Primitive":
+        raise InputError("primitive", repr(name), f"one of {', '.join(sorted(self))}")
+
+
+RULES: dict[str, Primitive] = _Rules()
 """The rules by their primitives' names."""
 
 

@@ -157,6 +157,7 @@ def test_other_shapes_are_refused_rather_than_stretched(build: Build) -> None:
         ([float(np.float32(0.1))], 24),
         ([1 + 2.0**-23], 24),
         ([0.1, 1 / 3], 53),
+        ([1.0, float(np.float32(9.6e-41)), 2.0**-126], 1),  # the second is subnormal in float32
         ([1 + 2.0**-52, 1.0], 53),
     ],
     ids=str,
