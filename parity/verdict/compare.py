@@ -82,6 +82,7 @@ def _compared(
         results["gradients"] = layers.judge(results, glob)
         notes += layers.notes
         diagnoses += layers.diagnoses
+    notes += _reference_notes(results["taps"])
     notes += _precision_notes(sides, judge.float64)
     entries = [entry for group in layout.COMPARED for entry in results[group]]
     first = next((entry.tap for entry in entries if entry.status is Status.DIFFER), None)
@@ -144,14 +145,21 @@ def _vertices(run: TracedRun) -> tuple[int, int] | None:
 
 def _official(taps: tuple[TapResult, ...]) -> bool:
     """Whether the reference's run is the official one, as far as it was judged."""
-    for tap in taps:
-        found = tap.local_roundings_reference, tap.float64_roundings_reference
-        told = [each for each in found if each is not None]
-        if tap.status is Status.MISSING:
-            continue
-        if tap.roundings_limit is None or not told or not max(told) <= tap.roundings_limit:
-            return False
-    return True
+    there = [tap for tap in taps if tap.status is not Status.MISSING]
+    return all(_of_reference(tap) is not None and not _departs(tap) for tap in there)
+
+
+def _of_reference(tap: TapResult) -> float | None:
+    """The reference's greatest error at its layer, in roundings; None where none was judged."""
+    found = tap.local_roundings_reference, tap.float64_roundings_reference
+    told = [each for each in found if each is not None]
+    return max(told) if told and tap.roundings_limit is not None else None
+
+
+def _departs(tap: TapResult) -> bool:
+    """Whether the reference's layer is not the official one; so is one whose error is NaN."""
+    error = _of_reference(tap)
+    return error is not None and not error <= (tap.roundings_limit or 0.0)
 
 
 def _notes(sides: Sides, judge: EntryJudge, vertices: tuple[int, int] | None) -> Iterator[str]:
@@ -173,6 +181,16 @@ def _notes(sides: Sides, judge: EntryJudge, vertices: tuple[int, int] | None) ->
     if judge.nothing:
         counted = f"{len(judge.nothing)} entries are NaN throughout on both sides"
         yield f"{counted}, so that nothing is known of them: {', '.join(judge.nothing[:5])}"
+
+
+def _reference_notes(taps: tuple[TapResult, ...]) -> Iterator[str]:
+    """Where the reference is not the official function, and an agreement is in the same mistake."""
+    away = [tap.tap for tap in taps if _departs(tap)]
+    if away:
+        yield (
+            f"the reference itself departs from the official function, first at {away[0]}: a "
+            "candidate that agrees with it there makes the same mistake"
+        )
 
 
 def _which(sides: Sides) -> str:

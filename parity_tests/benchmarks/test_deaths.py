@@ -24,6 +24,6 @@ def test_nothing_is_lost(tmp_path: Path, death: Death) -> None:
     if death == "scheduler":
         assert found.said.startswith("p2m-parity: error: the scheduler of tcp://127.0.0.1:")
         assert found.said.endswith("is gone; expected the same command with --resume, once there "
-                                   "is one again")  # fmt: skip
+                                   "is one again (docs/scale.md)")  # fmt: skip
     elif death == "worker":
         assert found.said == ""

@@ -394,3 +394,17 @@ def test_a_network_without_mixing_is_judged_in_parts(
     assert found.taps[-1].mismatched == (0 if first is None else vertexwise.WIDTH)
     assert found.coverage is not None
     assert set(found.coverage["variables"].values()) == {1.0}
+
+
+def test_two_that_make_the_same_mistake_agree_and_it_is_said(
+    compared: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = compared(third.factory)
+    assert not any("departs" in note for note in right.notes)
+    monkeypatch.setattr(third, "factory", faulty(_floor))
+    found = compared(faulty(_floor))
+    assert found.verdict is Verdict.AGREE
+    assert any(
+        "the reference itself departs from the official function, first at norm" in note
+        for note in found.notes
+    )
