@@ -130,7 +130,9 @@ def main() -> None:
         _fail(f"{place}{error.strerror or error}")
     except MemoryError:
         _fail("out of memory")
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # whatever ends it is no verdict
         if os.environ.get("P2M_PARITY_DEBUG"):
             raise
         _fail(

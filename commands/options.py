@@ -12,7 +12,18 @@ from network.weights import STAGES
 from weight_conversion.errors import InputError
 
 Command = Callable[..., Any]
-PATH = click.Path(path_type=Path)
+
+
+class _Path(click.Path):
+    """A path; an empty one, as of a shell variable that is not set, is not the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 ROOM, PAIR_ROOM = 2, 6
 """GiB that a worker of ``evaluate`` needs, with one backend and with two."""
 

@@ -158,7 +158,7 @@ def _question(
 
 def _factor(official: float, seen: float, limit: float) -> Fraction | None:
     """A small fraction that the value is of the official one, if that is no luck."""
-    if not official:
+    if not official or not np.isfinite(official) or not np.isfinite(seen):
         return None
     error = max(limit / abs(official), np.finfo(np.float64).eps)
     # Of denominators up to n there are about 0.3 n² fractions between 0 and 1.

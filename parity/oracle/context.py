@@ -13,6 +13,9 @@ from parity.oracle.number import Number, exactly
 
 INDICES, VALUES = "/indices", "/values"
 PREFIX = "inputs/"
+MOST_ROWS = 1_000_000
+"""Rows and columns of a sparse matrix, or 64 for each of its values: a damaged index may ask for a
+matrix that fills the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,8 @@ class Context:
                 rows, columns = np.asarray(array).astype(np.int64).T
                 values = widened(arrays[whole + VALUES])
                 size = int(max(rows.max(), columns.max())) + 1
+                if min(rows.min(), columns.min()) < 0 or size > max(MOST_ROWS, 64 * len(rows)):
+                    raise ValueError(f"{name} holds an index of no row or column")
                 found[whole] = sp.csr_array((values, (rows, columns)), shape=(size, size))
             elif not name.endswith(VALUES):
                 found[name] = widened(array)

@@ -12,6 +12,7 @@ from parity.oracle.context import PREFIX
 from parity.traces import layout
 from parity.traces.trace import TraceReader
 from parity.traces.writer import TraceWriter
+from weight_conversion.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,19 @@ class TracedBackward:
         return self._trace.values(self._groups.whole, key, None).astype(np.float64)
 
 
+def _check_samples(trace: TraceReader, found: Mapping[str, np.ndarray], block: int) -> None:
+    face, *draws = (found[f"{name}_{block}"] for name in ("face", "r1", "r2"))
+    triangles = len(found[f"faces_{block}"])
+    whole = face.ndim == 1 and all(each.shape == face.shape for each in draws)
+    if not whole or not ((face >= 0) & (face < triangles)).all():
+        raise InputError(
+            trace.path, f"/samples of block {block} are of no triangle, or not as many each",
+            f"one of {triangles:,} triangles and two drawn numbers a sample",
+        )  # fmt: skip
+    if not all(((each >= 0) & (each <= 1)).all() for each in draws):
+        raise InputError(trace.path, f"/samples of block {block} hold no drawn numbers", "0 to 1")
+
+
 def measures(trace: TraceReader) -> str:
     """What of all that losses are measured with a trace lacks; empty if nothing."""
     if not trace.has("inputs", "ground_truth/points"):
@@ -160,9 +174,10 @@ def measured_in(trace: TraceReader) -> dict[str, np.ndarray]:
     if trace.has("inputs", "ground_truth/normals"):
         found["normals"] = read("inputs", "ground_truth/normals")
     for block, level in enumerate(network_of(trace.header.stage).levels, start=1):
+        found[f"faces_{block}"] = read("inputs", f"template/faces_{level + 1}")
         for name in (f"face_{block}", f"r1_{block}", f"r2_{block}"):
             found[name] = read("samples", name)
-        found[f"faces_{block}"] = read("inputs", f"template/faces_{level + 1}")
+        _check_samples(trace, found, block)
         for kind in ("laplace", "pairs"):
             found[f"{kind}_{block}"] = read("inputs", f"template/{kind}_{level + 1}")
     return found

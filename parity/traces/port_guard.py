@@ -239,7 +239,9 @@ class _Call:
         try:
             with _outside(self._name):
                 yield
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:  # the user's own
+            raise
+        except BaseException as error:  # a cancelled task, a group of exceptions
             if isinstance(error, (PortError, NarrowError)) or (
                 error is self.raised and not isinstance(error, InputError)
             ):
@@ -379,7 +381,9 @@ def _numbers(tap: str, value: Any) -> np.ndarray:
         raise InputError(f"tap {tap!r}", _kind(tap), "a tap's name")
     try:
         return np.asarray(value)
-    except Exception as error:  # whatever a framework's own type says
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a framework's own type says
         raise InputError(
             f"tap {tap}", f"{_kind(value)} ({words_of(error)})", "a NumPy array"
         ) from error

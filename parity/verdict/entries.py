@@ -159,9 +159,10 @@ class EntryJudge:
     def _loss(self, base: TapResult, name: str) -> TapResult | None:
         """A loss term, on the meshes that each run recorded; None where they were not compared.
 
-        The term says nothing of the meshes: they must have been judged themselves.
+        The term says nothing of the meshes: they must have been judged themselves, at all vertices.
         """
-        if not self._judged.issuperset(self._network.meshes):
+        partly = bool(self._sides[0].header.vertices)
+        if partly or not self._judged.issuperset(self._network.meshes):
             return None
         if self._losses is None:
             self._losses = judges_of(self.context, self._sides, self._runs, self.float64)
@@ -169,11 +170,16 @@ class EntryJudge:
             return None
         found: dict[str, LossJudged] = {}
         values: dict[str, list[np.ndarray]] = {}
+        lacking: list[str] = []
         for dtype, judge in self._losses.items():
-            own = dtype == self._dtype
-            group = layout.LOSSES if own else layout.FLOAT64_LOSSES
-            if judge.knows(name) and all(trace.has(group, name) for trace in self._sides):
-                values[dtype] = [_read(trace, group, name) for trace in self._sides]
+            if not judge.knows(name):
+                continue
+            groups = [_losses_in(trace, dtype) for trace in self._sides]
+            places = list(zip(NAMES, self._sides, groups, strict=True))
+            without = [side for side, trace, group in places if not trace.has(group, name)]
+            lacking += [f"the {side} has no such loss in {dtype}" for side in without]
+            if not without:
+                values[dtype] = [_read(trace, group, name) for _, trace, group in places]
                 found[dtype] = judge.judge(name, *values[dtype])
         if not found:
             return None
@@ -191,6 +197,7 @@ class EntryJudge:
         told = ""
         if FLOAT64 in values:
             told = told_of(unheard(values.get(self._dtype, values[FLOAT64]), values[FLOAT64]))
+        told = "; ".join(each for each in (told, *lacking) if each)
         return settled(base, found, apart, self._off[0] if self._off else None, told)
 
     def _whole(self, base: TapResult, group: str, name: str) -> TapResult:
@@ -281,6 +288,12 @@ def _read(trace: TraceReader, group: str, name: str) -> np.ndarray:
 
 def _all(trace: TraceReader, group: str) -> dict[str, np.ndarray]:
     return {name: _read(trace, group, name) for name in trace.names(group)}
+
+
+def _losses_in(trace: TraceReader, dtype: str) -> str:
+    """Where a trace has its losses of a precision."""
+    exact = dtype == FLOAT64 != trace.header.dtype
+    return layout.FLOAT64_LOSSES if exact else layout.LOSSES
 
 
 def _special_notes(measured: Difference) -> list[str]:

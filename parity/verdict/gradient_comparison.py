@@ -14,6 +14,7 @@ from parity.oracle.local import unheard
 from parity.traces import layout
 from parity.traces.gradients import DOUBLE, OWN, Groups, TracedBackward
 from parity.traces.trace import TraceReader
+from parity.traces.untrusted import selections
 from parity.verdict.findings import told_of
 from parity.verdict.gradients import BackwardJudge, Gradient
 from parity.verdict.judgement import UNKNOWN
@@ -23,7 +24,13 @@ from parity.verdict.result import Status, TapResult
 from weight_conversion.errors import InputError
 
 PREFIX = "gradients/"
+PART = 1 << 20
+"""Numbers of a tap that are read together."""
 WHOLE = "gradients were judged as wholes, not layer by layer"
+PARTED = "the pass that is differentiated has other values here than the run"
+APART, APART_OWN = 1e-9, 1e-2
+"""How far that pass and the run may be apart, RMS over RMS: in float64, where two passes of one
+function stay together, and in float32, where ReLUs may flip."""
 Judgements = dict[str, Gradient]
 
 
@@ -75,7 +82,7 @@ class GradientComparison:
         taps = {row.name for row in network_of(self._context.stage).taps}
         alone = self._alone(results["taps"])
         groups = DOUBLE if FLOAT64 in found and narrow != FLOAT64 else OWN
-        merged = []
+        merged, parted = [], self._parted(groups)
         for name in next(iter(found.values())):
             layers = {precision: judged[name] for precision, judged in found.items()}
             silent = ""
@@ -88,7 +95,10 @@ class GradientComparison:
                     entry = with_layers(entry, layers, alone, silent)
                 merged.append(entry)
             elif name in taps and fnmatch.fnmatchcase(PREFIX + name, glob):
-                merged.append(with_layers(self._tap(name, groups), layers, alone, silent))
+                entry = with_layers(self._tap(name, groups), layers, alone, silent)
+                if name == parted:
+                    entry = replace(entry, status=Status.DIFFER, cause="function", note=PARTED)
+                merged.append(entry)
         merged += entries.values()
         wrong = [
             found[FLOAT64][entry.tap.removeprefix(PREFIX)]
@@ -101,6 +111,26 @@ class GradientComparison:
             told = diagnose(self._context, side, wrong[0], PREFIX + wrong[0].name)
             self.diagnoses = (told,) if told is not None else ()
         return tuple(replace(entry, order=order) for order, entry in enumerate(merged))
+
+    def _parted(self, groups: Groups) -> str:
+        """The first tap at which the candidate's differentiated pass left its run; "" for none.
+
+        The gradients are then those of another function, however right each layer's is.
+        """
+        trace = self._traces[1]
+        own = groups is OWN and trace.header.dtype != FLOAT64
+        most = APART_OWN if own else APART
+        for row in network_of(self._context.stage).taps:
+            if not (trace.has(groups.values, row.name) and trace.has(groups.taps, row.name)):
+                continue
+            apart = size = 0.0
+            for run, again in _both_passes(trace, groups, row.name):
+                there = np.isfinite(run) & np.isfinite(again)
+                apart += float(np.square((again - run)[there]).sum())
+                size += float(np.square(run[there]).sum())
+            if not apart <= most**2 * size:
+                return row.name
+        return ""
 
     def _alone(self, compared: Iterable[TapResult]) -> bool:
         """Whether taps of the forward passes were left out that both traces have."""
@@ -131,6 +161,19 @@ class GradientComparison:
         measured = difference(*self._traces, groups.gradients, name)
         base = TapResult(PREFIX + name, 0, Status.AGREE, dataset.shape, str(dataset.dtype))
         return replace(base, **measured.numbers())
+
+
+def _both_passes(trace: TraceReader, groups: Groups, name: str) -> Iterable[tuple[np.ndarray, ...]]:
+    """A tap of the run and of the differentiated pass, part by part, in float64."""
+    datasets = [trace.dataset(group, name) for group in (groups.taps, groups.values)]
+    if datasets[0].shape != datasets[1].shape:
+        return
+    for selection in selections(datasets[0].shape, PART):
+        read = zip((groups.taps, groups.values), datasets, strict=True)
+        yield tuple(
+            np.asarray(trace.read(group, name, dataset, selection), np.float64)
+            for group, dataset in read
+        )
 
 
 def _differs(entries: Iterable[TapResult]) -> bool:

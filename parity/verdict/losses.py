@@ -18,7 +18,7 @@ from parity.diagnosis.losses import (
 from parity.oracle.confidence import arithmetic_of
 from parity.oracle.context import Context
 from parity.oracle.local import difference_of, share_of, sides_apart
-from parity.oracle.losses import decay_value, loss_terms, total_of
+from parity.oracle.losses import Term, decay_value, loss_terms, total_of
 from parity.oracle.number import Number
 from parity.traces.gradients import measured_in, measures
 from parity.traces.trace import TraceReader
@@ -58,8 +58,8 @@ class LossJudge:
 
     Args:
         context: the reference's weights.
-        measured: what meshes are measured with; see ``parity.oracle.losses.measured_of``. Both
-            sides are held against the reference's.
+        measured: what each side's meshes are measured with, at its own samples; see
+            ``parity.traces.gradients.measured_in``.
         meshes: of reference and candidate, (V, 3) in float64, by tap and ``inputs/mesh``.
         dtype: the precision, the runs' own or float64.
     """
@@ -67,14 +67,14 @@ class LossJudge:
     def __init__(
         self,
         context: Context,
-        measured: Mapping[str, np.ndarray],
+        measured: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
         meshes: tuple[Meshes, Meshes],
         dtype: str,
     ) -> None:
         self._context, self._meshes = context, meshes
         self._arithmetic = arithmetic_of(context.stage, dtype)
-        self._terms = {term.label: term for term in loss_terms(context, measured)}
-        self._expected = [self._of(each) for each in meshes]
+        self._terms = [{t.label: t for t in loss_terms(context, each)} for each in measured]
+        self._expected = [self._of(*each) for each in zip(self._terms, meshes, strict=True)]
 
     def knows(self, name: str) -> bool:
         """Whether it is one of the official terms."""
@@ -115,10 +115,11 @@ class LossJudge:
         if name == TOTAL:
             values = {term: float(number.value) for term, number in expected.items()}
             return diagnose_total(values, seen, values.pop(TOTAL), limit)
-        return diagnose(self._terms[name], self._meshes[1], seen, self._context, self._arithmetic)
+        term = self._terms[1][name]
+        return diagnose(term, self._meshes[1], seen, self._context, self._arithmetic)
 
-    def _of(self, meshes: Meshes) -> dict[str, Number]:
-        found = {label: term.value(meshes, self._arithmetic) for label, term in self._terms.items()}
+    def _of(self, terms: Mapping[str, Term], meshes: Meshes) -> dict[str, Number]:
+        found = {label: term.value(meshes, self._arithmetic) for label, term in terms.items()}
         found[DECAY] = decay_value(self._context, self._arithmetic)
         found[TOTAL] = total_of(found, self._arithmetic)
         return found
@@ -126,9 +127,12 @@ class LossJudge:
 
 def lacks(trace: TraceReader, run: TracedRun, dtype: str) -> str:
     """What the terms are of and a run does not have; empty if nothing."""
-    for name in network_of(trace.header.stage).meshes:
+    network = network_of(trace.header.stage)
+    for name in network.meshes:
         if not run.has(name, dtype != run.dtype):
             return name
+        if trace.dataset("taps", name).shape != network.row(name).shape:
+            return f"{name} of shape {network.row(name).shape}"
     return measures(trace)
 
 
@@ -150,7 +154,7 @@ def judges_of(
         return {}
     return {
         dtype: LossJudge(
-            context, measured_in(sides[0]),
+            context, (measured_in(sides[0]), measured_in(sides[1])),
             (_meshes(runs[0], dtype, stage), _meshes(runs[1], dtype, stage)), dtype,
         )
         for dtype in asked

@@ -174,3 +174,14 @@ def test_json_is_one_value_and_nothing_else(folder: Path) -> None:
     assert done.status == 0
     assert done.stderr == ""
     assert json.loads(done.stdout)["stage"] == "coarse"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("compare", "", ""), ("trace", "coarse", "--out", ""), ("inspect", "")],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_an_empty_path_is_not_the_current_folder(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert_trouble(p2m(*arguments, cwd=tmp_path), "an empty path")
+    assert not any(tmp_path.iterdir())

@@ -149,7 +149,8 @@ class VerdictJudge:
             )  # fmt: skip
             expected = self._run(reference, probe, dtype)
             seen = answers(candidate(probe.stage, dtype, "cpu"), asked)
-            judge = LossJudge(context, measured, (ours, meshes_of(candidate, asked)), dtype)
+            meshes = ours, meshes_of(candidate, asked)
+            judge = LossJudge(context, (measured, measured), meshes, dtype)
             for name, value in expected.items():
                 if name not in seen:
                     return Found("differ", name, "missing term", True)

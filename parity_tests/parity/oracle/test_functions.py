@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from network.program import Expression, Program, call, trace
+from parity.oracle.context import Context
 from parity.oracle.evaluate import evaluate
 from parity.oracle.number import Arithmetic, exactly
 
@@ -72,3 +73,10 @@ def test_a_term_that_is_lost_above_the_smallest_normal_number_is_wrong() -> None
     x = np.array([[0.0, -60.0, -86.0]], np.float32)
     seen = np.array([[1.0, 0.0, np.exp(-86.0)]])
     assert share(trace(softmax), x, seen) > 1e5
+
+
+@pytest.mark.parametrize("index", [-1, 10**9])
+def test_an_index_that_would_fill_the_memory_is_refused(index: int) -> None:
+    arrays = {"graph/near/indices": np.array([[0, 0], [index, 1]]), "graph/near/values": np.ones(2)}
+    with pytest.raises(ValueError, match="graph/near/indices holds an index of no row or column"):
+        Context.of("coarse", arrays, {})

@@ -1,5 +1,6 @@
 """What a port raises, prints and writes to: told in one line, and kept from everybody else."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -404,3 +405,25 @@ def test_a_watch_hears_what_comes_before_the_failure() -> None:
     with pytest.raises(PortError, match=r"watched_gradients\(\) failed at .* after tap b \(Arith"):
         PortGuard("a:b", Watched()).watched_gradients({}, {}, Watch())
     assert heard == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError("gone"), GeneratorExit(), BaseException("base")],
+    ids=["cancelled", "exit", "base"],
+)  # fmt: skip
+def test_whatever_a_port_raises_is_one_line(error: BaseException) -> None:
+    class Raising:
+        def run(self, *_: object) -> None:
+            raise error
+
+    with pytest.raises(PortError, match=rf"its run.* failed at .*{type(error).__name__}"):
+        PortGuard("a:b", Raising()).run({}, {}, None)
+
+
+def test_an_interruption_is_the_users() -> None:
+    class Raising:
+        def run(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PortGuard("a:b", Raising()).run({}, {}, None)

@@ -1,6 +1,8 @@
 """Losses through traces: a term vouches for itself alone, never for the meshes that it is of."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,6 +18,7 @@ from studies.faults import graphs
 from studies.faults.injection import Mutant, every_layer
 from studies.faults.probes import probe
 from torch_impl.graph import GraphConvolution
+from weight_conversion.errors import InputError
 
 STAGE = "coarse"
 
@@ -30,17 +33,19 @@ def unbiased(stage: str, dtype: str, device: str) -> Mutant:
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("losses")
-    asked = probe("plane", STAGE, "loss")
-    given = asked.inputs
-    inputs = RunInputs(
-        STAGE, _Item(given), given["mesh"], given["template"], given["hypotheses"],
-        ground_truth=given["ground_truth"], samples=given["samples"],
-    )  # fmt: skip
     paths = folder / "reference.h5", folder / "candidate.h5"
     choices = BackendChoice("torch"), BackendChoice.of_factory(unbiased)
     for choice, path in zip(choices, paths, strict=True):
-        record(choice, inputs, asked.weights, path)
+        record(choice, plane(), probe("plane", STAGE, "loss").weights, path)
     return paths
+
+
+def plane() -> RunInputs:
+    given = probe("plane", STAGE, "loss").inputs
+    return RunInputs(
+        STAGE, _Item(given), given["mesh"], given["template"], given["hypotheses"],
+        ground_truth=given["ground_truth"], samples=given["samples"],
+    )  # fmt: skip
 
 
 class _Item:
@@ -77,6 +82,66 @@ def test_with_the_taps_they_inherit_and_name_the_layer(traces: tuple[Path, Path]
     assert first is not None and first in network_of(STAGE).rows
     terms = [entry for entry in found.losses if entry.tap != "losses/decay"]
     assert {(entry.status, entry.origin) for entry in terms} == {(Status.INHERITED, first)}
+
+
+MESHES = "graph_*conv_blk?_1[45]_*"
+"""The blocks' meshes, and what they are made of."""
+
+
+def changed(path: Path, to: Path, edit: Callable[[h5py.File], None]) -> Path:
+    shutil.copyfile(path, to)
+    with h5py.File(to, "r+") as file:
+        edit(file)
+    return to
+
+
+def test_each_side_is_judged_at_its_own_samples(traces: tuple[Path, Path], tmp_path: Path) -> None:
+    """Two runs recorded apart draw points on their own meshes, which are not the same ones."""
+    weights = probe("plane", STAGE, "loss").weights
+    apart = replace(plane(), samples=None, seed=5)
+    record(BackendChoice("torch"), apart, weights, tmp_path / "other.h5", taps=MESHES)
+    found = compare(traces[0], tmp_path / "other.h5", taps="*")
+    assert found.losses[0].max_abs
+    assert {entry.status for entry in found.losses} <= {Status.AGREE, Status.ROUNDING}
+
+
+def test_a_loss_that_float64_lacks_on_one_side_is_not_judged(
+    traces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    def edit(file: h5py.File) -> None:
+        del file["float64_losses"]["edge_2"]
+
+    other = changed(traces[0], tmp_path / "other.h5", edit)
+    found = compare(traces[0], other, taps="*")
+    assert found.verdict is Verdict.INVALID
+    (wrong,) = (entry for entry in found.losses if entry.status is Status.INVALID)
+    assert wrong.tap == "losses/edge_2"
+    assert "the candidate has no such loss in float64" in wrong.note
+
+
+def test_losses_of_a_mesh_that_is_nan_in_float64_are_told(
+    traces: tuple[Path, Path], tmp_path: Path
+) -> None:
+    output = network_of(STAGE).meshes[1]
+    other = changed(
+        traces[0], tmp_path / "other.h5",
+        lambda file: file[f"float64/{output}"].__setitem__((7, 1), np.nan),
+    )  # fmt: skip
+    assert compare(traces[0], other).first_divergence == output
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["reference", "candidate"])
+@pytest.mark.parametrize("value", [-1, 10**6])
+def test_samples_of_no_triangle_are_refused(
+    traces: tuple[Path, Path], tmp_path: Path, side: int, value: int
+) -> None:
+    other = changed(
+        traces[0], tmp_path / "other.h5",
+        lambda file: file["samples/face_2"].__setitem__(3, value),
+    )  # fmt: skip
+    pair = (other, traces[0]) if side == 0 else (traces[0], other)
+    with pytest.raises(InputError, match=r"other\.h5: /samples of block 2 are of no triangle"):
+        compare(*pair)
 
 
 def test_a_wrong_term_of_right_meshes_differs(traces: tuple[Path, Path], tmp_path: Path) -> None:
