@@ -57,8 +57,8 @@ class Network:
         Raises:
             ValueError: a tap is of another network, not in its place, reads what does not come
                 before it, has no formula and a layer that is not known, has inputs that its program
-                does not name, or rows by vertex where what
-                it reads has none; a name is given twice; or the output or a mesh is no tap.
+                does not name, or rows by vertex where what it reads has none; a name is given
+                twice; or the output or a mesh is no tap.
         """
         there = {f"inputs/{name}" for name in self.inputs}
         for order, row in enumerate(self.taps):

@@ -206,7 +206,8 @@ def _guarded(name: str, found: Factory) -> Factory:
     def factory(stage: str, dtype: str, device: str) -> Backend:
         with making(name):
             port = found(stage, dtype, device)
-        if not callable(getattr(port, "run", None)):
+            runs = callable(getattr(port, "run", None))
+        if not runs:
             raise InputError(f"backend {name}", "its factory's object has no run()", "a Backend")
         return PortGuard(name, port, network_of(stage).output)
 

@@ -61,7 +61,16 @@ class PortGuard:
         # A port is judged as it runs, on the whole mesh.
         if attribute.startswith("_") or attribute == "by_vertices":
             raise AttributeError(attribute)
-        found = getattr(self._port, attribute)
+        try:
+            found = getattr(self._port, attribute)
+        except AttributeError:
+            raise
+        except Exception as error:  # a property of the port's own
+            place = place_in_port(error, self._name)
+            at = f" at {place}" if place else ""
+            raise PortError(
+                self._name, f"its {attribute} failed{at} ({words_of(error)})"
+            ) from error
         guarded: dict[str, Callable[..., Any]] = {
             "losses": partial(self._named, "losses"),
             "gradients": partial(self._named, "gradients"),
@@ -78,6 +87,13 @@ class PortGuard:
         last = None if listen is None else _Last(listen, self._output)
         returned = self._call("run", inputs, weights, last)
         found = None if returned is None else self._array("run", "the mesh", returned)
+        if found is not None and found.dtype.kind == "O":
+            close = getattr(returned, "close", None)
+            if close is not None:  # a coroutine that nobody awaits complains otherwise
+                close()
+            raise PortError(
+                self._name, f"its run() gave {_kind(returned)}", "the output mesh, or nothing"
+            )
         if last is not None and last.value is not None:
             last.tell(last.value if found is None else self._as_last(found, last.value))
         return found

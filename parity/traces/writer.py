@@ -22,7 +22,7 @@ from parity.traces.layout import (
     TRACE_SCHEMA,
 )
 from parity.traces.trace import TraceHeader, root_crc32c, rows_recorded
-from parity.traces.untrusted import is_number
+from parity.traces.untrusted import DEEPEST, is_number
 from weight_conversion.atomic import replacing
 from weight_conversion.crc32c import array_crc32c
 from weight_conversion.errors import InputError
@@ -123,8 +123,13 @@ class TraceWriter:
         )  # fmt: skip
 
     def _create(self, group: str, name: str, array: np.ndarray) -> h5py.Dataset:
+        if not _is_name(name):
+            raise InputError(f"tap {name!r}", "a name that no trace can hold", "such as conv.1")
         if f"{group}/{name}" in self._file:
             raise InputError(f"tap {name}", "given twice by the backend", "one call a tap")
+        above = next((each for each in _above(name) if self._holds(group, each)), None)
+        if above is not None:
+            raise InputError(f"tap {name}", f"below {above}, which is a tap too", "another name")
         rows = rows_recorded(self._header, group, name, array.shape)
         dataset = self._file.create_dataset(
             f"{group}/{name}", array.shape, array.dtype, array if rows is None else None,
@@ -135,6 +140,9 @@ class TraceWriter:
         if not array.shape:
             dataset.attrs[CHECKSUM] = array_crc32c(array)
         return dataset
+
+    def _holds(self, group: str, name: str) -> bool:
+        return isinstance(self._file.get(f"{group}/{name}"), h5py.Dataset)
 
     def _read_at_once(self, name: str) -> int:
         """Rows of a dataset that readers go through at a time."""
@@ -153,6 +161,19 @@ class TraceWriter:
     def count(self) -> int:
         """Taps written so far."""
         return len(self._file["taps"]) if "taps" in self._file else 0
+
+
+def _is_name(name: str) -> bool:
+    """Whether HDF5 has a place of its own for a name, and readers look as deep."""
+    parts = name.split("/")
+    whole = all(part not in ("", ".", "..") for part in parts) and "\0" not in name
+    return whole and len(parts) <= DEEPEST and name.isprintable()
+
+
+def _above(name: str) -> Iterator[str]:
+    """The names of which a name is a member."""
+    parts = name.split("/")
+    return ("/".join(parts[:count]) for count in range(1, len(parts)))
 
 
 CHUNK = 2**22

@@ -427,3 +427,34 @@ def test_an_interruption_is_the_users() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         PortGuard("a:b", Raising()).run({}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [("unmatched", "its unmatched failed at .*:4"), ("run", "its factory failed at .*:4")],
+)
+def test_a_property_that_raises_is_told_with_its_line(
+    attribute: str, said: str, folder: Path
+) -> None:
+    port = write(
+        folder,
+        f"raising_{attribute}",
+        f"""class Port:
+    @property
+    def {attribute}(self):
+        raise LookupError("why")
+    {"run = print" if attribute != "run" else ""}
+def factory(*choice):
+    return Port()
+""",
+    )
+    with pytest.raises(PortError, match=said + r" \(LookupError: why\)"):
+        _ = getattr(port.make(), attribute)
+
+
+def test_a_coroutine_is_no_mesh() -> None:
+    class Waiting:
+        async def run(self, *_: object) -> None: ...
+
+    with pytest.raises(PortError, match=r"its run\(\) gave a coroutine; expected the output mesh"):
+        PortGuard("a:b", Waiting()).run({}, {}, None)

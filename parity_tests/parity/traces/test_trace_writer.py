@@ -231,3 +231,35 @@ def test_digest_does_not_depend_on_the_order_of_names() -> None:
 
 def test_limits_of_the_full_disk_test_are_this_systems() -> None:
     assert hasattr(signal, "SIGXFSZ") and hasattr(resource, "RLIMIT_FSIZE")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["./first"], "a name that no trace can hold"),
+        (["first/"], "a name that no trace can hold"),
+        (["a/../first"], "a name that no trace can hold"),
+        (["\ud800"], "a name that no trace can hold"),
+        (["/".join("abcdefghi")], "a name that no trace can hold"),
+        (["first", "first/x"], "below first, which is a tap too"),
+    ],
+    ids=ascii,
+)
+def test_a_tap_without_a_place_of_its_own_is_refused(
+    names: list[str], said: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(InputError, match=said),
+        TraceWriter(tmp_path / "t.h5", HEADER, ORDERS) as writer,
+    ):
+        for name in names:
+            writer.tap(name, np.ones(3))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_tap_may_lie_as_deep_as_readers_look(tmp_path: Path) -> None:
+    name = "/".join("abcdefgh")
+    with TraceWriter(tmp_path / "t.h5", HEADER, ORDERS) as writer:
+        writer.tap(name, np.ones(3))
+    with open_trace(tmp_path / "t.h5") as trace:
+        assert trace.names("taps") == [name]
