@@ -9,8 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from network.program import Program, formula
+from network.registry import network_of
+from network.taps import IMAGES
 from parity.diagnosis import mistakes
 from parity.diagnosis.question import Question
+from parity.oracle.context import PREFIX
 from parity.oracle.local import pixels_of
 from parity.oracle.primitives.narrow import NARROWER, narrowed
 
@@ -34,7 +37,8 @@ def hints(question: Question) -> Iterator[tuple[str, str]]:
     if kind is not None and representable(official) is None:
         yield "precision", f"all values are exactly representable in {kind}"
     if question.row.is_map and official.ndim == 4:
-        yield from _of_an_image(official, wrong)
+        views = IMAGES.removeprefix(PREFIX) in network_of(question.row.stage).inputs
+        yield from _of_an_image(official, wrong, views)
     if any(node.primitive == "decide" for node in question.program.nodes):
         yield from _of_a_projection(question, wrong)
     last = question.program.nodes[question.program.outputs["value"]]
@@ -133,10 +137,11 @@ def _of_dropout(question: Question) -> Iterator[tuple[str, str]]:
         )
 
 
-def _of_an_image(official: np.ndarray, wrong: np.ndarray) -> Iterator[tuple[str, str]]:
-    views = wrong.any(axis=(1, 2, 3))
-    if not views.all():
-        yield "view order", f"only views {np.flatnonzero(views).tolist()} are wrong"
+def _of_an_image(official: np.ndarray, wrong: np.ndarray, views: bool) -> Iterator[tuple[str, str]]:
+    """What errors of feature maps (N, H, W, C) point to; ``views``: whether the first are views."""
+    some = wrong.any(axis=(1, 2, 3))
+    if views and not some.all():
+        yield "view order", f"only views {np.flatnonzero(some).tolist()} are wrong"
     height, width = official.shape[1:3]
     inner = wrong[:, BORDER : height - BORDER, BORDER : width - BORDER]
     if inner.size and not inner.any():

@@ -18,6 +18,7 @@ from parity.diagnosis.diagnosis import diagnose
 from parity.oracle import chunks
 from parity.oracle.context import Context
 from parity.oracle.evaluate import run
+from parity.oracle.local import alone as local_alone
 from parity.oracle.number import Arithmetic, exactly
 from parity.oracle.primitives import State
 from parity.traces.backends import BackendChoice
@@ -192,6 +193,7 @@ def test_the_report_is_written(
     found = compared(factory)
     paths = PairPaths.in_folder(tmp_path)
     write_report(found, tmp_path / "out", meshes=None, traces=(paths.reference, paths.candidate))
+    assert "Pixel2Mesh++ gated" not in (tmp_path / "out" / "report.html").read_text("utf-8")
     told = json.loads((tmp_path / "out" / "report.json").read_text())
     assert told["verdict"] == found.verdict.value
     assert told["first_divergence"] == found.first_divergence
@@ -298,6 +300,18 @@ def test_what_is_no_image_is_not_explained_as_one() -> None:
     given, observed = np.random.default_rng(0).standard_normal((2, *row.shape))
     found = diagnose(row, {"joined": given}, context, observed)
     assert found is None or not found.confirmed
+
+
+def test_an_image_of_a_batch_is_no_view() -> None:
+    """A network without views has no order of them."""
+    row = third.NETWORK.row("second")
+    context = Context.of(third.NAME, third.inputs().arrays(), third.weights().arrays)
+    random = np.random.default_rng(0)
+    given = random.random(third.NETWORK.row("first").shape)
+    observed = local_alone(row, {"first": given}, context, None, "float64").value.copy()
+    observed[1] += random.standard_normal(observed[1].shape)
+    found = diagnose(row, {"first": given}, context, observed)
+    assert found is None or "view" not in f"{found.operand} {found.explanation}"
 
 
 def test_a_buffer_may_be_a_variable(compared: Callable[..., Comparison]) -> None:

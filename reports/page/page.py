@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from network.weights import STAGES
 from parity.verdict.result import Comparison, Status, TapResult
 from reports import wording
 from reports.page.entries import MOST_STEPS, in_network_order, short_entry, shown_entries
@@ -113,7 +114,8 @@ def _heading(comparison: Comparison) -> str:
     stage = wording.printable(comparison.stage)
     sides = comparison.candidate.backend, comparison.reference.backend
     candidate, reference = (wording.printable(side) for side in sides)
-    return f"Pixel2Mesh++ {stage} stage: {candidate} against {reference}"
+    network = f"Pixel2Mesh++ {stage} stage" if comparison.stage in STAGES else stage
+    return f"{network}: {candidate} against {reference}"
 
 
 def _part(part: Part, shown: PartPictures, number: int) -> dict[str, Any]:
