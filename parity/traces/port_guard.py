@@ -41,8 +41,8 @@ class PortGuard:
     Every call gets copies of inputs and weights of its own, the inputs read-only. What the port
     prints goes to stderr, and what it sets for the whole process holds while its own code runs.
 
-    A network's output is what ``run`` returns: where a port has its last tap from a submodule and
-    goes on from there, the tap is told as what is returned.
+    A network's output is what ``run`` returns: a port that goes on from its last tap is refused,
+    for what it makes of it would be compared with nothing.
 
     Args:
         name: ``module:factory``.
@@ -99,7 +99,7 @@ class PortGuard:
         return found
 
     def _as_last(self, returned: np.ndarray, tap: np.ndarray) -> np.ndarray:
-        """What the output's tap is told as; the tap itself where it is the same."""
+        """The output's tap, of which what was returned may be a copy in a narrower type."""
         if returned.size != tap.size or returned.dtype.kind not in "fiu":
             raise PortError(
                 self._name,
@@ -108,8 +108,15 @@ class PortGuard:
                 "the output, as the tap has it",
             )
         returned = returned.reshape(tap.shape)
-        same = np.array_equal(returned, tap.astype(returned.dtype), equal_nan=True)
-        return tap if same else returned.astype(tap.dtype)
+        if not np.array_equal(returned, tap.astype(returned.dtype), equal_nan=True):
+            with np.errstate(invalid="ignore"):
+                away = np.nanmax(np.abs(returned.astype(np.float64) - tap), initial=0.0)
+            raise PortError(
+                self._name,
+                f"its run() returned another output than its tap {self._output}, {away:.3g} away",
+                'the same, or "()" for that tap in the map, so that what is returned is judged',
+            )
+        return tap
 
     def _probed(self, inputs: Mapping[str, Any], seed: int) -> Any:
         lent, call = Lent(inputs), _Call(self._name, "its call", self._port)

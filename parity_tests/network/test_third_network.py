@@ -23,6 +23,7 @@ from parity.oracle.number import Arithmetic, exactly
 from parity.oracle.primitives import State
 from parity.traces.backends import BackendChoice
 from parity.traces.module_port import ModulePort
+from parity.traces.port_map import PortMap
 from parity.traces.record import record
 from parity.traces.writer import seal
 from parity.verdict.compare import compare
@@ -35,6 +36,7 @@ from reports.write import write_report
 from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights, save_weights
 
+ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = BackendChoice("parity_tests.network.third:factory")
 LAYERS = [row.name for row in third.NETWORK.taps]
 Factory = Callable[[str, str, str], ModulePort]
@@ -254,38 +256,44 @@ def test_gradients_without_losses_are_refused(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def returning(onward: Callable[[torch.Tensor], torch.Tensor]) -> Factory:
+def returning(
+    onward: Callable[[torch.Tensor], torch.Tensor], names: PortMap = third.MAP
+) -> Factory:
     """The port, whose caller goes on from what its last submodule gives."""
 
     def factory(_stage: str, dtype: str, _device: str) -> ModulePort:
         module = third.Gated().to(getattr(torch, dtype))
         return ModulePort(
-            third.NAME, module, lambda m, given: onward(third.call_it(m, given)), third.MAP
+            third.NAME, module, lambda m, given: onward(third.call_it(m, given)), names
         )
 
     return factory
 
 
 @pytest.mark.parametrize(
-    ("onward", "verdict"),
-    [
-        (lambda x: x, Verdict.AGREE),
-        (lambda x: x[None], Verdict.AGREE),
-        (lambda x: x.float(), Verdict.AGREE),
-        (lambda x: 2 * x, Verdict.DIFFER),
-        (lambda x: x.flip(0), Verdict.DIFFER),
-        (lambda x: x * 1.001, Verdict.DIFFER),
-    ],
-    ids=["as it is", "one axis more", "as float32", "doubled", "turned round", "a thousandth more"],
-)
-def test_what_a_port_returns_is_its_output(
-    compared: Callable[..., Comparison], onward: Callable, verdict: Verdict
+    "onward", [lambda x: x, lambda x: x[None], lambda x: x.float()],
+    ids=["as it is", "one axis more", "as float32"],
+)  # fmt: skip
+def test_a_port_returns_its_last_tap(
+    compared: Callable[..., Comparison], onward: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
-    """Its last submodule's output is right in all of them."""
+    assert compared(returning(onward)).verdict is Verdict.AGREE
 
-    found = compared(returning(onward))
-    assert found.verdict is verdict
-    assert found.first_divergence == (None if verdict is Verdict.AGREE else "move")
+
+@pytest.mark.parametrize(
+    "onward",
+    [lambda x: 2 * x, lambda x: x.flip(0), lambda x: x * (1 + 1e-6), lambda x: x * torch.nan],
+    ids=["doubled", "turned round", "a millionth more", "not a number"],
+)
+def test_what_follows_the_last_tap_is_not_left_out(
+    compared: Callable[..., Comparison], onward: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """Its last submodule's output is right in all of them, and what is returned is compared."""
+    with pytest.raises(InputError, match=r"returned another output than its tap move, .* away"):
+        compared(returning(onward))
+    returned = replace(third.MAP, taps={**third.MAP.taps, "move": "()"})
+    found = compared(returning(onward, returned))
+    assert (found.verdict, found.first_divergence) == (Verdict.DIFFER, "move")
 
 
 def test_what_is_returned_in_another_size_is_refused(compared: Callable[..., Comparison]) -> None:
@@ -339,6 +347,7 @@ def test_the_command_line_knows_a_network_that_is_imported(tmp_path: Path) -> No
     for side in ("reference", "candidate"):
         record(REFERENCE, third.inputs(), third.weights(), tmp_path / f"{side}.h5")
     (tmp_path / "mine.py").write_text(
+        f"import sys\nsys.path.append({str(ROOT)!r})\n"
         "from network import register\nfrom parity_tests.network import third\n"
         "register(third.NETWORK)\n"
     )
