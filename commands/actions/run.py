@@ -66,7 +66,8 @@ def perform(
     if training_steps is not None and sources["ground_truth"] is None:
         raise InputError("--steps", "given without --ground-truth", "both, to train towards")
     both = load_sources(**sources, stages=stages)
-    for name in stages:
+    # The first stage's are made before anything is run, but for what only their training asks.
+    for name in stages if training_steps is not None else stages[1:]:
         check_ports(name, both, settings)
     with steps() as progress, staging(out, result_files("", *STAGES), REPORT) as folder:
         if stage != "both":

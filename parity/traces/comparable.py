@@ -4,7 +4,6 @@ from reprlib import repr as short
 
 import numpy as np
 
-from network.registry import names, network_of
 from parity.traces.trace import TraceReader
 from weight_conversion.errors import InputError
 
@@ -17,11 +16,10 @@ def check_comparable(reference: TraceReader, candidate: TraceReader) -> None:
     """
     for trace in (reference, candidate):
         header = trace.header
-        if header.stage not in names():
-            raise InputError(trace.path, f"stage {short(header.stage)}", " or ".join(names()))
+        network = trace.network
         if header.dtype not in ("float32", "float64"):
             raise InputError(trace.path, f"dtype {short(header.dtype)}", "float32 or float64")
-        for name, shape in network_of(header.stage).inputs.items():
+        for name, shape in network.inputs.items():
             found = trace.dataset("inputs", name).shape
             if found != shape:
                 raise InputError(trace.path, f"/inputs/{name} has shape {found}", f"{shape}")

@@ -212,12 +212,8 @@ class ModulePort:
         mesh = given["mesh"].requires_grad_(torch.is_grad_enabled())
         with self._watching(watch) as (meshes, take):
             result = self._called(given, inputs)
-            output = network_of(self.stage).output
             if self._returns:
-                take(output, result)
-            elif output in meshes and result.numel() == meshes[output].numel():
-                # The network's output is what is returned, whatever follows the last submodule.
-                meshes[output] = result.reshape(meshes[output].shape)
+                take(network_of(self.stage).output, result)
         named = self._parameters()
         rows = network_of(self.stage).variables
         decaying = {

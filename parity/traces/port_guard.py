@@ -14,6 +14,8 @@ from parity.traces.lent import Lent, WrittenError
 from parity.traces.process_settings import settings_of
 from weight_conversion.errors import InputError
 
+_ABSENT = object()
+
 
 class PortError(InputError):
     """A port failed, or gave what a port must not give.
@@ -61,16 +63,10 @@ class PortGuard:
         # A port is judged as it runs, on the whole mesh.
         if attribute.startswith("_") or attribute == "by_vertices":
             raise AttributeError(attribute)
-        try:
-            found = getattr(self._port, attribute)
-        except AttributeError:
-            raise
-        except Exception as error:  # a property of the port's own
-            place = place_in_port(error, self._name)
-            at = f" at {place}" if place else ""
-            raise PortError(
-                self._name, f"its {attribute} failed{at} ({words_of(error)})"
-            ) from error
+        with _Call(self._name, f"its {attribute}").guarding():
+            found = getattr(self._port, attribute, _ABSENT)
+        if found is _ABSENT:
+            raise AttributeError(attribute)
         guarded: dict[str, Callable[..., Any]] = {
             "losses": partial(self._named, "losses"),
             "gradients": partial(self._named, "gradients"),
@@ -87,7 +83,9 @@ class PortGuard:
         last = None if listen is None else _Last(listen, self._output)
         returned = self._call("run", inputs, weights, last)
         found = None if returned is None else self._array("run", "the mesh", returned)
-        if found is not None and found.dtype.kind == "O":
+        if found is None:
+            return None
+        if found.dtype.kind == "O":
             close = getattr(returned, "close", None)
             if close is not None:  # a coroutine that nobody awaits complains otherwise
                 close()
@@ -95,12 +93,12 @@ class PortGuard:
                 self._name, f"its run() gave {_kind(returned)}", "the output mesh, or nothing"
             )
         if last is not None and last.value is not None:
-            last.tell(last.value if found is None else self._as_last(found, last.value))
+            self._check_returned(found, last.value)
         return found
 
-    def _as_last(self, returned: np.ndarray, tap: np.ndarray) -> np.ndarray:
-        """The output's tap, of which what was returned may be a copy in a narrower type."""
-        if returned.size != tap.size or returned.dtype.kind not in "fiu":
+    def _check_returned(self, returned: np.ndarray, tap: np.ndarray) -> None:
+        """Hold what was returned against the output's tap, of which it may be a float32 copy."""
+        if returned.size != tap.size or returned.dtype not in (np.float32, np.float64):
             raise PortError(
                 self._name,
                 f"its run() returned {returned.dtype} {returned.shape}, "
@@ -116,7 +114,6 @@ class PortGuard:
                 f"its run() returned another output than its tap {self._output}, {away:.3g} away",
                 'the same, or "()" for that tap in the map, so that what is returned is judged',
             )
-        return tap
 
     def _probed(self, inputs: Mapping[str, Any], seed: int) -> Any:
         lent, call = Lent(inputs), _Call(self._name, "its call", self._port)
@@ -346,7 +343,7 @@ class _Hearer:
 
 
 class _Last:
-    """``listen`` that keeps the output's tap to itself until ``tell``."""
+    """``listen`` that remembers the output's tap."""
 
     def __init__(self, listen: Any, output: str) -> None:
         self._listen, self._output = listen, output
@@ -356,16 +353,9 @@ class _Last:
         return getattr(self._listen, attribute)
 
     def __call__(self, tap: str, value: np.ndarray) -> None:
-        if tap != self._output:
-            self._listen(tap, value)
-            return
-        if self.value is not None:
-            raise InputError(f"tap {tap}", "given twice by the backend", "one call a tap")
-        self.value = np.array(value)
-
-    def tell(self, value: np.ndarray) -> None:
-        """Tell of the output."""
-        self._listen(self._output, value)
+        self._listen(tap, value)
+        if tap == self._output:
+            self.value = np.array(value)
 
 
 class _Deaf:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from inputs.hypotheses import Hypotheses
 from inputs.item import Item
 from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
-from network.registry import names, network_of
+from network.registry import network_of
 from parity.traces import layout
 from parity.traces.backends import Backend, BackendChoice, need
 from parity.traces.by_vertices import (
@@ -172,9 +171,8 @@ def record(
 
     Raises:
         InputError: the weights are of another stage, gradients are asked for without ground truth,
-            the backend cannot be made or fails, the
-            network mixes vertices and only some are asked for, or the trace cannot be written;
-            ``path`` is then left as it was.
+            the backend cannot be made or fails, the network mixes vertices and only some are asked
+            for, or the trace cannot be written; ``path`` is then left as it was.
     """
     _check_stage(weights, inputs)
     if gradients and inputs.ground_truth is None:
@@ -361,8 +359,6 @@ def read_output(path: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
         InputError: the trace cannot be read, or is of a network that is not known.
     """
     with open_trace(path) as trace:
-        if trace.header.stage not in names():
-            raise InputError(path, f"stage {short(trace.header.stage)}", " or ".join(names()))
-        tap = network_of(trace.header.stage).output
+        tap = trace.network.output
         vertices = trace.array("taps", tap) if trace.has("taps", tap) else None
         return vertices, trace.faces()

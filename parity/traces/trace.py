@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
+from network.description import Network
 from network.registry import names, network_of
 from parity.oracle.chunks import Part, cut, rows_in
 from parity.traces.layout import (
@@ -118,6 +119,17 @@ class TraceReader:
         self._file = file
         self._groups: dict[str, dict[str, None]] = {}
         self.header = _read_header(path, file)
+
+    @property
+    def network(self) -> Network:
+        """The network that the trace is of.
+
+        Raises:
+            InputError: nobody has described it.
+        """
+        if self.header.stage not in names():
+            raise InputError(self.path, f"stage {short(self.header.stage)}", " or ".join(names()))
+        return network_of(self.header.stage)
 
     @property
     def side(self) -> Side:

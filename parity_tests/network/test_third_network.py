@@ -301,6 +301,15 @@ def test_what_is_returned_in_another_size_is_refused(compared: Callable[..., Com
         compared(returning(lambda x: x.argmax(1)))
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.float16], ids=str)
+def test_what_is_returned_in_a_type_that_cannot_hold_it_is_refused(
+    compared: Callable[..., Comparison], kind: torch.dtype
+) -> None:
+    """The tap cut down to that type is the same, and the output is not."""
+    with pytest.raises(InputError, match=r"its run\(\) returned .* its tap move is \("):
+        compared(returning(lambda x: x.to(kind)))
+
+
 def test_what_is_no_image_is_not_explained_as_one() -> None:
     """Block 0, the default, is the image network; a dense layer may be in it."""
     row = replace(third.NETWORK.row("norm"), block=0)

@@ -162,16 +162,8 @@ def plain(measured: dict[str, Any]) -> tuple[dict[str, float], dict[str, np.ndar
 
 
 def change_in_place(port: ModulePort) -> None:
-    """What the last submodule gave is changed, and not what is returned: that is the output."""
     before = port.call
-
-    def call(module: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        mesh = before(module, inputs)
-        returned = mesh.clone()
-        mesh.mul_(3)
-        return returned
-
-    port.call = call
+    port.call = lambda module, inputs: before(module, inputs).mul_(3)
 
 
 def change_to_compiled(port: ModulePort) -> None:
