@@ -21,8 +21,9 @@ import commands  # noqa: F401 - settles the allocator, as the command line does
 from benchmarks.measuring import Result, Times, in_a_process, memory_mb
 from network import Layout, Network, TapRow, WeightRow, registered, trace
 from network.program import Expression, call
+from parity.traces.array_inputs import ArrayInputs
 from parity.traces.backends import BackendChoice
-from parity.traces.record import ArrayInputs, record
+from parity.traces.record import record
 from parity.verdict.compare import compare
 from weight_conversion.weight_set import WeightSet
 

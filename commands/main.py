@@ -84,7 +84,8 @@ class Commands(click.Group):
     "networks",
     multiple=True,
     metavar="MODULE",
-    help="Import a module that registers a network of your own, for compare and report.",
+    help="Import a module that registers a network of your own: for run, trace, propose, compare, "
+    "report, inspect and convert.",
 )
 def cli(networks: tuple[str, ...]) -> None:
     """Settle whether a PyTorch port of Pixel2Mesh++ computes the same function as TensorFlow.

@@ -24,8 +24,34 @@ class _Path(click.Path):
 
 
 PATH = _Path(path_type=Path)
+VIEWS = "0,6,7"
+"""The official view numbers."""
 ROOM, PAIR_ROOM = 2, 6
 """GiB that a worker of ``evaluate`` needs, with one backend and with two."""
+
+
+class _Stage(click.ParamType):
+    """A stage of the official network, ``both`` where that is taken, or a network of one's own."""
+
+    name = "stage"
+
+    def __init__(self, both: bool) -> None:
+        self._known = (*STAGES, "both") if both else STAGES
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from network.registry import names
+
+        known = dict.fromkeys((*self._known, *names()))
+        if value not in known:
+            said = ", ".join(map(repr, known))
+            self.fail(f"{value!r} is not one of {said} (--network MODULE adds others).", param, ctx)
+        return str(value)
+
+
+def stage_argument(both: bool = False) -> Callable[[Command], Command]:
+    """STAGE of a command that takes networks of a user's own too."""
+    shown = "{" + "|".join([*STAGES, *(["both"] if both else [])]) + "}"
+    return click.argument("stage", type=_Stage(both), metavar=shown)
 
 
 def weights_option(command: Command) -> Command:
@@ -42,10 +68,30 @@ def weights_option(command: Command) -> Command:
 
 def input_options(command: Command) -> Command:
     """What a run reads, apart from weights."""
+    return _item_option(True)(_mesh_options(command))
+
+
+def source_options(command: Command) -> Command:
+    """The same of a network that may be one's own, which reads arrays and no item."""
+    return _item_option(False)(arrays_option(_mesh_options(command)))
+
+
+def arrays_option(command: Command) -> Command:
+    """``--inputs``: what a network of one's own reads."""
+    return click.option(
+        "--inputs", type=PATH, metavar="I.npz",
+        help="What a network of your own reads, in place of an item.",
+    )(command)  # fmt: skip
+
+
+def _item_option(required: bool) -> Callable[[Command], Command]:
+    return click.option("--item", type=PATH, required=required, help="Folder of one item.")
+
+
+def _mesh_options(command: Command) -> Command:
     for option in reversed(
         [
-            click.option("--item", type=PATH, required=True, help="Folder of one item."),
-            click.option("--views", default="0,6,7", show_default=True, help="Three view numbers."),
+            click.option("--views", default=VIEWS, show_default=True, help="Three view numbers."),
             click.option("--template", type=PATH, help="Official mesh template (.dat)."),
             click.option("--hypotheses", type=PATH, help="Official hypotheses (.dat)."),
             click.option("--mesh", type=PATH, help="Input mesh: .obj, .ply, .stl, .off or .npy."),

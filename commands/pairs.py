@@ -9,10 +9,12 @@ import numpy as np
 
 from commands.allocator import give_back_freed_memory
 from commands.console import Steps
+from commands.networks import program
 from commands.reporting import at, drawing_meshes, write
 from network.registry import network_of
+from parity.traces.array_inputs import ArraySources
 from parity.traces.backends import BUILT_IN, BackendChoice
-from parity.traces.record import made, methods_of, read_output
+from parity.traces.record import RunInputs, made, methods_of, read_output
 from parity.traces.sources import Sources
 from parity.training.steps import Training, add_steps
 from parity.training.trainers import check_trains
@@ -45,7 +47,7 @@ class Settings:
     figures: bool = False
 
 
-def check_ports(stage: str, sources: Sources, settings: Settings) -> None:
+def check_ports(stage: str, sources: Sources | ArraySources, settings: Settings) -> None:
     """Make the ports of a stage once, so that what they lack is said before any stage is run.
 
     Raises:
@@ -63,7 +65,7 @@ def check_ports(stage: str, sources: Sources, settings: Settings) -> None:
 
 def run_stage(
     stage: str,
-    sources: Sources,
+    sources: Sources | ArraySources,
     weights: WeightSet,
     settings: Settings,
     folder: Path,
@@ -119,6 +121,7 @@ def run_stage(
                 unmatched=settings.unmatched, later=later,
             )  # fmt: skip
         if settings.training is not None:
+            assert isinstance(inputs, RunInputs)  # others have no ground truth to train towards
             with progress.task(f"{stage} steps", settings.training.steps) as line:
                 comparison = add_steps(
                     comparison,
@@ -136,7 +139,7 @@ def run_stage(
             comparison = at(comparison, None, None)
         else:
             comparison = at(comparison, shown.reference, shown.candidate)
-            again.append(f"p2m-parity compare {shown.reference} {shown.candidate}")
+            again.append(f"{program()} compare {shown.reference} {shown.candidate}")
         with progress.task(f"{stage} report", 1):
             write(
                 comparison, folder, paths.reference, paths.candidate, again,
@@ -151,7 +154,7 @@ def run_stage(
 
 def run_stages(
     stages: tuple[str, ...],
-    sources: Sources,
+    sources: Sources | ArraySources,
     weights: dict[str, WeightSet],
     settings: Settings,
     folder: Path,

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from commands.options import PATH
+from commands.options import PATH, arrays_option
 
 
 @click.command("propose")
@@ -12,6 +12,7 @@ from commands.options import PATH
 @click.option("--out", type=PATH, required=True, help="File for the map (.toml); what a person has "
               "answered in it stays.")  # fmt: skip
 @click.option("--item", type=PATH, help="Folder of an item to run it on; the demo's by default.")
+@arrays_option
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def command(**given: Any) -> int:

@@ -7,20 +7,20 @@ import click
 from commands.options import (
     PATH,
     figures_option,
-    input_options,
     loss_options,
     run_options,
+    source_options,
+    stage_argument,
     unmatched_option,
     vertices_option,
     weights_option,
 )
-from network.weights import STAGES
 
 
 @click.command("run")
-@click.argument("stage", type=click.Choice([*STAGES, "both"]))
+@stage_argument(both=True)
 @weights_option
-@input_options
+@source_options
 @run_options
 @loss_options
 @click.option("--reference", default="tf", show_default=True, help="Backend taken as right.")
@@ -39,7 +39,11 @@ from network.weights import STAGES
 @click.option("--out", type=PATH, required=True, help="Folder for the report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(**given: Any) -> int:
-    """Run STAGE, or both, on two backends and report."""
+    """Run STAGE, or both, on two backends and report.
+
+    STAGE may be a network of your own, which --network MODULE registers before this command: with
+    --inputs in place of --item, and backends of your own.
+    """
     from commands.actions.run import perform
 
     return perform(**given)

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from network.registry import network_of
-from network.weights import STAGES
+from network.registry import names, network_of
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
 
@@ -12,7 +11,7 @@ from weight_conversion.formats import WeightSet, load_weights
 def load_by_stage(
     paths: Iterable[Path], read: Callable[[Path], WeightSet] = load_weights
 ) -> dict[str, WeightSet]:
-    """Weights by the stage that their variables tell, in the order of the stages.
+    """Weights by the stage that their variables tell, in the order of the networks.
 
     Raises:
         InputError: two files are of one stage, or one cannot be read.
@@ -23,7 +22,7 @@ def load_by_stage(
         if weights.stage in found:
             raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
         found[weights.stage] = weights
-    return {stage: found[stage] for stage in STAGES if stage in found}
+    return {stage: found[stage] for stage in names() if stage in found}
 
 
 def lacking(stages: Collection[str]) -> tuple[str, str] | None:

@@ -7,24 +7,35 @@ from rich.console import Console
 from commands.console import print_json, steps, tell
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from network.weights import STAGES
+from parity.traces.array_inputs import ArrayInputs, load_array_inputs, network_in
 from parity.traces.port_guard import PortError
 from parity.traces.proposal import Proposal, kept_in, propose, sample_inputs, write_proposals
+from parity.traces.record import RunInputs
 from parity.traces.sources import read_sources
 from reports.wording import counted, printable
 from weight_conversion.errors import InputError
 
 
-def perform(port: str, out: Path, item: Path | None, device: str, as_json: bool) -> int:
+def perform(
+    port: str, out: Path, item: Path | None, inputs: Path | None, device: str, as_json: bool
+) -> int:
     """Find out how the names of a port belong to the network's, and write it to a file."""
-    sources = read_sources(item or demo_item_path(DEMO_ITEMS[0]))
-    tell(sources.notes)
+    read: list[RunInputs | ArrayInputs] = []
+    if inputs is None:
+        sources = read_sources(item or demo_item_path(DEMO_ITEMS[0]))
+        tell(sources.notes)
+        read += [sample_inputs(sources, stage) for stage in STAGES]
+    elif item is not None:
+        raise InputError("--inputs", "given with --item", "one of them")
+    else:
+        read.append(load_array_inputs(inputs, network_in(inputs)))
     kept, found, missing = kept_in(out), list[Proposal](), ""
     with steps() as progress:
-        for stage in STAGES:
+        for given in read:
+            stage = given.stage
             with progress.task(f"{stage} of {port}", 1):
                 try:
-                    inputs = sample_inputs(sources, stage)
-                    found.append(propose(port, inputs, kept=kept.get(stage), device=device))
+                    found.append(propose(port, given, kept=kept.get(stage), device=device))
                 except PortError as error:
                     if not isinstance(error.__cause__, NotImplementedError):
                         raise

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.console import print_json, steps
-from commands.loading import backend_choice, load_sources, load_stages
+from commands.loading import backend_choice, load_inputs, load_stages
 from commands.options import by_stage
 from commands.pairs import Settings, check_ports, run_stage, run_stages
 from commands.reporting import show
@@ -40,6 +40,7 @@ def perform(
     figures: bool,
     out: Path,
     as_json: bool,
+    inputs: Path | None,
     **sources: Any,
 ) -> int:
     """Run STAGE, or both, on two backends and report."""
@@ -65,7 +66,7 @@ def perform(
         some_windows(name, vertices, gradients)  # refused before anything is run
     if training_steps is not None and sources["ground_truth"] is None:
         raise InputError("--steps", "given without --ground-truth", "both, to train towards")
-    both = load_sources(**sources, stages=stages)
+    both = load_inputs(stages, inputs, **sources)
     # The first stage's are made before anything is run, but for what only their training asks.
     for name in stages if training_steps is not None else stages[1:]:
         check_ports(name, both, settings)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from network.registry import network_of
+from network.weights import STAGES
 from parity.traces.port_guard import PortGuard, importing, making
 from weight_conversion.errors import InputError
 
@@ -120,9 +121,15 @@ class BackendChoice:
         """The backend itself, its framework imported.
 
         Raises:
-            InputError: the backend is unknown, its framework is not installed, or its factory
-                cannot be imported or called.
+            InputError: the backend is unknown, its framework is not installed, its factory cannot
+                be imported or called, or it is one of the project's own and does not know the
+                network.
         """
+        if self.name in BUILT_IN and stage not in STAGES:
+            known = " and ".join(STAGES)
+            raise InputError(
+                f"backend {self.name}", f"it knows {known}, not {stage}", "module:factory"
+            )
         return self._factory()(stage, dtype, device)
 
     def versions(self, device: str = "cpu") -> dict[str, str]:

@@ -9,12 +9,13 @@ import numpy as np
 
 from network.registry import network_of
 from parity.oracle.context import Context
+from parity.traces.array_inputs import ArrayInputs
 from parity.traces.backends import BackendChoice, Factory
 from parity.traces.matching import Matches, match
 from parity.traces.port_guard import PortError
 from parity.traces.port_inputs import arrays_of
 from parity.traces.port_map import PortMap, read_maps, write_maps
-from parity.traces.record import ArrayInputs, RunInputs
+from parity.traces.record import RunInputs
 from parity.traces.sources import Sources
 from weight_conversion.errors import InputError
 

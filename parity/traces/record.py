@@ -17,6 +17,7 @@ from inputs.sampling import Samples, samples_on, step_draws
 from inputs.template import Template
 from network.registry import network_of
 from parity.traces import layout
+from parity.traces.array_inputs import ArrayInputs
 from parity.traces.backends import Backend, BackendChoice, need
 from parity.traces.by_vertices import (
     ByVertices,
@@ -97,42 +98,6 @@ class RunInputs:
         """The triangles of the network's output mesh."""
         levels = network_of(self.stage).levels
         return self.template.faces[levels[-1]] if levels else None
-
-
-@dataclass(frozen=True)
-class ArrayInputs:
-    """What both sides of a network read that is fed with arrays, not with an item and a template.
-
-    ``given``: by their names under ``/inputs``, those of ``Network.inputs`` and of the constants
-    that its layers read; a sparse matrix as ``NAME/indices`` (n, 2) and ``NAME/values`` (n,).
-    """
-
-    stage: str
-    given: Mapping[str, np.ndarray]
-    ground_truth: None = None
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, expected in network_of(self.stage).inputs.items():
-            found = self.given[name].shape if name in self.given else "nothing"
-            if found != expected:
-                raise InputError(f"input {name}", f"shape {found}", f"{expected}")
-            array = self.given[name]
-            if array.dtype != np.float32:
-                raise InputError(f"input {name}", f"{array.dtype}", "float32, in either precision")
-            if not np.isfinite(array).all():
-                raise InputError(f"input {name}", "NaN or infinity", "finite numbers")
-
-    def mapping(self) -> dict[str, Any]:
-        """The ``inputs`` argument of ``Backend.run``."""
-        return dict(self.given)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What the network reads, by its name under ``/inputs``, all of it hashed."""
-        return dict(self.given)
-
-    def faces(self) -> None:
-        """The triangles of the output mesh: there are none."""
 
 
 def record(

@@ -8,9 +8,10 @@ from typing import Any
 
 from inputs.item import DEFAULT_VIEWS
 from network.registry import network_of
+from parity.traces.array_inputs import ArrayInputs
 from parity.traces.backends import BackendChoice, Factory
 from parity.traces.by_vertices import ByVertices
-from parity.traces.record import ArrayInputs, RunInputs, made, methods_of, read_samples, record
+from parity.traces.record import RunInputs, made, methods_of, read_samples, record
 from parity.traces.sources import read_sources
 from parity.verdict.compare import compare
 from parity.verdict.result import Comparison
@@ -112,8 +113,8 @@ def record_pair(
 
 
 def run_pair(
-    weights: Path | str,
-    item: Path | str,
+    weights: Path | str | WeightSet,
+    item: Path | str | ArrayInputs,
     *,
     reference: str | Factory = "tf",
     candidate: str | Factory = "torch",
@@ -135,8 +136,9 @@ def run_pair(
     """Run one stage on two backends and compare them: ``p2m-parity run`` from Python.
 
     Args:
-        weights: a file of weights in any format; its variables say which stage it is.
-        item: the item's folder.
+        weights: a file of weights in any format, whose variables say which stage it is, or what
+            was read from one.
+        item: the item's folder; of a network of one's own, the arrays that it reads.
         reference: the backend that is taken as right, by name (``torch``, ``tf``, ``metagraph``,
             ``onnx``, ``module:factory``), or a factory ``(stage, dtype, device) -> Backend``.
         candidate: the backend that is judged, likewise.
@@ -160,20 +162,23 @@ def run_pair(
     Raises:
         InputError: a file cannot be read, or a backend cannot be made or fails.
     """
-    loaded = load_weights(weights)
-    sources = read_sources(
-        item,
-        views=views,
-        template=template,
-        hypotheses=hypotheses,
-        mesh=mesh,
-        ground_truth=ground_truth,
-    )
+    loaded = weights if isinstance(weights, WeightSet) else load_weights(weights)
+    if isinstance(item, ArrayInputs):
+        inputs: RunInputs | ArrayInputs = item
+    else:
+        inputs = read_sources(
+            item,
+            views=views,
+            template=template,
+            hypotheses=hypotheses,
+            mesh=mesh,
+            ground_truth=ground_truth,
+        ).of(loaded.stage)
     with scratch_folder() as folder:
         return compare_pair(
             _choice(reference, metagraph),
             _choice(candidate, metagraph),
-            sources.of(loaded.stage),
+            inputs,
             loaded,
             PairPaths.in_folder(traces or folder),
             progress=silent,

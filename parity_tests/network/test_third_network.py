@@ -28,9 +28,9 @@ from parity.traces.record import record
 from parity.traces.writer import seal
 from parity.verdict.compare import compare
 from parity.verdict.mean_square import sharing_of
-from parity.verdict.pair import PairPaths, compare_pair
+from parity.verdict.pair import PairPaths, compare_pair, run_pair
 from parity.verdict.result import Comparison, Status, Verdict
-from parity_tests.commands.cli import assert_trouble, p2m_process
+from parity_tests.commands.cli import assert_trouble, p2m, p2m_process
 from parity_tests.network import third, vertexwise
 from reports.write import write_report
 from weight_conversion.errors import InputError
@@ -370,6 +370,99 @@ def test_the_command_line_knows_a_network_that_is_imported(tmp_path: Path) -> No
     assert_trouble(
         p2m_process("--network", "json", *traces, cwd=tmp_path), "json registers no network"
     )
+
+
+@pytest.fixture
+def commanded(tmp_path: Path) -> Path:
+    """A folder with a module that registers the network and has ports of it, inputs and weights."""
+    (tmp_path / "mine.py").write_text(
+        f"import sys\nsys.path.append({str(ROOT)!r})\n"
+        "from network import register\nfrom parity_tests.network import third\n"
+        "from parity_tests.network.third import factory, reordered\n"
+        "register(third.NETWORK)\n"
+    )
+    np.savez(tmp_path / "inputs.npz", **third.inputs().given)
+    save_weights(tmp_path / "w.npz", third.weights())
+    return tmp_path
+
+
+READS = ("--inputs", "inputs.npz", "--weights", "w.npz")
+PORTS = ("--reference", "mine:factory", "--candidate", "mine:reordered")
+
+
+def test_the_command_line_runs_it(commanded: Path) -> None:
+    program = ("--network", "mine")
+    done = p2m_process(*program, "run", third.NAME, *READS, *PORTS, "--keep-traces",
+                       "--out", "out", cwd=commanded)  # fmt: skip
+    assert (done.status, done.stderr) == (0, "")
+    assert "gated: agree (7 taps compared" in done.stdout
+    again = (commanded / "out" / "report.md").read_text()
+    assert "p2m-parity --network mine compare out/reference.h5 out/candidate.h5" in again
+    recorded = p2m_process(*program, "trace", third.NAME, *READS, "--backend", "mine:factory",
+                           "--out", "t.h5", cwd=commanded)  # fmt: skip
+    assert (recorded.status, recorded.stdout, recorded.stderr) == (0, "t.h5\n", "")
+    proposed = p2m_process(*program, "propose", "mine:reordered", "--inputs", "inputs.npz",
+                           "--out", "map.toml", cwd=commanded)  # fmt: skip
+    assert (proposed.status, proposed.stderr) == (0, "")
+    assert proposed.stdout.startswith("gated: 7 taps and 13 variables found, 0 to be answered\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((third.NAME, *READS, *PORTS, "--item", "I"), "--item: given for gated; expected --inputs"),
+        ((third.NAME, *READS, *PORTS, "--views", "0,1,2"), "--views: given for gated; expected"),
+        ((third.NAME, *READS, *PORTS, "--ground-truth", "t.xyz"), "--ground-truth: given for"),
+        ((third.NAME, *READS[2:], *PORTS), "--inputs: not given; expected the arrays that gated"),
+        ((third.NAME, "--inputs", "absent.npz", *READS[2:], *PORTS), "absent.npz: no such file"),
+        ((third.NAME, "--inputs", "w.npz", *READS[2:], *PORTS), "w.npz: input photos: nothing"),
+        ((third.NAME, "--inputs", "part.npz", *READS[2:], *PORTS), "part.npz: constant graph/far"),
+        ((third.NAME, *READS, "--candidate", "mine:factory"),
+         "backend tf: it knows coarse and refine, not gated; expected module:factory"),
+        ((third.NAME, *READS, *PORTS, "--steps", "2"), "--steps: given without --ground-truth"),
+        (("coarse", *READS, *PORTS), "w.npz: weights of the gated stage; expected the coarse"),
+        (("fourth", *READS, *PORTS), "'fourth' is not one of 'coarse', 'refine', 'both', 'gated'"),
+    ],
+    ids=["item", "views", "truth", "no inputs", "absent", "weights", "constant", "tf", "steps",
+         "coarse", "unknown"],
+)  # fmt: skip
+def test_what_it_does_not_read_is_refused(
+    commanded: Path, words: tuple[str, ...], said: str
+) -> None:
+    given = third.inputs().given
+    part = {name: array for name, array in given.items() if name != "graph/far/values"}
+    np.savez(commanded / "part.npz", **part)
+    outcome = p2m("run", *words, "--out", "out", cwd=commanded)  # it is registered here already
+    assert_trouble(outcome, said)
+    assert not (commanded / "out").exists()
+
+
+def test_inputs_for_an_official_stage_are_refused(commanded: Path) -> None:
+    weights = ("seed", "coarse", "coarse.npz")
+    assert p2m(*weights, cwd=commanded).status == 0
+    run = ("run", "coarse", "--weights", "coarse.npz", "--out", "out")
+    outcome = p2m(*run, "--inputs", "inputs.npz", cwd=commanded)
+    assert_trouble(outcome, "--inputs: given for coarse; expected --item")
+    assert_trouble(p2m(*run, cwd=commanded), "--item: not given; expected the folder of one item")
+
+
+def test_a_proposal_needs_the_inputs_of_one_network(commanded: Path) -> None:
+    np.savez(commanded / "other.npz", pictures=np.zeros(3, np.float32))
+    proposing = ("propose", "mine:factory", "--out", "map.toml")
+    outcome = p2m(*proposing, "--inputs", "other.npz", cwd=commanded)
+    assert_trouble(outcome, "other.npz: pictures, as no registered network reads")
+    outcome = p2m(*proposing, "--inputs", "inputs.npz", "--item", "I", cwd=commanded)
+    assert_trouble(outcome, "--inputs: given with --item; expected one of them")
+    assert not (commanded / "map.toml").exists()
+
+
+def test_python_runs_it_in_one_call(tmp_path: Path) -> None:
+    found = run_pair(
+        third.weights(), third.inputs(), traces=tmp_path,
+        reference=third.factory, candidate=third.reordered,
+    )  # fmt: skip
+    assert found.verdict is Verdict.AGREE
+    assert [tap.tap for tap in found.taps] == LAYERS
 
 
 def test_a_trace_of_a_network_that_nobody_described(tmp_path: Path) -> None:

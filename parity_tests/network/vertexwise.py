@@ -12,9 +12,9 @@ from torch import nn
 
 from network import Layout, Network, TapRow, WeightRow, call, network_of, trace
 from network.program import Expression
+from parity.traces.array_inputs import ArrayInputs
 from parity.traces.module_port import ModulePort
 from parity.traces.port_map import PortMap
-from parity.traces.record import ArrayInputs
 from weight_conversion.weight_set import WeightSet
 
 NAME = "around"
