@@ -27,6 +27,7 @@ from parity.diagnosis import (
     mistakes,
     operands,
     orders,
+    pieces,
 )
 from parity.diagnosis.hints import hints
 from parity.diagnosis.question import Part, Question, Variant, excess
@@ -128,8 +129,8 @@ def _matching(question: Question) -> list[_Match]:
     """The variants of the lowest rank of which any gives the output."""
     part = question.sample
     tried = chain(
-        layers.variants(question), mistakes.variants(question), operands.variants(question),
-        activations.variants(question), orders.variants(question),
+        layers.variants(question), mistakes.variants(question), pieces.variants(question),
+        operands.variants(question), activations.variants(question), orders.variants(question),
     )  # fmt: skip
     solved = chain(
         factors.variants(question), literals.variants(question), arrays.variants(question)

@@ -100,7 +100,7 @@ def _of_literal(program: Program, places: Sequence[int]) -> str:
     for node in program.nodes:
         if set(node.operands) & set(places):
             value = abs(program.nodes[places[0]].settings["value"])
-            if node.primitive == "add" and value < TINY:
+            if node.primitive == "add" and value <= TINY:
                 return "epsilon"
             return node.role if node.role in ("residual", "reduction") else "constant"
     return "constant"

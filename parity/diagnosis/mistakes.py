@@ -160,9 +160,11 @@ def operand_of(program: Program, index: int, mistake: Mistake) -> str:
     if mistake.of is not None:
         there = program.nodes[node.operands[mistake.of]]
         if there.primitive == "literal" and node.primitive == "add":
-            return "epsilon" if abs(there.settings["value"]) < TINY else "constant"
+            return "epsilon" if abs(there.settings["value"]) <= TINY else "constant"
         if there.primitive == "input" and there.settings["name"] in INPUTS:
             return INPUTS[there.settings["name"]]
+        if there.primitive == "input" and node.primitive in ("multiply", "divide"):
+            return "missing factor"
         if there.primitive in RULES and RULES[there.primitive].absence:
             return RULES[there.primitive].absence
     return node.role or RULES[node.primitive].term

@@ -98,7 +98,8 @@ def _of_this_layer(question: Question, own: Mapping[str, np.ndarray]) -> Iterato
             for second in names[number + 1 :]:
                 pair = {first: own[second], second: own[first]}
                 # The products swapped are the products that each other's support is multiplied by.
-                operand = "support" if own[first].ndim == 2 else "weights of another layer"
+                supports = own[first].ndim == 2 and "support_0" in question.row.constants
+                operand = "support" if supports else "weights swapped"
                 yield changed(question, operand, f"{first} and {second} swapped", inputs=pair)
                 for kept in (first, second):
                     both = {first: own[kept], second: own[kept]}

@@ -14,6 +14,8 @@ from parity.traces.probing import Event, Probe
 
 MOST_TRIED = 48
 """Assignments of parameters to a layer's variables that are tried; with more nothing is tried."""
+MOST_LOOKED_AT = 4096
+"""The same with those that take one parameter for two variables, which are not tried."""
 Assignment = dict[str, str]
 """Names of parameters by checkpoint key."""
 
@@ -40,11 +42,15 @@ class Assignments:
             wanted = self._last(key)
             fitting = self.fitting(key, pool)
             choices.append(sorted(fitting, key=lambda name: not named(name, wanted)))
-        if math.prod(map(len, choices)) > MOST_TRIED:
+        if math.prod(map(len, choices)) > MOST_LOOKED_AT:
             return
-        for names in product(*choices):
-            if len({name.removesuffix(TRANSPOSED) for name in names}) == len(names):
-                yield dict(zip(row.variables.values(), names, strict=True))
+        tried = [
+            names
+            for names in product(*choices)
+            if len({name.removesuffix(TRANSPOSED) for name in names}) == len(names)
+        ]
+        for names in tried if len(tried) <= MOST_TRIED else ():
+            yield dict(zip(row.variables.values(), names, strict=True))
 
     def fitting(self, key: str, pool: Sequence[str] | None = None) -> list[str]:
         """Free parameters of a variable's shape, or of it turned; of all where no ``pool`` is."""

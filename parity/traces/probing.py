@@ -33,7 +33,7 @@ class Event:
     Attributes:
         name: the submodule, with an index where it gave several.
         order: how many calls of submodules had ended before its last one.
-        parameters: names of its parameters, those of its submodules too.
+        parameters: names of its parameters and buffers, those of its submodules too.
         parts: what each call gave, its first rows where vertices do not mix.
         rows: of all calls together, and the rest of the shape.
         reads, gives: fingerprints of the tensors that calls were given, and gave.
@@ -66,7 +66,7 @@ class Probe:
 
     Attributes:
         events: in the order in which the submodules' last calls ended.
-        parameters: by name, in float64.
+        parameters: by name, in float64; buffers too.
         owners: of every call of a module with parameters of its own, in order: when it ended, their
             names, and what it read.
     """
@@ -123,9 +123,9 @@ def probe(
             return
         reads = {fingerprint(tensor) for _, tensor in _tensors((given, named))}
         prefix = f"{name}."
-        if own := tuple(prefix + key for key, _ in each.named_parameters(recurse=False)):
+        if own := tuple(prefix + key for key in held(each, recurse=False)):
             owners.append((ended, own, frozenset(reads)))
-        keep(name, tuple(prefix + key for key, _ in each.named_parameters()), value, reads)
+        keep(name, tuple(prefix + key for key in held(each)), value, reads)
 
     hooks = [
         each.register_forward_hook(hook, with_kwargs=True) for each in module.modules()
@@ -138,13 +138,20 @@ def probe(
             each.remove()
     ended += 1
     keep(RETURNED, (), result, set())
-    parameters = {
-        name: each.detach().double().cpu().numpy() for name, each in module.named_parameters()
-    }
+    parameters = {name: each.detach().double().cpu().numpy() for name, each in held(module).items()}
     found = [
         each for each in events.values() if each.parts and each.parts[0].dtype.is_floating_point
     ]
     return Probe(tuple(sorted(found, key=lambda each: each.order)), parameters, tuple(owners))
+
+
+def held(module: "nn.Module", recurse: bool = True) -> dict[str, "torch.Tensor"]:
+    """What may hold a variable, by name: parameters, and buffers such as a running mean."""
+    buffers = {
+        name: each for name, each in module.named_buffers(recurse=recurse)
+        if each.is_floating_point() and not each.is_sparse
+    }  # fmt: skip
+    return {**dict(module.named_parameters(recurse=recurse)), **buffers}
 
 
 def draw(module: "nn.Module", seed: int) -> None:

@@ -16,14 +16,15 @@ from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, S
 
 HALF_ROOT, TANH_SCALE = float(np.sqrt(0.5)), float(np.sqrt(2.0 / np.pi))
 TINY = 1e-3
-"""A number that is added, or a limit below, smaller than this is there for what would be 0."""
+"""A number that is added, or a limit below, of this size or less is there for what would be 0."""
 POWERS = range(-16, -2)
 """Powers of ten that stand in place of such a limit."""
 LEAKS = (0.01, 0.1, 0.2, 0.3)
 """Slopes that leaky ReLUs have by default in the usual libraries."""
 
 
-def _leaky(slope: float, operands: Sequence[Expression]) -> Expression:
+def leaky(slope: float, operands: Sequence[Expression]) -> Expression:
+    """A ReLU with a slope below 0, of its one operand."""
     (x,) = operands
     return call("relu", x) - slope * call("relu", -x)
 
@@ -37,6 +38,7 @@ ACTIVATIONS: dict[str, Callable[[Expression], Expression]] = {
     "a GELU by tanh": lambda x: (
         0.5 * x * (1.0 + call("tanh", TANH_SCALE * (x + 0.044715 * x * x * x)))
     ),
+    "a GELU by a sigmoid": lambda x: x * _logistic(1.702 * x),
     "a SiLU": lambda x: x * _logistic(x),
     "an ELU": lambda x: call("relu", x) + (call("exp", -call("relu", -x)) - 1.0),
     "a softplus": lambda x: call("log", 1.0 + call("exp", x)),
@@ -71,7 +73,7 @@ class Relu(Primitive):
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         yield Mistake("no ReLU", lambda x: x[0])
         for slope in LEAKS:
-            yield Mistake(f"a ReLU that leaks {slope}", partial(_leaky, slope))
+            yield Mistake(f"a ReLU that leaks {slope}", partial(leaky, slope))
         for change, function in ACTIVATIONS.items():
             yield Mistake(change, lambda x, function=function: function(x[0]))  # type: ignore[misc]
 
@@ -177,7 +179,7 @@ class Clip(Primitive):
                 other = {**settings, side: settings[side] + step}
                 words = f"the limit {other[side]:g} instead of {settings[side]:g}"
                 yield Mistake(words, lambda x, other=other: call("clip", x[0], **other))  # type: ignore[misc]
-        if 0.0 < settings.get("low", 0.0) < TINY:
+        if 0.0 < settings.get("low", 0.0) <= TINY:
             for power in POWERS:
                 low = 10.0**power
                 if not np.isclose(low, settings["low"], rtol=1e-6, atol=0.0):
