@@ -39,8 +39,10 @@ def replacing(destination: Path) -> Iterator[Path]:
     On any exception nothing is left of it and an existing destination is kept.
 
     Raises:
-        InputError: the folder cannot be written to or vanishes, or the disk is full.
+        InputError: the folder cannot be written to or vanishes, the disk is full, or a folder has
+            the name.
     """
+    _check_place(destination.parent, destination.name)
     with _scratch_of(destination, destination.parent) as folder, _told(destination):
         temporary = folder / destination.name
         yield temporary

@@ -83,12 +83,15 @@ class TestFile:
             pass
 
     def test_a_folder_in_the_way(self, tmp_path: Path) -> None:
+        """Refused at once, not when all that the file is to hold has been computed."""
         (tmp_path / "x").mkdir()
+        done = []
         with (
-            pytest.raises(InputError, match="expected room to write it"),
-            replacing(tmp_path / "x") as temporary,
+            pytest.raises(InputError, match="x: a folder; expected a file to replace, or nothing"),
+            replacing(tmp_path / "x"),
         ):
-            temporary.write_text("a file")
+            done.append("computed")
+        assert not done
         assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
     def test_full_disk(self, tmp_path: Path) -> None:
