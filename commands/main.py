@@ -10,7 +10,6 @@ from types import FrameType
 
 import click
 
-from commands.networks import import_networks
 from commands.pages import page_of
 from weight_conversion.errors import InputError
 
@@ -92,7 +91,10 @@ def cli(networks: tuple[str, ...]) -> None:
 
     Exit status: 0 done or the implementations agree, 1 they differ, 2 trouble.
     """
-    import_networks(networks)
+    if networks:
+        from parity.traces.networks import import_networks
+
+        import_networks(networks, "--network")
 
 
 def _version(context: click.Context, asked: bool) -> None:

@@ -117,6 +117,18 @@ class BackendChoice:
         elif self.name not in BUILT_IN and self.factory is None:
             _imported(self.name)
 
+    def check_network(self, stage: str) -> None:
+        """Refuse a network that a backend of the project's own does not know.
+
+        Raises:
+            InputError: it is one of a user's own.
+        """
+        if self.name in BUILT_IN and stage not in STAGES:
+            known = " and ".join(STAGES)
+            raise InputError(
+                f"backend {self.name}", f"it knows {known}, not {stage}", "module:factory"
+            )
+
     def make(self, stage: str, dtype: str, device: str) -> Backend:
         """The backend itself, its framework imported.
 
@@ -125,11 +137,7 @@ class BackendChoice:
                 be imported or called, or it is one of the project's own and does not know the
                 network.
         """
-        if self.name in BUILT_IN and stage not in STAGES:
-            known = " and ".join(STAGES)
-            raise InputError(
-                f"backend {self.name}", f"it knows {known}, not {stage}", "module:factory"
-            )
+        self.check_network(stage)
         return self._factory()(stage, dtype, device)
 
     def versions(self, device: str = "cpu") -> dict[str, str]:

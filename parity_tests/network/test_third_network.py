@@ -1,11 +1,16 @@
 """A network that the project does not know, described and registered by its user alone."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,6 +37,7 @@ from parity.verdict.pair import PairPaths, compare_pair, run_pair
 from parity.verdict.result import Comparison, Status, Verdict
 from parity_tests.commands.cli import assert_trouble, p2m, p2m_process
 from parity_tests.network import third, vertexwise
+from reports.suite.asked import recordings
 from reports.write import write_report
 from weight_conversion.errors import InputError
 from weight_conversion.formats import load_weights, save_weights
@@ -379,7 +385,11 @@ def commanded(tmp_path: Path) -> Path:
         f"import sys\nsys.path.append({str(ROOT)!r})\n"
         "from network import register\nfrom parity_tests.network import third\n"
         "from parity_tests.network.third import factory, reordered\n"
-        "register(third.NETWORK)\n"
+        "register(third.NETWORK)\n\n"
+        "def padded(stage, dtype, device):\n"
+        "    module = third.Gated()\n"
+        "    module.first.strided_pad = (1, 1, 1, 1)\n"
+        "    return third.port(module, dtype)\n"
     )
     np.savez(tmp_path / "inputs.npz", **third.inputs().given)
     save_weights(tmp_path / "w.npz", third.weights())
@@ -405,6 +415,61 @@ def test_the_command_line_runs_it(commanded: Path) -> None:
                            "--out", "map.toml", cwd=commanded)  # fmt: skip
     assert (proposed.status, proposed.stderr) == (0, "")
     assert proposed.stdout.startswith("gated: 7 taps and 13 variables found, 0 to be answered\n")
+
+
+def suite(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """``pytest --p2m-candidate``, the plugin by its name: it may be installed or not."""
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "reports.pytest_plugin", "-c", os.devnull,
+         "--p2m-inputs", "inputs.npz", *words],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+SUITE = ("--p2m-network", "mine", "--p2m-weights", "w.npz", "--p2m-reference", "mine:factory")
+
+
+def test_the_suite_has_a_test_for_every_tap_of_it(commanded: Path) -> None:
+    done = suite(commanded, *SUITE, "--p2m-candidate", "mine:reordered", "-v")
+    assert done.returncode == 0, done.stdout
+    assert re.findall(r"gated::tap\[(.*)\] PASSED", done.stdout) == LAYERS
+    done = suite(commanded, *SUITE, "--p2m-candidate", "mine:padded")
+    assert done.returncode == 1, done.stdout
+    assert re.findall(r"^FAILED .*::(.*?)(?: - .*)?$", done.stdout, re.M) == ["tap[first]"]
+    assert "padding" in done.stdout
+
+
+def test_a_wrong_option_of_the_suite_is_one_line(commanded: Path) -> None:
+    words = ("--p2m-network", "absent", *SUITE[2:], "--p2m-candidate", "mine:factory")
+    done = suite(commanded, *words)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    (line,) = filter(None, (done.stdout + done.stderr).splitlines())
+    assert line.startswith("ERROR: --p2m-candidate: --p2m-network: absent cannot be imported")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"reference": "torch"}, "backend torch: it knows coarse and refine, not gated"),
+        ({"weights": []}, "--p2m-weights: no gated weights"),
+        ({"items": ["plane"]}, "--p2m-inputs: given with --p2m-item"),
+        ({"inputs": ["inputs.npz", "inputs.npz"]}, "two of inputs, gated; expected files of"),
+    ],
+    ids=["reference", "weights", "item", "twice"],
+)
+def test_what_the_suite_cannot_record_is_refused(
+    commanded: Path, change: dict[str, Any], said: str
+) -> None:
+    ports = f"{third.__name__}:factory"
+    given: dict[str, Any] = {
+        "candidate": ports, "reference": ports, "items": [], "inputs": ["inputs.npz"],
+        "weights": ["w.npz"], "steps": 1, "device": "cpu", **change,
+    }  # fmt: skip
+    for option in ("inputs", "weights"):
+        given[option] = [commanded / name for name in given[option]]
+    with pytest.raises(InputError, match=re.escape(said)):
+        recordings(**given)
 
 
 @pytest.mark.parametrize(

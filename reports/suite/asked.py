@@ -6,6 +6,7 @@ from pathlib import Path
 from inputs.demo import DEMO_ITEMS, demo_item_path
 from inputs.demo.network import demo_weights
 from network.weights import STAGES
+from parity.traces.array_inputs import ArraySources, load_array_inputs, network_in
 from parity.traces.backends import BackendChoice
 from parity.traces.sources import read_sources
 from reports.suite.runs import GROUND_TRUTH, Recording
@@ -19,6 +20,7 @@ def recordings(
     candidate: str,
     reference: str,
     items: Sequence[str],
+    inputs: Sequence[Path],
     weights: Sequence[Path],
     steps: int,
     device: str,
@@ -30,31 +32,69 @@ def recordings(
         reference: what is taken as right.
         items: names of demo items or folders; all of the demo's where there are none. Losses are
             taken where a folder has ``model_normal.xyz``.
+        inputs: files of arrays, in place of items, that networks of a user's own read.
         weights: files, one a stage; the demo network's where there are none.
         steps: training steps.
         device: of both sides.
 
     Raises:
-        InputError: the port cannot be imported, or an item or a file of weights cannot be read.
+        InputError: the port cannot be imported, a file cannot be read, or files do not belong
+            together.
     """
     backends = BackendChoice(reference), BackendChoice(candidate)
     for each in backends:
         each.check()
     if steps < 1:
         raise InputError("--p2m-steps", str(steps), "1 or more")
-    by_stage = _weights(weights)
+    if inputs:
+        if items:
+            raise InputError("--p2m-inputs", "given with --p2m-item", "one of them")
+        given = [(path.stem, ArraySources(load_array_inputs(path, network_in(path))))
+                 for path in inputs]  # fmt: skip
+        found = _of_arrays(given, backends, load_by_stage(weights), steps, device)
+    else:
+        found = _of_items(items or DEMO_ITEMS, backends, _weights(weights), steps, device)
+    names = [each.label for each in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        option, kind = ("--p2m-inputs", "files") if inputs else ("--p2m-item", "folders")
+        raise InputError(option, f"two of {twice}", f"{kind} of different names")
+    return found
+
+
+def _of_items(
+    items: Sequence[str],
+    backends: tuple[BackendChoice, BackendChoice],
+    weights: dict[str, WeightSet],
+    steps: int,
+    device: str,
+) -> list[Recording]:
     found = []
-    for item in items or DEMO_ITEMS:
+    for item in items:
         folder = demo_item_path(item) if item in DEMO_ITEMS else Path(item)
         truth = folder / GROUND_TRUTH
         sources = read_sources(folder, ground_truth=truth if truth.is_file() else None)
         found += [
-            Recording(stage, folder.name, *backends, sources, by_stage, steps, device)
-            for stage in by_stage
+            Recording(stage, folder.name, *backends, sources, weights, steps, device)
+            for stage in weights
         ]
-    names = [each.label for each in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError("--p2m-item", f"two of {twice}", "folders of different names")
+    return found
+
+
+def _of_arrays(
+    given: Sequence[tuple[str, ArraySources]],
+    backends: tuple[BackendChoice, BackendChoice],
+    weights: dict[str, WeightSet],
+    steps: int,
+    device: str,
+) -> list[Recording]:
+    found = []
+    for name, sources in given:
+        stage = sources.inputs.stage
+        if stage not in weights:
+            raise InputError("--p2m-weights", f"no {stage} weights", f"--p2m-weights for {stage}")
+        for each in backends:
+            each.check_network(stage)
+        found.append(Recording(stage, name, *backends, sources, weights, steps, device))
     return found
 
 

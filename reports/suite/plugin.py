@@ -2,6 +2,7 @@
 
 A named test for every tap, loss, gradient and training step of both stages, on the demo's items or
 on others, made from one recording an item and stage, which the processes of pytest-xdist share.
+With ``--p2m-inputs`` a named test for every tap of a network of one's own.
 
     pytest --p2m-candidate my_port:factory
     pytest --p2m-candidate my_port:factory -k "coarse and plane and tap"
@@ -47,6 +48,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--p2m-item", metavar="ITEM", action="append", default=[],
         help="plane, sofa, or an item's folder; may be repeated; both of the demo's by default",
+    )  # fmt: skip
+    group.addoption(
+        "--p2m-network", metavar="MODULE", action="append", default=[],
+        help="import a module that registers a network of your own; may be repeated",
+    )  # fmt: skip
+    group.addoption(
+        "--p2m-inputs", metavar="FILE", action="append", default=[],
+        help="what a network of your own reads (.npz), in place of items; may be repeated",
     )  # fmt: skip
     group.addoption(
         "--p2m-weights", metavar="FILE", action="append", default=[],
@@ -140,12 +149,15 @@ def _recordings(config: pytest.Config) -> list["Recording"]:
     Raises:
         InputError: a port, item or file of weights is not there.
     """
+    from parity.traces.networks import import_networks
     from reports.suite.asked import recordings
 
+    import_networks(config.getoption("--p2m-network"), "--p2m-network")
     return recordings(
         candidate=config.getoption(CANDIDATE),
         reference=config.getoption("--p2m-reference"),
         items=config.getoption("--p2m-item"),
+        inputs=[Path(each) for each in config.getoption("--p2m-inputs")],
         weights=[Path(each) for each in config.getoption("--p2m-weights")],
         steps=config.getoption("--p2m-steps"),
         device=config.getoption("--p2m-device"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from network.registry import network_of
+from parity.traces.array_inputs import ArrayInputs, ArraySources
 from parity.traces.backends import BackendChoice, lacking
 from parity.traces.record import RunInputs, predict
 from parity.traces.sources import Sources
@@ -42,7 +43,7 @@ class Recording:
 
     Attributes:
         stage: the network's name.
-        item: the item's name.
+        item: the item's name, or that of a file of arrays.
         reference: what is taken as right.
         candidate: what is judged.
         sources: what both read.
@@ -55,7 +56,7 @@ class Recording:
     item: str
     reference: BackendChoice
     candidate: BackendChoice
-    sources: Sources
+    sources: Sources | ArraySources
     weights: Mapping[str, WeightSet]
     steps: int
     device: str
@@ -140,23 +141,28 @@ class Recording:
                     found[kind] = f"the {name} {lacks[0]}"
         return found
 
-    def _inputs(self) -> RunInputs:
+    def _inputs(self) -> RunInputs | ArrayInputs:
         before = network_of(self.stage).follows
+        if isinstance(self.sources, ArraySources):
+            return self.sources.inputs
         if before is None or self.sources.mesh is not None:
             return self.sources.of(self.stage)
         first = self.sources.of(before)
         mesh = predict(self.reference, first, self.weights[before], device=self.device)
         return self.sources.of(self.stage, mesh)
 
-    def _compared(self, inputs: RunInputs, kinds: list[str], paths: PairPaths) -> Comparison:
-        if not {LOSS, GRADIENT} & {*kinds}:
+    def _compared(
+        self, inputs: RunInputs | ArrayInputs, kinds: list[str], paths: PairPaths
+    ) -> Comparison:
+        if isinstance(inputs, RunInputs) and not {LOSS, GRADIENT} & {*kinds}:
             inputs = replace(inputs, ground_truth=None)
         return compare_pair(
             self.reference, self.candidate, inputs, self.weights[self.stage], paths,
             progress=silent, devices=(self.device, self.device), gradients=GRADIENT in kinds,
         )  # fmt: skip
 
-    def _trained(self, found: Comparison, inputs: RunInputs) -> Comparison:
+    def _trained(self, found: Comparison, inputs: RunInputs | ArrayInputs) -> Comparison:
+        assert isinstance(inputs, RunInputs)  # others have no ground truth to train towards
         return add_steps(
             found, self.reference, self.candidate, inputs, self.weights[self.stage],
             Training(self.steps), dtype="float32", devices=(self.device, self.device),

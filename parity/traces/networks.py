@@ -1,0 +1,32 @@
+"""Networks of a user's own: the module that registers one is imported before they are asked for."""
+
+import importlib
+import sys
+from collections.abc import Iterable
+
+from network.registry import names
+from weight_conversion.errors import InputError
+
+
+def import_networks(modules: Iterable[str], option: str) -> None:
+    """Import modules that register networks, from the folder that the command is run in or beyond.
+
+    Args:
+        modules: their names.
+        option: by which they were given, for an error's line.
+
+    Raises:
+        InputError: one cannot be imported, or registers no network.
+    """
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    for module in modules:
+        before = set(names())
+        known = module in sys.modules
+        try:
+            importlib.import_module(module)
+        except (Exception, SystemExit) as error:  # whatever a user's module does
+            found = f"{module} cannot be imported ({type(error).__name__}: {error})"
+            raise InputError(option, found, "a module that registers a network") from error
+        if not known and before == set(names()):
+            raise InputError(option, f"{module} registers no network", "register(Network(…))")
