@@ -59,7 +59,8 @@ def command(**given: Any) -> int:
 
     OUT/items.parquet has a row an item, OUT/report.html and .md, .csv, .json what they come to.
 
-    Exit status: 0, or with --reference 1 where an item differs; 2 where no item could be evaluated.
+    Exit status: 0, or with --reference 1 where an item differs; 2 where a verdict is invalid or no
+    item could be evaluated.
     """  # noqa: D301 - click keeps the lines of a paragraph that begins with this character
     from commands.actions.evaluate import perform
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from commands.allocator import give_back_freed_memory
 from commands.console import Steps
-from commands.networks import program
 from commands.reporting import at, drawing_meshes, write
 from network.registry import network_of
 from parity.traces.array_inputs import ArraySources
 from parity.traces.backends import BUILT_IN, BackendChoice
+from parity.traces.networks import command_line
 from parity.traces.record import RunInputs, made, methods_of, read_output
 from parity.traces.sources import Sources
 from parity.training.steps import Training, add_steps
@@ -139,7 +139,7 @@ def run_stage(
             comparison = at(comparison, None, None)
         else:
             comparison = at(comparison, shown.reference, shown.candidate)
-            again.append(f"{program()} compare {shown.reference} {shown.candidate}")
+            again.append(command_line("compare", shown.reference, shown.candidate))
         with progress.task(f"{stage} report", 1):
             write(
                 comparison, folder, paths.reference, paths.candidate, again,

@@ -1,5 +1,6 @@
 """One item, evaluated: what a worker does."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +51,8 @@ class Evaluator:
             return self._trouble()
         row: Row = {"category": entry.category, "item": entry.item, "status": DONE, "reason": None}
         try:
-            return row | self._figures(entry)
+            self._figures(entry, row)
+            return row
         except InputError as error:
             reason = str(error)
         except Exception as error:  # an item that fails is a row, not the end
@@ -69,7 +71,8 @@ class Evaluator:
             return str(error)
         return ""
 
-    def _figures(self, entry: Entry) -> Row:
+    def _figures(self, entry: Entry, row: Row) -> None:
+        """Put into the row what is found, as soon as it is: a verdict outlives failing scores."""
         settings = self._settings
         item = load_item(settings.root / entry.name, settings.views)
         place = truth_path(settings.root, entry, settings.truths)
@@ -80,13 +83,13 @@ class Evaluator:
             mesh_notes=notes_on_start(item, template),
             truth_notes=notes_on_truth(points, place, template, item),
         )  # fmt: skip
+        row |= _noted(sources.notes)
         if settings.reference is None:
-            meshes, found = {"backend": self._run(sources)}, Row()
+            meshes = {"backend": self._run(sources)}
         else:
-            meshes, found = self._compared(sources)
+            meshes = self._compared(sources, row)
         for side, (before, mesh) in meshes.items():
-            found |= self._scored(side, mesh, before, Truth(points, str(place), item.cameras))
-        return found | _noted(sources.notes)
+            row |= self._scored(side, mesh, before, Truth(points, str(place), item.cameras))
 
     def _run(self, sources: Sources) -> Meshes:
         """The last stage's meshes, each stage on the one before's."""
@@ -106,19 +109,18 @@ class Evaluator:
             self._backends[stage] = choice.make(stage, settings.dtype, settings.device)
         return self._backends[stage]
 
-    def _compared(self, sources: Sources) -> tuple[dict[str, Meshes], Row]:
-        """Both sides' last meshes, and the verdict of each stage.
+    def _compared(self, sources: Sources, row: Row) -> dict[str, Meshes]:
+        """Both sides' last meshes; the verdict of each stage goes into the row.
 
         As in ``run``, both sides' refine stage starts from the reference's coarse mesh.
         """
-        row: Row = {}
         mesh, meshes = None, None
         for stage in self._settings.stages:
             meshes, found = self._pair(sources.of(stage, mesh))
             mesh = meshes["reference"][1]
             row |= {of_stage(stage, name): value for name, value in found.items()}
         assert meshes is not None
-        return meshes, row
+        return meshes
 
     def _pair(self, inputs: RunInputs) -> tuple[dict[str, Meshes], Row]:
         settings, stage = self._settings, inputs.stage
@@ -139,15 +141,17 @@ class Evaluator:
         return meshes, {
             "verdict": comparison.verdict.value,
             "first_divergence": comparison.first_divergence,
-            "vertex_distance": float(np.linalg.norm(ours - theirs, axis=1).max()),
-            "max_abs": output.max_abs,
+            "vertex_distance": _finite(float(np.linalg.norm(ours - theirs, axis=1).max())),
+            "max_abs": _finite(output.max_abs),
         }
 
     def _scored(self, side: str, mesh: np.ndarray, before: np.ndarray, truth: Truth) -> Row:
         settings = self._settings
+        name = settings.sides()[side]
+        if not np.isfinite(mesh).all():
+            raise InputError(f"backend {name}", "a mesh with NaN", "finite coordinates to score")
         scores = official_scores(mesh.astype(np.float64), truth.points.points.astype(np.float64))
         faces = settings.template.faces[-1]
-        name = settings.sides()[side]
         candidate = Candidate("item", name, f"mesh of {name}", mesh, faces, Before(before, name))
         column = measure(
             candidate, truth, settings.template,
@@ -160,6 +164,11 @@ class Evaluator:
         )
         names = (of_side(side, name) for name in (*SCORES, *LOSSES))
         return dict(zip(names, figures, strict=True))
+
+
+def _finite(value: float | None) -> float | None:
+    """A figure; None where it is no number that means and orders can be taken of."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _noted(notes: Sequence[Note]) -> Row:

@@ -175,7 +175,7 @@ def summarise(settings: Mapping[str, Any], rows: Sequence[Row]) -> Summary:
         },
         mean_of_items={name: _mean([row[name] for row in done]) for name in figures},
         quantiles={name: _quantiles(done, name) for name in (*figures, *distances)},
-        parity=tuple(_parity(stage, done) for stage in compared),
+        parity=tuple(_parity(stage, rows) for stage in compared),
         worst=tuple(_worst(done, name) for name in (CHAMFER, *distances)),
         failed=tuple(row for row in rows if row["status"] != DONE),
         noted=_noted(rows),
@@ -215,7 +215,9 @@ def _quantiles(rows: Sequence[Row], name: str) -> dict[float, float]:
 
 
 def _parity(stage: str, rows: Sequence[Row]) -> Parity:
-    verdicts = Counter(str(row[of_stage(stage, PARITY[0])]) for row in rows)
+    """Of all items that got so far: one whose mesh cannot be scored may have a verdict."""
+    names = [row[of_stage(stage, PARITY[0])] for row in rows]
+    verdicts = Counter(str(name) for name in names if name is not None)
     firsts = Counter(
         str(row[of_stage(stage, PARITY[1])]) for row in rows if row[of_stage(stage, PARITY[1])]
     )

@@ -19,8 +19,9 @@ def full_precision() -> AbstractContextManager[None]:
     """A context in which float32 products are computed in float32, and convolutions as such.
 
     TF32 is off in convolutions and matrix products, cuDNN is not asked, and where something else
-    asks it, it is to be deterministic and not to choose by measuring. On the CPU none of this
-    changes a bit. All is put back at the end.
+    asks it, it is to be deterministic and not to choose by measuring. On the CPU float32 is float32
+    unless somebody asked for less (``torch.set_float32_matmul_precision``). All is put back at the
+    end.
     """
     return _products(tf32=False)
 
@@ -66,6 +67,9 @@ def _settings(tf32: bool) -> list[tuple[Any, str, Any]]:
         precision = "tf32" if tf32 else "ieee"
         found.append((backends.cudnn.conv, "fp32_precision", precision))
         found.append((backends.cuda.matmul, "fp32_precision", precision))
+        # What ``torch.set_float32_matmul_precision`` sets for the CPU.
+        found.append((backends.mkldnn.matmul, "fp32_precision", "ieee"))
+        found.append((backends.mkldnn.conv, "fp32_precision", "ieee"))
     return found
 
 
@@ -73,6 +77,7 @@ def _settings(tf32: bool) -> list[tuple[Any, str, Any]]:
 def _products(tf32: bool) -> Iterator[None]:
     settings = _settings(tf32)
     before = []
+    whole = _whole()
     for owner, name, _ in settings:
         # Not readable where a user has set the other name to something else.
         with suppress(RuntimeError):
@@ -84,3 +89,16 @@ def _products(tf32: bool) -> Iterator[None]:
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
+        # The older names among them say less than this one does.
+        if whole and _whole() != whole:
+            torch.set_float32_matmul_precision(whole)
+
+
+def _whole() -> str:
+    """What ``torch.set_float32_matmul_precision`` was last asked for; "" where it is unreadable.
+
+    PyTorch refuses to say where the settings that it stands for contradict each other.
+    """
+    with suppress(RuntimeError):
+        return torch.get_float32_matmul_precision()
+    return ""

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from commands.console import print_json, steps
-from commands.networks import program
 from commands.reporting import drawing_meshes, show, write
+from parity.traces.networks import command_line
 from parity.traces.probe import probe
 from parity.verdict.compare import compare
 from reports.write import REPORT, result_files
@@ -43,4 +43,4 @@ def perform(
 
 def again(reference: Path, candidate: Path) -> list[str]:
     """The command that repeats the comparison."""
-    return [f"{program()} compare {reference} {candidate}"]
+    return [command_line("compare", reference, candidate)]

@@ -23,6 +23,7 @@ from evaluation.summary import Summary, summarise
 from inputs.dataset import check_root, find_entries, read_lists
 from inputs.hypotheses import hypotheses_at
 from inputs.template import template_at
+from parity.verdict.result import Verdict
 from reports.evaluation import write_evaluation
 from reports.text import sheets as sheets_text
 from reports.text.evaluation_text import brief_sheets, notes, page_commands, sentences
@@ -85,7 +86,7 @@ def perform(
 
 
 def _status(summary: Summary) -> int:
-    if len(summary.failed) == summary.items:
+    if len(summary.failed) == summary.items and summary.verdict is not Verdict.DIFFER:
         raise InputError("evaluate", f"all items failed: {summary.failed[0]['reason']}")
     return 0 if summary.verdict is None else summary.verdict.exit_status
 

@@ -11,7 +11,7 @@ from network.registry import network_of
 from network.taps import TapRow
 from parity.oracle.number import Number, exactly
 
-INDICES, VALUES = "/indices", "/values"
+INDICES, VALUES, SHAPE = "/indices", "/values", "/shape"
 PREFIX = "inputs/"
 MOST_ROWS = 1_000_000
 """Rows and columns of a sparse matrix, or 64 for each of its values: a damaged index may ask for a
@@ -26,8 +26,8 @@ class Context:
         stage: the network's name.
         weights: variables by checkpoint key, in the checkpoint's layout.
         arrays: by their names under ``/inputs``; a sparse matrix under the name that its
-            ``/indices`` and ``/values`` have in common, and each of a stack of matrices under its
-            number.
+            ``/indices``, ``/values`` and perhaps ``/shape`` have in common, and each of a stack of
+            matrices under its number.
     """
 
     stage: str
@@ -46,15 +46,12 @@ class Context:
         """
         found: dict[str, Any] = {}
         for name, array in arrays.items():
-            if name.endswith(INDICES):
-                whole = name.removesuffix(INDICES)
-                rows, columns = np.asarray(array).astype(np.int64).T
+            whole, _, part = name.rpartition("/")
+            if f"/{part}" == INDICES:
+                places, shape = sparse_places(arrays, whole)
                 values = widened(arrays[whole + VALUES])
-                size = int(max(rows.max(), columns.max())) + 1
-                if min(rows.min(), columns.min()) < 0 or size > max(MOST_ROWS, 64 * len(rows)):
-                    raise ValueError(f"{name} holds an index of no row or column")
-                found[whole] = sp.csr_array((values, (rows, columns)), shape=(size, size))
-            elif not name.endswith(VALUES):
+                found[whole] = sp.csr_array((values, tuple(places.T)), shape=shape)
+            elif f"/{part}" not in (VALUES, SHAPE) or whole + INDICES not in arrays:
                 found[name] = widened(array)
                 if found[name].ndim == 3 and found[name].shape[1] == found[name].shape[2]:
                     found |= {f"{name}/{k}": matrix for k, matrix in enumerate(found[name])}
@@ -122,6 +119,28 @@ class Context:
             found = getattr(self, group)[key]
             self._numbers[key] = constant(found) if sp.issparse(found) else exactly(found)
         return self._numbers[key]
+
+
+def sparse_places(
+    arrays: Mapping[str, np.ndarray], name: str
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Where a sparse matrix has its values, (n, 2) int64, and its shape.
+
+    The shape is ``NAME/shape`` where that is given. Else the matrix is square and ends with its
+    last index, as those of the mesh template do.
+
+    Raises:
+        ValueError: an index is of no row or column.
+    """
+    places = np.asarray(arrays[name + INDICES]).astype(np.int64)
+    if name + SHAPE in arrays:
+        rows, columns = (int(each) for each in arrays[name + SHAPE])
+    else:
+        rows = columns = int(places.max(initial=-1)) + 1
+    beyond = (places >= (rows, columns)).any() or places.min(initial=0) < 0
+    if beyond or max(rows, columns) > max(MOST_ROWS, 64 * len(places)):
+        raise ValueError(f"{name}{INDICES} holds an index of no row or column")
+    return places, (rows, columns)
 
 
 def constant(matrix: Any) -> Number:

@@ -66,6 +66,7 @@ def run(
         known: results of nodes that need not, or must not, be computed.
     """
     last = _last_uses(program)
+    state.decides = program.uses("decide")
     numbers: dict[int, Number] = {}
     for index, node in enumerate(program.nodes):
         if index not in last:

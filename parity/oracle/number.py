@@ -14,6 +14,7 @@ Closing an open sum costs min(n, λ√n)·u·Σ|terms|: the first always holds, 
 Sci. Comput. 41, 2019, theorem 2.4). One rounding alone is at most u of the result.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,14 @@ Count = Any
 
 SINGLE_SIZE = 2.0**-12
 """Sizes of sums are computed in float32, whose own rounding this covers, relatively."""
+USUAL = 2.0**-40, 2.0**40
+"""Greatest magnitudes whose products float32 holds as they are."""
+SMALLEST = 2.0**-60
+"""Of factors: products of two are normal numbers of float32."""
+FLUSHED = 2.0**-80
+"""Of sums of products: smaller ones are charged with what small products are off by."""
+LEAST = 2.0**-100
+"""Of sums of products: what is smaller may have lost some of its terms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +86,62 @@ class Number:
         return found if nothing(self.error) else found + self.error
 
     @cached_property
-    def single_magnitude(self) -> np.ndarray:
+    def single(self) -> "Single":
         """The same in float32; kept, for several sums are made of one activation."""
-        if self.size is not None or not nothing(self.error):
-            return self.magnitude.astype(np.float32)
-        found = self.value.astype(np.float32)
-        return np.abs(found, out=found)
+        return single_of(self.value if self._plain else self.magnitude)
+
+    @property
+    def _plain(self) -> bool:
+        return self.size is None and nothing(self.error)
+
+
+@dataclass(frozen=True, eq=False)
+class Single:
+    """Magnitudes in float32, in which sizes of sums are computed.
+
+    Attributes:
+        found: the magnitudes over ``2**exponent``.
+        exponent: 0 where they are of the usual size.
+        of: what they are the magnitudes of.
+    """
+
+    found: np.ndarray
+    exponent: int
+    of: np.ndarray
+
+    @cached_property
+    def spread(self) -> bool:
+        """Whether some are so much smaller than the greatest that products of two may be lost."""
+        return int(np.count_nonzero(self.found >= SMALLEST)) < int(np.count_nonzero(self.of))
+
+
+def single_of(values: np.ndarray) -> Single:
+    """Magnitudes of values in float32; scaled where they are far from 1 as a whole."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = values.astype(np.float32)
+        np.abs(found, out=found)
+        most = float(found.max(initial=0.0))
+        if USUAL[0] <= most <= USUAL[1] or math.isnan(most):
+            return Single(found, 0, values)
+        finite = np.abs(values[np.isfinite(values)])
+        most = float(finite.max(initial=0.0))
+        exponent = math.frexp(most)[1] if most else 0
+        return Single(np.abs(np.ldexp(values, -exponent)).astype(np.float32), exponent, values)
+
+
+def size_of(product: Callable[..., np.ndarray], first: Single, second: Single) -> np.ndarray:
+    """Σ|terms| of a product that is linear in both of its factors, not less than it is.
+
+    In float32, where that can hold it: what is lost below its least number might be all that a sum
+    has, and a sum beyond its greatest one would have no bound.
+    """
+    found = product(first.found, second.found)
+    lost = bool((found < LEAST).any()) and (first.spread or second.spread)
+    if lost or np.isinf(found).any():
+        return np.asarray(product(np.abs(first.of), np.abs(second.of)))
+    found = found * np.float32(1.0 + SINGLE_SIZE)
+    exponent = first.exponent + second.exponent
+    return np.asarray(np.ldexp(found.astype(np.float64), exponent) if exponent else found)
 
 
 def mapped(number: Number, of: Callable[[np.ndarray], np.ndarray]) -> Number:
@@ -130,10 +189,18 @@ class Arithmetic:
     def smallest(self) -> float:
         """The smallest normal number: what is below it TensorFlow sets to 0, and PyTorch does not.
 
-        A function's result may be off by as much. Sums are not charged it: terms that small among
-        others are nothing.
+        A function's result may be off by as much, and so may each product of a sum.
         """
         return float(np.finfo(self.holds).tiny)
+
+    def flushed(self, size: np.ndarray, terms: int) -> np.ndarray:
+        """Sizes of sums of so many products, each of which may be off by ``smallest``.
+
+        Where all products are 0, so is the sum. Of what is not small this is nothing.
+        """
+        if not float(size.min(initial=1.0)) < FLUSHED:
+            return size
+        return np.where(size > 0, size + terms * self.smallest / self.roundoff, size)
 
     def factor(self, count: Count) -> Any:
         """By how many u·Σ|terms| a sum may be off."""

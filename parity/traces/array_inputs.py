@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from network.description import Network
 from network.registry import names, network_of
 from network.weights import STAGES
-from parity.oracle.context import INDICES, VALUES
+from parity.oracle.context import INDICES, SHAPE, VALUES, sparse_places
 from weight_conversion.containers import npz
 from weight_conversion.errors import InputError
 from weight_conversion.recognise import listing
@@ -23,10 +24,12 @@ class ArrayInputs:
         stage: the network's name.
         given: arrays by their names under ``/inputs``: those of ``Network.inputs``, float32 and
             finite, and the constants that its layers read; a sparse matrix as ``NAME/indices``
-            (n, 2) and ``NAME/values`` (n,).
+            (n, 2) and ``NAME/values`` (n,), square and as large as its last index where there is
+            no ``NAME/shape`` (2,).
 
     Raises:
-        InputError: one is missing, of another shape or type, or not finite.
+        InputError: one is missing, of another shape or type, or not finite, or indices are of no
+            row or column.
     """
 
     stage: str
@@ -49,6 +52,7 @@ class ArrayInputs:
             if not _holds(self.given, name):
                 expected = f"an array, or {name}{INDICES} and {name}{VALUES}"
                 raise InputError(f"constant {name}", "nothing", expected)
+            _check_constant(network, self.given, name)
 
     def mapping(self) -> dict[str, Any]:
         """The ``inputs`` argument of ``Backend.run``."""
@@ -110,6 +114,34 @@ def _complete(stage: str, there: Collection[str]) -> bool:
     """Whether all that a network reads is there."""
     network = network_of(stage)
     return all(_holds(there, name) for name in (*network.inputs, *network.constants))
+
+
+def _check_constant(network: Network, given: Mapping[str, np.ndarray], name: str) -> None:
+    stack = name.rpartition("/")[0]
+    dense = given.get(name, given.get(stack))
+    values = dense if dense is not None else given[name + VALUES]
+    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise InputError(f"constant {name}", f"{values.dtype}, not all finite", "finite numbers")
+    if dense is not None:
+        return
+    places = given[name + INDICES]
+    if places.shape != (len(values), 2) or values.ndim != 1 or places.dtype.kind not in "iu":
+        found = f"{places.dtype} {places.shape} for values {values.shape}"
+        raise InputError(f"constant {name}{INDICES}", found, f"whole numbers ({len(values)}, 2)")
+    shape = given.get(name + SHAPE)
+    if shape is not None and (shape.shape != (2,) or shape.dtype.kind not in "iu"):
+        raise InputError(f"constant {name}{SHAPE}", f"{shape.dtype} {shape.shape}", "two numbers")
+    try:
+        _, (rows, columns) = sparse_places(given, name)
+    except ValueError as error:
+        raise InputError(f"constant {name}", f"{error}", "rows and columns of a matrix") from error
+    for row in network.taps:
+        # Of a layer of the project's own it is known which rows the matrix joins.
+        if row.formula is None and name in row.constants.values():
+            count = row.shape[0] if len(row.shape) == 2 else row.shape[1]
+            if (rows, columns) != (count, count):
+                expected = f"({count}, {count}) as {row.name} reads; {name}{SHAPE} says so"
+                raise InputError(f"constant {name}", f"a matrix ({rows}, {columns})", expected)
 
 
 def _holds(there: Collection[str], name: str) -> bool:

@@ -41,6 +41,11 @@ def check_variables(stage: str, module: "nn.Module", variables: Mapping[str, str
     for key, name in variables.items():
         if key not in rows:
             raise InputError("variable map", f"unknown variable {key!r}", f"one of {stage}")
+        plain = name.removesuffix(TRANSPOSED)
+        if plain in taken:
+            found = f"{plain!r} is {taken[plain]} and {key}"
+            raise InputError("variable map", found, "one of them")
+        taken[plain] = key
         try:
             shape = tuple(turned(name, parameter_of(module, name)).shape)
         except KeyError:
@@ -51,9 +56,6 @@ def check_variables(stage: str, module: "nn.Module", variables: Mapping[str, str
             raise InputError(
                 "variable map", f"{key}: {name!r} has shape {shape}", f"{rows[key].torch_shape}"
             )
-        if name in taken:
-            raise InputError("variable map", f"{name!r} is {taken[name]} and {key}", "one of them")
-        taken[name] = key
 
 
 def load_variables(

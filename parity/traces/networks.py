@@ -1,11 +1,14 @@
 """Networks of a user's own: the module that registers one is imported before they are asked for."""
 
 import importlib
+import shlex
 import sys
 from collections.abc import Iterable
 
 from network.registry import names
 from weight_conversion.errors import InputError
+
+_IMPORTED: dict[str, None] = {}
 
 
 def import_networks(modules: Iterable[str], option: str) -> None:
@@ -30,3 +33,10 @@ def import_networks(modules: Iterable[str], option: str) -> None:
             raise InputError(option, found, "a module that registers a network") from error
         if not known and before == set(names()):
             raise InputError(option, f"{module} registers no network", "register(Network(…))")
+        _IMPORTED[module] = None
+
+
+def command_line(*words: object) -> str:
+    """A command of this program for a shell, with the networks that this run has imported."""
+    networks = [word for module in _IMPORTED for word in ("--network", module)]
+    return shlex.join(["p2m-parity", *networks, *map(str, words)])

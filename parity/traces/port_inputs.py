@@ -7,7 +7,7 @@ import numpy as np
 
 from inputs.constants import constants_of
 from network.registry import network_of
-from parity.oracle.context import INDICES, VALUES
+from parity.oracle.context import INDICES, SHAPE, VALUES, sparse_places
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ def tensors_of(
     """The same as tensors of their own, on the device and in the precision of ``like``.
 
     Numbers are float32 values, widened where the run is; indices are int64. A sparse matrix is one
-    sparse tensor (n, n), under the name that its parts have in common.
+    sparse tensor, under the name that its parts have in common.
     """
     import torch
 
@@ -41,17 +41,14 @@ def tensors_of(
 
     arrays, found = arrays_of(stage, inputs), {}
     for name, array in arrays.items():
-        if name.endswith(VALUES):
-            continue
-        if not name.endswith(INDICES):
+        whole, _, part = name.rpartition("/")
+        if f"/{part}" == INDICES:
+            places, shape = sparse_places(arrays, whole)
+            found[whole] = torch.sparse_coo_tensor(
+                tensor(places).T, tensor(arrays[whole + VALUES]), shape, check_invariants=True
+            ).coalesce()
+        elif f"/{part}" not in (VALUES, SHAPE) or whole + INDICES not in arrays:
             found[name] = tensor(array)
-            continue
-        whole = name.removesuffix(INDICES)
-        places, values = tensor(array).T, tensor(arrays[whole + VALUES])
-        size = int(places.max()) + 1
-        found[whole] = torch.sparse_coo_tensor(
-            places, values, (size, size), check_invariants=True
-        ).coalesce()
     # One of a stack of matrices is known under its number.
     for name in network_of(stage).constants:
         stack, _, number = name.rpartition("/")

@@ -9,6 +9,7 @@ run holds its log locked, so that no other one writes into the same folder.
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -197,12 +198,19 @@ def _save_weights(folder: Path, stage: str, state: TrainerState) -> None:
     _remove_older(folder, name)
 
 
+_SAVED = re.compile(r"step-\d{6,}\.(safetensors|index|data-\d{5}-of-\d{5})")
+"""The files of a saved step; what else a user keeps in the folder is not touched."""
+
+
 def _remove_older(folder: Path, newest: str) -> None:
     """Remove the weights of all steps but the one of this name.
 
     A checkpoint's index goes before its data: killed in between, there is no torn checkpoint.
     """
-    older = [path for path in folder.glob("step-*") if not path.name.startswith(f"{newest}.")]
+    older = [
+        path for path in folder.iterdir()
+        if _SAVED.fullmatch(path.name) and not path.name.startswith(f"{newest}.")
+    ]  # fmt: skip
     for path in sorted(older, key=lambda path: path.suffix != ".index"):
         path.unlink()
 

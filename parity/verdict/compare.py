@@ -88,7 +88,7 @@ def _compared(
     first = next((entry.tap for entry in entries if entry.status is Status.DIFFER), None)
     return Comparison(
         stage=sides[0].header.stage,
-        verdict=_verdict(entries, scope, judge.nothing),
+        verdict=_verdict(entries, scope, judge),
         first_divergence=first,
         taps=results["taps"],
         losses=results["losses"],
@@ -107,13 +107,16 @@ def _compared(
     )
 
 
-def _verdict(entries: list[TapResult], scope: Scope, nothing: list[str]) -> Verdict:
-    """Of all entries; those of which ``nothing`` is a number say nothing."""
+def _verdict(entries: list[TapResult], scope: Scope, judge: EntryJudge) -> Verdict:
+    """Of all entries; those of which nothing is a number say nothing."""
     statuses = {entry.status for entry in entries if not scope.excused(entry)}
     if Status.DIFFER in statuses:
         return Verdict.DIFFER
-    compared = any(entry.max_abs is not None and entry.tap not in nothing for entry in entries)
-    if statuses & {Status.MISSING, Status.INVALID} or not compared:
+    compared = any(
+        entry.max_abs is not None and entry.tap not in judge.nothing for entry in entries
+    )
+    unknown = not compared or judge.nothing_of_the_output()
+    if statuses & {Status.MISSING, Status.INVALID} or unknown:
         return Verdict.INVALID
     return Verdict.AGREE
 
@@ -178,6 +181,8 @@ def _notes(sides: Sides, judge: EntryJudge, vertices: tuple[int, int] | None) ->
             f"layers were judged at {some:,} of {whole:,} vertices: what is wrong at others alone "
             "is not seen"
         )
+    if judge.nothing_of_the_output():
+        yield "no element of the network's output is a number on either side"
     if judge.nothing:
         counted = f"{len(judge.nothing)} entries are NaN throughout on both sides"
         yield f"{counted}, so that nothing is known of them: {', '.join(judge.nothing[:5])}"

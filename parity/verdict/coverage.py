@@ -21,6 +21,7 @@ from network.taps import IMAGES, TapRow
 from parity.oracle.chunks import parts_of
 from parity.oracle.context import Context
 from parity.oracle.local import pixels_of
+from parity.oracle.primitives.products import padded, shifts
 from parity.oracle.walk import handed_back
 from parity.verdict.probe_run import ProbeRun
 from parity.verdict.sensitivity import Sensitivity, sensitivity
@@ -166,16 +167,11 @@ class _Exercised:
 
     def _convolution(self, x: np.ndarray, alive: np.ndarray) -> None:
         weight = self._context.weights[self._row.variables["weight"]]
-        size = weight.shape[0]
-        stride = x.shape[1] // alive.shape[1]
-        before = (size - stride) // 2
-        padded = np.pad(x, ((0, 0), (before, size), (before, size), (0, 0)))
-        height, width = x.shape[1:3]
+        sides, stride = weight.shape[:2], self._row.settings["stride"]
+        wide, (height, width) = padded(x, sides, stride), alive.shape[1:3]
         seen = np.zeros(weight.shape, bool)
-        for i in range(size):
-            for j in range(size):
-                shifted = padded[:, i : i + height : stride, j : j + width : stride]
-                seen[i, j] = _meet(shifted, alive)
+        for i, j, rows, columns in shifts(x.shape, sides, stride):
+            seen[i, j] = _meet(wide[:, rows, columns][:, :height, :width], alive)
         self._seen["weight"] = self._seen.get("weight", False) | seen
 
     def _join(self, name: str, x: np.ndarray, alive: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from network.registry import network_of
 from network.taps import TapRow
 from parity.diagnosis.diagnosis import diagnose
+from parity.oracle.chunks import parts_of
 from parity.oracle.context import Context
 from parity.oracle.local import difference_of, unheard
 from parity.oracle.losses import kind_of
@@ -107,6 +108,15 @@ class EntryJudge:
             result = replace(result, status=Status.DIFFER, cause="precision")
         notes = [too_low, result.note, *_special_notes(found)]
         return replace(result, note="; ".join(note for note in notes if note))
+
+    def nothing_of_the_output(self) -> bool:
+        """Whether no element of the network's output is a number, in either precision."""
+        row, run = self._network.row(self._network.output), self._runs[0]
+        if row.name not in self.nothing:
+            return False
+        return not (self.float64 and run.has(row.name, True)) or all(
+            np.isnan(run.float64(row.name, part)).all() for part in parts_of(row, run.recorded)
+        )
 
     def _judgeable(self, row: TapRow) -> bool:
         """Whether both sides have a tap in the network's shape, and all that its layer reads."""

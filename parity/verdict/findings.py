@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from network.taps import TapRow
-from parity.oracle.local import Local, difference_of, share_of, sides_apart
+from parity.oracle.local import Local, all_finite, difference_of, share_of, sides_apart
 from parity.verdict.mean_square import MeanSquare
 from parity.verdict.measure import bits_of
 from parity.verdict.precision import PRECISION
@@ -24,6 +24,7 @@ class Findings:
         mean_square: of the differences of local errors, in roundings.
         beyond: elements beyond the limit.
         open_rows: rows about which nothing can be said.
+        unbounded: elements that differ where rounding has no bound.
         flipped: rows that the two sides decided differently, both rightly.
         unheard: elements that are NaN on both sides in float64 alone.
         greatest: magnitudes of differences, by name.
@@ -37,6 +38,7 @@ class Findings:
     candidate: float = 0.0
     beyond: int = 0
     open_rows: int = 0
+    unbounded: int = 0
     flipped: int = 0
     unheard: int = 0
     greatest: dict[str, float] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class Findings:
         self.mean_square.join(other.mean_square)
         for name in ("share", "reference", "candidate", "scale", "finest"):
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
-        for name in ("beyond", "open_rows", "flipped", "unheard"):
+        for name in ("beyond", "open_rows", "unbounded", "flipped", "unheard"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name, value in other.greatest.items():
             self.raise_to(name, value)
@@ -94,7 +96,10 @@ class Findings:
             self.beyond += int(np.count_nonzero(~(np.abs(local) <= limit) | np.isinf(local)))
         self.reference = max(self.reference, first.roundings(confidence))
         self.candidate = max(self.candidate, second.roundings(confidence))
-        self.open_rows += second.open_rows
+        self.open_rows += max(first.open_rows, second.open_rows)
+        # A sum's limit is as many of its units everywhere, and finite.
+        if first.alone.units is None or second.alone.units is None:
+            self.unbounded += unbounded(limit, seen)
         self.flipped += otherwise(first, second)
         self.raise_to("local", greatest(local))
         if squares:
@@ -160,6 +165,19 @@ class Spread:
         count_decisions(
             row, r, c, lambda some: limit[some] + np.abs(inherited[some]), pixels, self.decisions
         )
+
+
+def unbounded(limit: np.ndarray, seen: tuple[np.ndarray, np.ndarray]) -> int:
+    """How many elements have no finite limit and are not the same on both sides.
+
+    They pass whatever they are: nobody has compared them. As where something is divided by what
+    rounding may have made 0.
+    """
+    if all_finite(limit):
+        return 0
+    open_ones = ~np.isfinite(limit)
+    r, c = (np.asarray(values, np.float64).reshape(limit.shape)[open_ones] for values in seen)
+    return int(np.count_nonzero(difference_of(c, r)))
 
 
 def told_of(unheard: int) -> str:

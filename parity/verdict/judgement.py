@@ -137,7 +137,7 @@ class TapJudge:
         # has compared it. Written so that NaN is invalid.
         unbounded = bool(across) and not finest < 1
         unheard = "" if exact is None else told_of(exact.unheard)
-        unknown = (open_rows and not apart.identical) or unbounded or unheard
+        unknown = (open_rows and not apart.identical) or unbounded or settled.unbounded or unheard
         if unknown and status is not Status.DIFFER:
             status = Status.INVALID
         if status in (Status.DIFFER, Status.FLIP):
@@ -223,6 +223,8 @@ class TapJudge:
         if open_rows:
             where = "have no bound across it" if across else "lie in a camera's plane"
             yield f"{open_rows} rows {where} and were not judged"
+        elif elements := max(each.unbounded for each in found.values()):
+            yield f"{elements} elements, on which rounding has no bound, differ and were not judged"
 
     def worst_part(
         self, row: TapRow, cause: str

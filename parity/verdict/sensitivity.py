@@ -60,7 +60,8 @@ def sensitivity(run: ProbeRun, context: Context) -> Sensitivity:
 def _inputs(row: TapRow, run: ProbeRun, part: Part) -> dict[str, np.ndarray]:
     found = {name: run.value(name, part) for name in row.parents}
     # What one view shows of a convolution is enough.
-    return {name: x[:1] if row.is_map else x for name, x in found.items()}
+    one = row.program.uses("conv2d")
+    return {name: x[:1] if one and x.ndim == 4 else x for name, x in found.items()}
 
 
 def _perturbed(

@@ -91,6 +91,36 @@ def test_the_figures_are_those_of_losses_and_run(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("tmp*")), "traces are left"
 
 
+class Lost(Shifted):
+    """A port whose last mesh is no number."""
+
+    def run(self, inputs: Any, weights: Any, listen: Any) -> Any:
+        def lost(value: Any) -> Any:
+            return np.full_like(np.asarray(value), np.nan)
+
+        def hear(tap: str, value: Any) -> None:
+            listen(tap, lost(value) if tap == LAST else value)
+
+        if hasattr(listen, "wants"):
+            hear.wants = listen.wants  # type: ignore[attr-defined]
+        return lost(self._backend.run(inputs, weights, None if listen is None else hear))
+
+
+def lost(stage: str, dtype: str, device: str) -> Lost:
+    return Lost(BackendChoice("torch").make(stage, dtype, device))
+
+
+def test_a_mesh_that_cannot_be_scored_has_its_verdict_all_the_same(own: tuple[Path, Entry]) -> None:
+    root, entry = own
+    port = f"{__name__}:lost"
+    row = Evaluator(settings(root, port, "torch", taps=MESHES, float64=False), root)(entry)
+    assert isinstance(row, dict) and row["status"] == "failed"
+    assert row["reason"] == f"backend {port}: a mesh with NaN; expected finite coordinates to score"
+    assert (row["coarse_verdict"], row["coarse_first_divergence"]) == ("differ", LAST)
+    assert row["coarse_vertex_distance"] is None
+    assert "chamfer_distance" not in row
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> tuple[Path, Entry]:
     """A data set whose one item may be damaged."""

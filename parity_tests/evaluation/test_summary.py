@@ -81,6 +81,15 @@ def test_the_verdict_is_the_worst(left: list[Mapping[str, Any]], verdict: Verdic
     assert summarise(SETTINGS, left).verdict is verdict
 
 
+def test_an_item_without_scores_counts_with_its_verdict() -> None:
+    lost = ROWS[-1] | {"coarse_verdict": "differ", "coarse_first_divergence": "mesh"}
+    found = summarise(SETTINGS, [ROWS[0], lost])
+    assert found.verdict is Verdict.DIFFER
+    assert found.parity[0].verdicts == {"agree": 1, "differ": 1}
+    assert found.parity[1].verdicts == {"agree": 1}
+    assert [each["item"] for each in found.failed] == ["d"]
+
+
 def test_the_worst_are_first(summary: Summary) -> None:
     assert [each.column for each in summary.worst] == [
         "chamfer_distance", "coarse_vertex_distance", "refine_vertex_distance"

@@ -256,6 +256,48 @@ def test_inputs_that_no_run_can_be_judged_on_are_refused(photos: np.ndarray, sai
         replace(third.inputs(), given=given)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"values": np.full(30, np.nan, np.float32)},
+         "constant graph/far: float32, not all finite"),
+        ({"indices": np.zeros((2, 30), np.int64)},
+         r"constant graph/far/indices: int64 (2, 30) for values (30,); expected whole numbers"),
+        ({"indices": np.zeros((30, 2), np.float32)}, "constant graph/far/indices: float32"),
+        ({"indices": np.full((30, 2), 28)},
+         "constant graph/far: a matrix (29, 29); expected (30, 30) as lift reads; graph/far/shape"),
+        ({"indices": np.full((30, 2), -1)}, "graph/far/indices holds an index of no row or column"),
+        ({"shape": np.array([30])}, "constant graph/far/shape: int64 (1,); expected two numbers"),
+        ({"shape": np.array([20, 20])}, "graph/far/indices holds an index of no row or column"),
+    ],
+    ids=["NaN", "turned", "float", "smaller", "negative", "shape", "beyond"],
+)  # fmt: skip
+def test_constants_that_are_none_are_refused(change: dict[str, np.ndarray], said: str) -> None:
+    far = {"indices": np.stack([np.arange(30)] * 2, axis=1), "values": np.ones(30, np.float32)}
+    given = {**third.inputs().given, **{f"graph/far/{k}": v for k, v in {**far, **change}.items()}}
+    with pytest.raises(InputError, match=re.escape(said)):
+        replace(third.inputs(), given=given)
+
+
+def test_a_graph_may_end_with_points_without_links() -> None:
+    far = {
+        "indices": np.stack([np.arange(28)] * 2, axis=1), "values": np.ones(28, np.float32),
+        "shape": np.array([30, 30]),
+    }  # fmt: skip
+    given = {**third.inputs().given, **{f"graph/far/{k}": v for k, v in far.items()}}
+    found = run_pair(
+        third.weights(), replace(third.inputs(), given=given),
+        reference=third.factory, candidate=third.reordered,
+    )  # fmt: skip
+    assert found.verdict is Verdict.AGREE
+
+
+def test_a_parameter_is_no_two_variables_whichever_way_it_is_turned() -> None:
+    names = {**third.MAP.variables, "gated/move/far": "move.near.T"}
+    with pytest.raises(InputError, match=r"'move\.near' is gated/move/near and gated/move/far"):
+        ModulePort(third.NAME, third.Gated(), third.call_it, replace(third.MAP, variables=names))
+
+
 def test_gradients_without_losses_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gradients: asked for without ground truth"):
         record(REFERENCE, third.inputs(), third.weights(), tmp_path / "a.h5", gradients=True)

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from parity.traces import networks
 from parity.verdict.result import Comparison, Status, Verdict
 from reports.text.message import find, message, sentence
 
@@ -18,6 +19,16 @@ def test_first_divergence_in_full(planted: Planted) -> None:
         "  again: p2m-parity compare out/coarse/reference.h5 out/coarse/candidate.h5 "
         "--taps graph_conv_blk1_3_layer_3",
     ]
+
+
+def test_the_command_is_ready_for_a_shell(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "_IMPORTED", {"my_net": None})
+    found = planted("differ")
+    moved = replace(found.reference, path="my traces/reference.h5")
+    text = message(replace(found, reference=moved), "graph_conv_blk1_3_layer_3")
+    assert "again: p2m-parity --network my_net compare 'my traces/reference.h5' out/" in text
 
 
 def test_a_later_tap_points_back(planted: Planted) -> None:

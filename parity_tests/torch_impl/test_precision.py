@@ -124,3 +124,18 @@ def test_the_cpu_computes_the_same_bits(small_inputs: Any, seeded: Any) -> None:
     with torch.no_grad():
         plain = backend.forward(network, inputs)[-1].after.numpy()
     np.testing.assert_array_equal(backend.run(inputs, seeded["coarse"], None), plain)
+
+
+@pytest.mark.skipif(not NEWER, reason="PyTorch before 2.9 has one name for it")
+@pytest.mark.parametrize("asked", ["highest", "high", "medium"])
+def test_less_precise_products_on_the_cpu_count_too(asked: str) -> None:
+    """``medium`` may multiply bfloat16 numbers, on a CPU as on a GPU."""
+    try:
+        torch.set_float32_matmul_precision(asked)
+        before = readings()
+        with full_precision():
+            assert BACKENDS.mkldnn.matmul.fp32_precision == "ieee"
+        assert torch.get_float32_matmul_precision() == asked
+        assert readings() == before
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -2,9 +2,9 @@
 
 import glob
 import math
-import shlex
 from collections import Counter
 
+from parity.traces.networks import command_line
 from parity.verdict.result import Comparison, Status, TapResult, Verdict
 from reports import wording
 
@@ -199,6 +199,6 @@ def _place(comparison: Comparison, entry: TapResult) -> str:
 
 def again(comparison: Comparison, entry: TapResult) -> str:
     """The command that compares this tap alone, ready to paste into a shell."""
-    command = ["p2m-parity", "compare", comparison.reference.path, comparison.candidate.path]
-    command += ["--taps", glob.escape(label(comparison, entry))]
-    return wording.spelled_out(shlex.join(command))
+    traces = comparison.reference.path, comparison.candidate.path
+    taps = glob.escape(label(comparison, entry))
+    return wording.spelled_out(command_line("compare", *traces, "--taps", taps))

@@ -162,9 +162,11 @@ class Multiply(Primitive):
             if not arithmetic.bounded:
                 return Number(value)
             error, undecided = products_error(a, b), products_undecided(a, b)
-            if any(n.value.size == 1 and n.is_exact and is_power_of_two(n.value) for n in (a, b)):
-                whole = b if a.value.size == 1 and is_power_of_two(a.value) else a
-                factor = a if whole is b else b
+            for factor, whole in ((a, b), (b, a)):
+                if not (factor.value.size == 1 and factor.is_exact):
+                    continue
+                if not is_power_of_two(factor.value):
+                    continue
                 size = None if whole.size is None else np.abs(factor.value) * whole.size
                 return Number(
                     value, error, size, whole.count, whole.exact, undecided, whole.summable

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from network.program import Expression, call
-from parity.oracle.number import Number
+from parity.oracle.number import Number, nothing
 from parity.oracle.primitives.rule import (
     Border,
     Mistake,
@@ -65,7 +65,10 @@ class Decide(Primitive):
 
 
 class Rounding(Primitive):
-    """To an integer: nothing is rounded once the side is decided, and no gradient passes."""
+    """To an integer: nothing is rounded once the side is decided, and no gradient passes.
+
+    In a program without ``decide`` a value within its error of a border may have gone either way.
+    """
 
     term = "rounding"
     others: tuple[str, ...] = ()
@@ -80,7 +83,16 @@ class Rounding(Primitive):
         yield Mistake(f"no {self.name}", lambda x: x[0])
 
     def number(self, state: State, settings: Settings, *operands: Number) -> Number:
-        return Number(self.of(operands[0].value))
+        if state.decides or not state.arithmetic.bounded:
+            return Number(self.of(operands[0].value))
+        x = state.arithmetic.close(operands[0])
+        value = self.of(x.value)
+        if nothing(x.error) and nothing(x.undecided):
+            return Number(value)
+        off = x.error + x.undecided
+        with np.errstate(invalid="ignore"):
+            other = np.maximum(self.of(x.value + off) - value, value - self.of(x.value - off))
+        return Number(value, undecided=other if other.any() else 0.0)
 
     def of(self, value: np.ndarray) -> np.ndarray:
         raise NotImplementedError

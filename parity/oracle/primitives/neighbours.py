@@ -43,7 +43,10 @@ def nearest(state: State, points: Number, targets: Number) -> Nearest:
         lost = np.full(count, np.nan)
         nobody = np.zeros(count, np.int64)
         return Nearest(nobody, lost, lost, nobody[:, None])
-    found = KDTree(t).query(p, k=min(CANDIDATES, len(t)))[1].reshape(count, -1)
+    # Of targets at one place the first: others would leave no room for those of other places.
+    places = np.sort(np.unique(t, axis=0, return_index=True)[1])
+    query = KDTree(t[places]).query(p, k=min(CANDIDATES, len(places)))
+    found = places[query[1].reshape(count, -1)]
     differences = p[:, None] - t[found]
     squares = np.square(differences).sum(axis=2)
     least = squares.min(axis=1)
@@ -53,9 +56,7 @@ def nearest(state: State, points: Number, targets: Number) -> Nearest:
     # |d|² moves by 2·|d|·|e| + |e|² where d moves by e, whichever target is meant.
     way = np.sqrt(3.0) * off
     error = 2.0 * way * np.sqrt(least) + way**2 + DISTANCE_ROUNDINGS * u * least
-    # A target at the very same place is the same, whichever is taken.
-    apart = np.abs(t[found] - t[index][:, None]).max(axis=2) > 0
-    close = (squares - least[:, None] <= 2.0 * error[:, None]) & apart & (error[:, None] > 0)
+    close = (squares - least[:, None] <= 2.0 * error[:, None]) & (error[:, None] > 0)
     return Nearest(index, least, error, np.where(close, found, index[:, None]))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from network.program import Expression, call
-from parity.oracle.number import SINGLE_SIZE, Number, nothing
+from parity.oracle.number import Number, nothing, single_of, size_of
 from parity.oracle.primitives.narrow import NARROWER
 from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
@@ -30,7 +30,7 @@ def bilinear(state: State, product: Product, a: Number, b: Number, terms: int) -
         value = product(a.value, b.value)
         if not arithmetic.bounded:
             return Number(value)
-        size = product(a.single_magnitude, b.single_magnitude) * np.float32(1.0 + SINGLE_SIZE)
+        size = arithmetic.flushed(size_of(product, a.single, b.single), terms)
         error: Any = 0.0
         undecided: Any = 0.0
         for one, other, left in ((a, b, True), (b, a, False)):
@@ -115,7 +115,7 @@ class SparseMatmul(Primitive):
     """S x over the rows of x (V, C), or over the second axis of (V, 43, C).
 
     ``support`` is a constant: a dense matrix, or one given by its entries (see
-    ``parity.oracle.constants``). A row of one entry adds nothing up.
+    ``parity.oracle.context.constant``). A row of one entry adds nothing up.
     """
 
     name = "sparse_matmul"
@@ -142,7 +142,13 @@ class SparseMatmul(Primitive):
         if not state.arithmetic.bounded:
             return Number(matrix @ x.value)
         positive = abs(matrix)
-        single = positive.astype(np.float32)
+        entries = matrix.data if sp.issparse(matrix) else matrix
+
+        def product(entries: np.ndarray, x: np.ndarray) -> np.ndarray:
+            if not sp.issparse(matrix):
+                return entries @ x
+            there = entries, matrix.indices, matrix.indptr
+            return np.asarray(type(matrix)(there, shape=matrix.shape) @ x)
 
         def times(by: Any, part: Any) -> Any:
             return (
@@ -150,7 +156,8 @@ class SparseMatmul(Primitive):
             )
 
         with np.errstate(invalid="ignore", over="ignore"):
-            size = single @ x.single_magnitude * np.float32(1.0 + SINGLE_SIZE)
+            size = size_of(product, single_of(entries), x.single)
+            size = state.arithmetic.flushed(size, terms)
             return Number(
                 matrix @ x.value,
                 times(positive, x.error),
@@ -253,8 +260,8 @@ class Conv2dInput(Primitive):
         def product(g: np.ndarray, b: np.ndarray) -> np.ndarray:
             return input_gradient(g, b, shape, stride)
 
-        size, _, _, channels_out = kernel.value.shape
-        return bilinear(state, product, gradient, kernel, size * size * channels_out)
+        rows, columns, _, channels_out = kernel.value.shape
+        return bilinear(state, product, gradient, kernel, rows * columns * channels_out)
 
 
 @rule
@@ -279,19 +286,26 @@ def same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _shifts(shape: tuple[int, ...], size: int, stride: int) -> list[tuple[int, int, Any, Any]]:
-    """For each place of a kernel: the slices of a padded image that it meets."""
+def shifts(
+    shape: tuple[int, ...], sides: tuple[int, int], stride: int
+) -> list[tuple[int, int, Any, Any]]:
+    """For each place of a kernel of two ``sides``: the slices of a padded image that it meets."""
     height, width = (-(-shape[axis] // stride) for axis in (1, 2))
     return [
         (i, j, slice(i, i + height * stride, stride), slice(j, j + width * stride, stride))
-        for i in range(size)
-        for j in range(size)
+        for i in range(sides[0])
+        for j in range(sides[1])
     ]
 
 
-def _padded(x: np.ndarray, size: int, stride: int) -> np.ndarray:
-    around = [same_padding(x.shape[axis], size, stride) for axis in (1, 2)]
-    return np.pad(x, ((0, 0), *around, (0, 0)))
+def around(shape: tuple[int, ...], sides: tuple[int, int], stride: int) -> list[tuple[int, int]]:
+    """What SAME puts before and after the rows and columns of an image (views, H, W, C)."""
+    return [same_padding(shape[axis], sides[axis - 1], stride) for axis in (1, 2)]
+
+
+def padded(x: np.ndarray, sides: tuple[int, int], stride: int) -> np.ndarray:
+    """An image (views, H, W, C) with what SAME puts around it."""
+    return np.pad(x, ((0, 0), *around(x.shape, sides, stride), (0, 0)))
 
 
 def convolved(
@@ -304,20 +318,20 @@ def convolved(
 ) -> np.ndarray:
     """Σ over the kernel's places of shifted images (views, H, W, C_in) times (C_in, C_out)."""
     if dilation > 1:
-        wide = np.zeros((*(dilation * (n - 1) + 1 for n in kernel.shape[:2]), *kernel.shape[2:]),
-                        kernel.dtype)  # fmt: skip
-        wide[::dilation, ::dilation] = kernel
-        kernel = wide
-    size, _, channels_in, channels_out = kernel.shape
-    around = [same_padding(x.shape[axis], size, stride) for axis in (1, 2)]
+        spread = np.zeros((*(dilation * (n - 1) + 1 for n in kernel.shape[:2]), *kernel.shape[2:]),
+                          kernel.dtype)  # fmt: skip
+        spread[::dilation, ::dilation] = kernel
+        kernel = spread
+    rows, columns, channels_in, channels_out = kernel.shape
+    border = around(x.shape, (rows, columns), stride)
     if before is not None:
-        around = [(before, max(sum(each) - before, 0)) for each in around]
-    padded = np.pad(x, ((0, 0), *around, (0, 0)), mode=fill)  # type: ignore[call-overload]
+        border = [(before, max(sum(each) - before, 0)) for each in border]
+    wide = np.pad(x, ((0, 0), *border, (0, 0)), mode=fill)  # type: ignore[call-overload]
     height, width = (-(-x.shape[axis] // stride) for axis in (1, 2))
     out = np.zeros((len(x), height, width, channels_out), dtype=np.result_type(x, kernel))
-    rows = out.reshape(-1, channels_out)
-    for i, j, h, w in _shifts(x.shape, size, stride):
-        rows += padded[:, h, w][:, :height, :width].reshape(-1, channels_in) @ kernel[i, j]
+    flat = out.reshape(-1, channels_out)
+    for i, j, h, w in shifts(x.shape, (rows, columns), stride):
+        flat += wide[:, h, w][:, :height, :width].reshape(-1, channels_in) @ kernel[i, j]
     return out
 
 
@@ -325,34 +339,34 @@ def input_gradient(
     gradient: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], stride: int
 ) -> np.ndarray:
     """The transposed convolution, cut to ``shape``."""
-    size = kernel.shape[0]
-    around = [same_padding(shape[axis], size, stride) for axis in (1, 2)]
-    padded = np.zeros(
+    sides = kernel.shape[:2]
+    border = around(shape, sides, stride)
+    wide = np.zeros(
         (
             shape[0],
-            shape[1] + sum(around[0]) + stride,
-            shape[2] + sum(around[1]) + stride,
+            shape[1] + sum(border[0]) + stride,
+            shape[2] + sum(border[1]) + stride,
             shape[3],
         ),
         dtype=np.result_type(gradient, kernel),
     )
     flat = gradient.reshape(-1, gradient.shape[-1])
-    for i, j, h, w in _shifts(shape, size, stride):
-        padded[:, h, w] += (flat @ kernel[i, j].T).reshape(*gradient.shape[:3], -1)
-    (top, _), (left, _) = around
-    return padded[:, top : top + shape[1], left : left + shape[2]]
+    for i, j, h, w in shifts(shape, sides, stride):
+        wide[:, h, w] += (flat @ kernel[i, j].T).reshape(*gradient.shape[:3], -1)
+    (top, _), (left, _) = border
+    return wide[:, top : top + shape[1], left : left + shape[2]]
 
 
 def kernel_gradient(
     gradient: np.ndarray, x: np.ndarray, shape: tuple[int, ...], stride: int
 ) -> np.ndarray:
     """Σ over pixels of the image under each place of the kernel times the gradient there."""
-    size = shape[0]
-    padded = _padded(x, size, stride)
+    sides = shape[0], shape[1]
+    wide = padded(x, sides, stride)
     height, width = gradient.shape[1:3]
     flat = gradient.reshape(-1, gradient.shape[-1])
     found = np.zeros(shape, dtype=np.result_type(gradient, x))
-    for i, j, h, w in _shifts(x.shape, size, stride):
-        under = padded[:, h, w][:, :height, :width].reshape(-1, x.shape[-1])
+    for i, j, h, w in shifts(x.shape, sides, stride):
+        under = wide[:, h, w][:, :height, :width].reshape(-1, x.shape[-1])
         found[i, j] = under.T @ flat
     return found

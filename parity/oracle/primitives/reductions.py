@@ -34,6 +34,8 @@ def summed(state: State, x: Number, axis: int, keep: bool) -> Number:
     exact = None
     if terms <= FEW:
         there = (x.value != 0) | (np.zeros(shape) + x.error != 0)
+        if x.size is not None:  # a sum that has come to 0 was rounded all the same
+            there |= (x.size != 0) & (np.asarray(x.count) > 0)
         some = there.sum(axis=axis, keepdims=keep)
         inexact = np.broadcast_to(np.asarray(x.count) > 0, shape)
         if x.exact is not None:

@@ -21,11 +21,13 @@ class State:
         arithmetic: of the precision in question.
         forced: what coordinates are taken to be where a decision is settled: (value, exactly).
         borders: what was found of decisions that rounding may take either way.
+        decides: whether the program settles sides of borders by ``decide``.
     """
 
     arithmetic: Arithmetic
     forced: Mapping[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     borders: "dict[int, Border]" = field(default_factory=dict)
+    decides: bool = False
     node: int = 0
     """The node that is being evaluated."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from network.program import Expression, Program, Tape, call
+from network.program import Expression, Program, Tape, call, trace
 from parity.oracle.evaluate import run
 from parity.oracle.number import Arithmetic, Number, exactly
 from parity.oracle.primitives import RULES, State
@@ -290,3 +290,13 @@ def test_a_divisor_that_may_be_zero_bounds_nothing() -> None:
     limit = SINGLE.limit(evaluated("divide", CASES["divide"], given, errors))
     assert np.isfinite(limit[0])
     assert limit[1:].tolist() == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize("copies", [1, 8, 9])
+def test_targets_at_one_place_hide_none_at_another(copies: int) -> None:
+    """A point between two places, at one of which many targets lie: either may be the nearest."""
+    targets = np.array([[1.0, 0.0, 0.0]] * copies + [[-1.0, 0.0, 0.0]])
+    given = {"points": Number(np.zeros((1, 3)), 1e-6), "targets": exactly(targets)}
+    layer = trace(lambda points, targets: call("nearest_offset", points, targets))
+    found = run(layer, given, State(SINGLE))["value"]
+    assert found.undecided.tolist() == [[2.0, 0.0, 0.0]]

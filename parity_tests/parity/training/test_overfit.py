@@ -153,7 +153,7 @@ def test_killed_among_the_older_weights_no_index_lacks_its_data(
     for step in (1, 2):
         for ending in (".index", data, ".safetensors"):
             (tmp_path / f"step-{step:06d}{ending}").touch()
-    unlink, listed, left = Path.unlink, Path.glob, [removed]
+    unlink, listed, left = Path.unlink, Path.iterdir, [removed]
 
     def killed(path: Path) -> None:
         if not left[0]:
@@ -161,16 +161,25 @@ def test_killed_among_the_older_weights_no_index_lacks_its_data(
         left[0] -= 1
         unlink(path)
 
-    monkeypatch.setattr(Path, "glob", lambda *where: iter(sorted(listed(*where))))  # data first
+    monkeypatch.setattr(Path, "iterdir", lambda where: iter(sorted(listed(where))))  # data first
     monkeypatch.setattr(Path, "unlink", killed)
     if removed < 3:
         with pytest.raises(KeyboardInterrupt):
             module._remove_older(tmp_path, "step-000002")
     else:
         module._remove_older(tmp_path, "step-000002")
+    monkeypatch.undo()
     names = {path.name for path in tmp_path.iterdir()}
     assert len(names) == 6 - removed
     assert all(name.replace(".index", data) in names for name in names)
+
+
+def test_what_a_user_keeps_in_the_folder_stays(tmp_path: Path) -> None:
+    mine = {"step-by-step.md", "step-sizes.csv", "step-000001.txt", "step-1.safetensors"}
+    for name in {*mine, "step-000001.safetensors", "step-000002.safetensors"}:
+        (tmp_path / name).touch()
+    module._remove_older(tmp_path, "step-000002")
+    assert {path.name for path in tmp_path.iterdir()} == {*mine, "step-000002.safetensors"}
 
 
 def test_the_folder_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

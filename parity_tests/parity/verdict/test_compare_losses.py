@@ -21,6 +21,8 @@ from torch_impl.graph import GraphConvolution
 from weight_conversion.errors import InputError
 
 STAGE = "coarse"
+MESHES = "graph_*conv_blk?_1[45]_*"
+"""The blocks' meshes, and what they are made of."""
 
 
 def unbiased(stage: str, dtype: str, device: str) -> Mutant:
@@ -38,6 +40,15 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for choice, path in zip(choices, paths, strict=True):
         record(choice, plane(), probe("plane", STAGE, "loss").weights, path)
     return paths
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The right one again, of which no more is recorded than a term's own judgement reads."""
+    path = tmp_path_factory.mktemp("meshes") / "run.h5"
+    weights = probe("plane", STAGE, "loss").weights
+    record(BackendChoice("torch"), plane(), weights, path, taps=MESHES)
+    return path
 
 
 def plane() -> RunInputs:
@@ -84,10 +95,6 @@ def test_with_the_taps_they_inherit_and_name_the_layer(traces: tuple[Path, Path]
     assert {(entry.status, entry.origin) for entry in terms} == {(Status.INHERITED, first)}
 
 
-MESHES = "graph_*conv_blk?_1[45]_*"
-"""The blocks' meshes, and what they are made of."""
-
-
 def changed(path: Path, to: Path, edit: Callable[[h5py.File], None]) -> Path:
     shutil.copyfile(path, to)
     with h5py.File(to, "r+") as file:
@@ -95,57 +102,53 @@ def changed(path: Path, to: Path, edit: Callable[[h5py.File], None]) -> Path:
     return to
 
 
-def test_each_side_is_judged_at_its_own_samples(traces: tuple[Path, Path], tmp_path: Path) -> None:
+def test_each_side_is_judged_at_its_own_samples(run: Path, tmp_path: Path) -> None:
     """Two runs recorded apart draw points on their own meshes, which are not the same ones."""
     weights = probe("plane", STAGE, "loss").weights
     apart = replace(plane(), samples=None, seed=5)
     record(BackendChoice("torch"), apart, weights, tmp_path / "other.h5", taps=MESHES)
-    found = compare(traces[0], tmp_path / "other.h5", taps="*")
+    found = compare(run, tmp_path / "other.h5", taps="*")
     assert found.losses[0].max_abs
     assert {entry.status for entry in found.losses} <= {Status.AGREE, Status.ROUNDING}
 
 
-def test_a_loss_that_float64_lacks_on_one_side_is_not_judged(
-    traces: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_loss_that_float64_lacks_on_one_side_is_not_judged(run: Path, tmp_path: Path) -> None:
     def edit(file: h5py.File) -> None:
         del file["float64_losses"]["edge_2"]
 
-    other = changed(traces[0], tmp_path / "other.h5", edit)
-    found = compare(traces[0], other, taps="*")
+    other = changed(run, tmp_path / "other.h5", edit)
+    found = compare(run, other, taps="*")
     assert found.verdict is Verdict.INVALID
     (wrong,) = (entry for entry in found.losses if entry.status is Status.INVALID)
     assert wrong.tap == "losses/edge_2"
     assert "the candidate has no such loss in float64" in wrong.note
 
 
-def test_losses_of_a_mesh_that_is_nan_in_float64_are_told(
-    traces: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_losses_of_a_mesh_that_is_nan_in_float64_are_told(run: Path, tmp_path: Path) -> None:
     output = network_of(STAGE).meshes[1]
     other = changed(
-        traces[0], tmp_path / "other.h5",
+        run, tmp_path / "other.h5",
         lambda file: file[f"float64/{output}"].__setitem__((7, 1), np.nan),
     )  # fmt: skip
-    assert compare(traces[0], other).first_divergence == output
+    assert compare(run, other).first_divergence == output
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["reference", "candidate"])
 @pytest.mark.parametrize("value", [-1, 10**6])
 def test_samples_of_no_triangle_are_refused(
-    traces: tuple[Path, Path], tmp_path: Path, side: int, value: int
+    run: Path, tmp_path: Path, side: int, value: int
 ) -> None:
     other = changed(
-        traces[0], tmp_path / "other.h5",
+        run, tmp_path / "other.h5",
         lambda file: file["samples/face_2"].__setitem__(3, value),
     )  # fmt: skip
-    pair = (other, traces[0]) if side == 0 else (traces[0], other)
+    pair = (other, run) if side == 0 else (run, other)
     with pytest.raises(InputError, match=r"other\.h5: /samples of block 2 are of no triangle"):
         compare(*pair)
 
 
-def test_a_wrong_term_of_right_meshes_differs(traces: tuple[Path, Path], tmp_path: Path) -> None:
-    reference, other = traces[0], tmp_path / "other.h5"
+def test_a_wrong_term_of_right_meshes_differs(run: Path, tmp_path: Path) -> None:
+    reference, other = run, tmp_path / "other.h5"
     shutil.copyfile(reference, other)
     with h5py.File(other, "r+") as file:
         for group in ("losses", "float64_losses"):
@@ -163,12 +166,10 @@ def test_a_wrong_term_of_right_meshes_differs(traces: tuple[Path, Path], tmp_pat
 
 @pytest.mark.parametrize("taps", ["*", "losses/edge_2"], ids=["by its term", "as a whole"])
 @pytest.mark.parametrize("own", [False, True], ids=["in float64 alone", "in both precisions"])
-def test_a_term_that_is_nan_on_both_sides(
-    traces: tuple[Path, Path], tmp_path: Path, taps: str, own: bool
-) -> None:
+def test_a_term_that_is_nan_on_both_sides(run: Path, tmp_path: Path, taps: str, own: bool) -> None:
     paths = tmp_path / "reference.h5", tmp_path / "candidate.h5"
     for path in paths:
-        shutil.copyfile(traces[0], path)
+        shutil.copyfile(run, path)
         with h5py.File(path, "r+") as file:
             for group in ("losses", "float64_losses")[not own :]:
                 for name in ("edge_2", "total"):
@@ -189,10 +190,10 @@ def test_a_term_that_is_nan_on_both_sides(
     ],
 )
 def test_what_is_wrong_with_a_term_is_named(
-    traces: tuple[Path, Path], tmp_path: Path, groups: tuple[str, ...], operand: str, words: str
+    run: Path, tmp_path: Path, groups: tuple[str, ...], operand: str, words: str
 ) -> None:
     """Of the terms of a kind the first is explained, as of layers of a kind."""
-    reference, other = traces[0], tmp_path / "other.h5"
+    reference, other = run, tmp_path / "other.h5"
     shutil.copyfile(reference, other)
     with h5py.File(other, "r+") as file:
         for group in groups:
