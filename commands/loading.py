@@ -73,16 +73,7 @@ def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, W
     Raises:
         InputError: a stage has no weights or two, or weights are of a stage not asked for.
     """
-
-    def read(path: Path) -> WeightSet:
-        weights = read_weights(path)
-        if weights.stage not in stages:
-            raise InputError(
-                path, f"weights of the {weights.stage} stage", f"the {' and '.join(stages)} stage"
-            )
-        return weights
-
-    found = load_by_stage(paths, read)
+    found = load_by_stage(paths, read_weights, stages)
     for stage in stages:
         if stage not in found:
             raise InputError("--weights", f"no {stage} weights given", f"--weights for {stage}")

@@ -3,26 +3,32 @@
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from network.registry import names, network_of
+from network.registry import network_of
+from network.weights import STAGES
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet, load_weights
 
 
 def load_by_stage(
-    paths: Iterable[Path], read: Callable[[Path], WeightSet] = load_weights
+    paths: Iterable[Path],
+    read: Callable[[Path], WeightSet] = load_weights,
+    stages: Collection[str] = STAGES,
 ) -> dict[str, WeightSet]:
-    """Weights by the stage that their variables tell, in the order of the networks.
+    """Weights by the stage that their variables tell, in the order of ``stages``.
 
     Raises:
-        InputError: two files are of one stage, or one cannot be read.
+        InputError: two files are of one stage or one of another, or one cannot be read.
     """
     found: dict[str, WeightSet] = {}
     for path in paths:
         weights = read(path)
+        if weights.stage not in stages:
+            expected = f"the {' and '.join(stages)} stage"
+            raise InputError(path, f"weights of the {weights.stage} stage", expected)
         if weights.stage in found:
             raise InputError(path, f"a second set of {weights.stage} weights", "one a stage")
         found[weights.stage] = weights
-    return {stage: found[stage] for stage in names() if stage in found}
+    return {stage: found[stage] for stage in stages if stage in found}
 
 
 def lacking(stages: Collection[str]) -> tuple[str, str] | None:

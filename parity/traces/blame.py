@@ -14,7 +14,8 @@ _PROJECT = Path(__file__).resolve().parents[2]
 _OURS = tuple(
     _PROJECT / name
     for name in (
-        "benchmarks", "commands", "inputs", "network", "parity", "reports", "studies",
+        "benchmarks", "cluster", "commands", "evaluation", "inputs", "network", "parity",
+        "reports", "studies",
         "tf_reference", "torch_impl", "weight_conversion",
     )
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The verdict on every gradient, from two runs whose gradients are known at every tap.
 
 As ``parity.verdict.judgement`` does for taps. Let B be the backward of the layers that read a tap,
-in float64 (``backward.walk``): c − B(c's own) is the candidate's local error, and
+in float64 (``parity.oracle.walk``): c − B(c's own) is the candidate's local error, and
 
     c − r = (c − B(c's own)) − (r − B(r's own)) + (B(c's own) − B(r's own)).
 

@@ -51,7 +51,7 @@ def recordings(
             raise InputError("--p2m-inputs", "given with --p2m-item", "one of them")
         given = [(path.stem, ArraySources(load_array_inputs(path, network_in(path))))
                  for path in inputs]  # fmt: skip
-        found = _of_arrays(given, backends, load_by_stage(weights), steps, device)
+        found = _of_arrays(given, backends, weights, steps, device)
     else:
         found = _of_items(items or DEMO_ITEMS, backends, _weights(weights), steps, device)
     names = [each.label for each in found]
@@ -83,19 +83,22 @@ def _of_items(
 def _of_arrays(
     given: Sequence[tuple[str, ArraySources]],
     backends: tuple[BackendChoice, BackendChoice],
-    weights: dict[str, WeightSet],
+    paths: Sequence[Path],
     steps: int,
     device: str,
 ) -> list[Recording]:
-    found = []
-    for name, sources in given:
-        stage = sources.inputs.stage
+    stages = list(dict.fromkeys(sources.inputs.stage for _, sources in given))
+    for each in backends:
+        for stage in stages:
+            each.check_network(stage)
+    weights = load_by_stage(paths, stages=stages)
+    for stage in stages:
         if stage not in weights:
             raise InputError("--p2m-weights", f"no {stage} weights", f"--p2m-weights for {stage}")
-        for each in backends:
-            each.check_network(stage)
-        found.append(Recording(stage, name, *backends, sources, weights, steps, device))
-    return found
+    return [
+        Recording(sources.inputs.stage, name, *backends, sources, weights, steps, device)
+        for name, sources in given
+    ]
 
 
 def _weights(paths: Sequence[Path]) -> dict[str, WeightSet]:
