@@ -118,11 +118,14 @@ def folder(
 
 
 def run(
-    folder: pytest.Pytester, *arguments: str, plugins: str = "-pplant"
+    folder: pytest.Pytester, *arguments: str, plugins: str = "-pplant", apart: bool = False
 ) -> tuple[int, str, list]:
-    """Exit status, output, and the test cases of the JUnit file."""
-    workers = "-n" in arguments  # they are processes: let what starts them be one too
-    done = (folder.runpytest_subprocess if workers else folder.runpytest_inprocess)(
+    """Exit status, output, and the test cases of the JUnit file.
+
+    ``apart``: in a process of its own, as PyTorch cannot be imported twice in one.
+    """
+    apart |= "-n" in arguments  # workers are processes: let what starts them be one too
+    done = (folder.runpytest_subprocess if apart else folder.runpytest_inprocess)(
         "-p", "reports.pytest_plugin", plugins, "-c", os.devnull, "--rootdir", str(folder.path),
         "-W", "error", "--junitxml", "junit.xml", *arguments,
     )  # fmt: skip
@@ -264,6 +267,7 @@ def test_ports_that_are_run(
 ) -> None:
     # The plugin is named; where it is installed it would be there a second time.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(pytester.path))))
     text = EXAMPLE.read_text("utf-8")
     if port == "mended":
         text = re.sub(r"(SAME_PADDING|GCN_BIAS) = False", r"\1 = True", text)
@@ -272,7 +276,7 @@ def test_ports_that_are_run(
     candidate = "torch" if port == "torch" else "my_port:factory"
     status, output, cases = run(
         pytester, "--p2m-candidate", candidate, "--p2m-item", "plane", "-k", "coarse",
-        plugins="-pno:plant",
+        plugins="-pno:plant", apart=True,
     )  # fmt: skip
     failed = names(cases, "failure")
     assert [name for name in failed if name.startswith("tap")] == [f"tap[{tap}]" for tap in wrong]
