@@ -77,8 +77,10 @@ def check(old: Before, m: Array, v: Array) -> Checked:
     """What the step should have left, given the moments that it did leave."""
     u = old.unit
     gradient = implied_gradient(old.m, m)
-    # m is a sum rounded once, of a product and a difference rounded once each.
-    off = u * (np.abs(m) / (1 - BETA_1) + 3 * np.abs(gradient - old.m)) + old.tiny
+    # m is a sum rounded once, of a product and a difference rounded once each; or, written as
+    # beta1 m' + (1 - beta1) g, of two products, the first of which is nearly all of m'.
+    apart = 3 * np.abs(gradient - old.m) + BETA_1 / (1 - BETA_1) * np.abs(old.m) + np.abs(gradient)
+    off = u * (np.abs(m) / (1 - BETA_1) + apart) + old.tiny
     square = gradient * gradient
     new_v = old.v + (square - old.v) * (1 - BETA_2)
     v_bound = (1 - BETA_2) * (2 * np.abs(gradient) + off) * off

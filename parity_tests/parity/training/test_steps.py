@@ -9,7 +9,7 @@ import pytest
 
 from network.weights import WEIGHTS
 from parity.training.steps import StepsResult, compare_steps, with_steps
-from parity.training.steps_adam import BETA_1, BETA_2, EPSILON
+from parity.training.steps_adam import BETA_1, BETA_2, EPSILON, before, check, within
 from parity.training.steps_judge import Judged, statuses, variable_findings
 from parity.verdict.result import Comparison, Side, Status, Verdict
 from weight_conversion.errors import InputError
@@ -122,6 +122,34 @@ def test_a_right_optimiser_is_right(dtype: str) -> None:
     if dtype == "float64":
         assert result.notes == (f"the two trainings stay together over {STEPS} steps",)
         assert {entry.status for entry in result.entries} == {Status.AGREE}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("form", ["difference", "products"])
+def test_either_way_of_writing_a_mean_is_within_its_bound(form: str, dtype: str) -> None:
+    """m' + (g − m') (1 − β) or β m' + (1 − β) g, whose first product rounds nearly all of m'."""
+    random = np.random.default_rng(3)
+    size = 200_000
+
+    def drawn() -> np.ndarray:
+        return (random.standard_normal(size) * 10.0 ** random.uniform(-6, 3, size)).astype(dtype)
+
+    def mean(old: np.ndarray, new: np.ndarray, beta: float) -> np.ndarray:
+        kind = old.dtype.type
+        if form == "difference":
+            return old + (new - old) * kind(1 - beta)
+        return kind(beta) * old + kind(1 - beta) * new
+
+    w, m, g = drawn(), drawn(), drawn()
+    v = np.square(drawn())
+    new_m, new_v = mean(m, g, BETA_1), mean(v, g * g, BETA_2)
+    old = before((w, m, v), 2, RATE, dtype)
+    found = check(old, new_m.astype(np.float64), new_v.astype(np.float64))
+    assert within(g.astype(np.float64), found.gradient, found.gradient_bound)
+    assert within(new_v.astype(np.float64), found.v, found.v_bound)
+    # And the bound is of use: what is off by a few roundings more than both ways is beyond it.
+    beyond = new_v * (1 + 1e4 * np.finfo(dtype).eps)
+    assert not within(beyond.astype(np.float64), found.v, found.v_bound)
 
 
 def test_amplified_rounding_is_named_as_that() -> None:
