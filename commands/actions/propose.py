@@ -15,6 +15,9 @@ from parity.traces.sources import read_sources
 from reports.wording import counted, printable
 from weight_conversion.errors import InputError
 
+SHOWN = 3
+"""Parameters that are named where many hold no variable."""
+
 
 def perform(
     port: str, out: Path, item: Path | None, inputs: Path | None, device: str, as_json: bool
@@ -60,12 +63,17 @@ def _line(proposal: Proposal) -> str:
     )
     if found.unmatched:
         told += f", {counted(len(found.unmatched), 'tap')} that no submodule gives"
-    return told + f", {len(found.open)} to be answered"
+    told += f", {len(found.open)} to be answered"
+    if found.unused:
+        names = ", ".join(found.unused[:SHOWN])
+        more = ", …" if len(found.unused) > SHOWN else ""
+        told += f"; {counted(len(found.unused), 'parameter')} without a variable: {names}{more}"
+    return told
 
 
 def _value(proposal: Proposal) -> dict[str, object]:
     found = proposal.matches
     return {
         "taps": found.taps, "variables": found.variables, "unmatched": found.unmatched,
-        "asked": found.open, "why": found.why,
+        "asked": found.open, "why": found.why, "unused": found.unused,
     }  # fmt: skip

@@ -20,7 +20,7 @@ from parity.oracle.context import Context
 from parity.oracle.local import alone
 from parity.traces.assignments import Assignments, settled
 from parity.traces.likeness import TOLERANCE, constant, correlation, named, same
-from parity.traces.port_map import RETURNED, PortMap
+from parity.traces.port_map import RETURNED, TRANSPOSED, PortMap
 from parity.traces.probing import VERTICES, Event, Probe
 
 OTHERWISE = "by {}; its layer gives other numbers"
@@ -41,6 +41,7 @@ class Matches:
         open: of each that was not, the names that it may be.
         unmatched: taps that no submodule gives, with the reason.
         constant: taps whose layers gave one number throughout, by which nothing is told apart.
+        unused: parameters that hold no variable.
     """
 
     taps: dict[str, str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Matches:
     open: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unmatched: dict[str, str] = field(default_factory=dict)
     constant: set[str] = field(default_factory=set)
+    unused: tuple[str, ...] = ()
 
 
 def match(
@@ -101,7 +103,7 @@ class _Matching:
             tap: name for tap, name in earlier.taps.items() if earlier.why[tap] == BY_VALUE
         }
         for key, name in earlier.variables.items():
-            if earlier.why[key] == BY_VALUE:
+            if earlier.why[key].startswith(BY_VALUE):
                 self._assign(key, name, BY_VALUE)
 
     def result(self) -> Matches:
@@ -110,7 +112,22 @@ class _Matching:
         for key in self.keys:
             if key not in self.found.variables:
                 self._leave_variable(key)
+        self._tell_buffers()
         return self.found
+
+    def _tell_buffers(self) -> None:
+        """Which variables are buffers, which no optimiser trains, and what holds none."""
+        used = set()
+        for key, name in self.found.variables.items():
+            plain = name.removesuffix(TRANSPOSED)
+            used.add(plain)
+            if plain in self.probe.buffers and self.found.why[key] != KEPT:
+                self.found.why[key] += "; a buffer, which no optimiser trains"
+        open_ones = {
+            name.removesuffix(TRANSPOSED) for names in self.found.open.values() for name in names
+        }
+        left = [*self.probe.parameters.keys() - self.probe.buffers - used - open_ones]
+        self.found.unused = tuple(sorted(left))
 
     def _match(self, row: TapRow) -> None:
         if row.name in self.kept.unmatched:

@@ -67,12 +67,14 @@ class Probe:
     Attributes:
         events: in the order in which the submodules' last calls ended.
         parameters: by name, in float64; buffers too.
+        buffers: the names of those that are no parameters, so that no optimiser trains them.
         owners: of every call of a module with parameters of its own, in order: when it ended, their
             names, and what it read.
     """
 
     events: tuple[Event, ...]
     parameters: Mapping[str, np.ndarray]
+    buffers: frozenset[str]
     owners: tuple[tuple[int, tuple[str, ...], frozenset[Print]], ...]
 
     def owner(self, event: Event) -> tuple[tuple[str, ...], frozenset[Print]]:
@@ -142,16 +144,24 @@ def probe(
     found = [
         each for each in events.values() if each.parts and each.parts[0].dtype.is_floating_point
     ]
-    return Probe(tuple(sorted(found, key=lambda each: each.order)), parameters, tuple(owners))
+    trained = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    return Probe(
+        tuple(sorted(found, key=lambda each: each.order)), parameters,
+        frozenset(parameters) - trained, tuple(owners),
+    )  # fmt: skip
 
 
 def held(module: "nn.Module", recurse: bool = True) -> dict[str, "torch.Tensor"]:
-    """What may hold a variable, by name: parameters, and buffers such as a running mean."""
-    buffers = {
-        name: each for name, each in module.named_buffers(recurse=recurse)
-        if each.is_floating_point() and not each.is_sparse
-    }  # fmt: skip
-    return {**dict(module.named_parameters(recurse=recurse)), **buffers}
+    """What may hold a variable, by name: parameters, and buffers such as a running mean.
+
+    One that has several names, as where two layers share their weights, is under each of them.
+    """
+    parameters = module.named_parameters(recurse=recurse, remove_duplicate=False)
+    buffers = module.named_buffers(recurse=recurse, remove_duplicate=False)
+    numbers = {
+        name: each for name, each in buffers if each.is_floating_point() and not each.is_sparse
+    }
+    return {**dict(parameters), **numbers}
 
 
 def draw(module: "nn.Module", seed: int) -> None:

@@ -121,8 +121,9 @@ def trainer_of(
     """
     if choice.name in BUILT_IN or inputs.ground_truth is None:
         return resumable_trainer(choice.name, device, inputs, weights, settings, dtype)
-    backend = _with_steps(choice, inputs.stage, dtype, device)
-    return PortTrainer(choice.name, backend, inputs, weights, settings)
+    # A port may train the very module that it is asked the gradients of in between.
+    backend, beside = (_with_steps(choice, inputs.stage, dtype, device) for _ in range(2))
+    return PortTrainer(choice.name, backend, inputs, weights, settings, beside)
 
 
 def check_trains(choice: BackendChoice, stage: str, dtype: str, device: str) -> None:
@@ -270,7 +271,8 @@ class PortTrainer:
 
     It is a generator that, a step, takes the next of the iterator ``samples`` and yields the loss
     terms before the step and the state after it: a mapping with ``weights``, ``first_moments`` and
-    ``second_moments``, each by checkpoint key in the checkpoint's layout.
+    ``second_moments``, each by checkpoint key in the checkpoint's layout. ``beside`` is another
+    instance of the port, which is asked for meshes and gradients between steps.
     """
 
     def __init__(
@@ -280,8 +282,9 @@ class PortTrainer:
         inputs: RunInputs,
         weights: Arrays,
         settings: TrainerSettings,
+        beside: Backend,
     ) -> None:
-        self._name, self._backend, self._inputs = name, backend, inputs
+        self._name, self._beside, self._inputs = name, beside, inputs
         self._seed, self._taken = settings.seed, 0
         self.samples: Samples = {}
         self._state: Mapping[str, Mapping[str, Any]] = {"weights": weights}
@@ -296,7 +299,7 @@ class PortTrainer:
         drawn = self._inputs.samples if samples is None else samples
         if drawn is None:
             weights = self._state["weights"]
-            drawn = _drawn(self._backend, self._inputs, weights, self._seed, self._taken + 1)
+            drawn = _drawn(self._beside, self._inputs, weights, self._seed, self._taken + 1)
         self.samples = drawn
         losses, self._state = self._unpacked()
         self._taken += 1
@@ -328,7 +331,7 @@ class PortTrainer:
         return found[0], found[1], found[2]
 
     def gradients(self, weights: Mapping[str, np.ndarray], samples: Samples) -> Arrays | None:
-        compute = getattr(self._backend, "gradients", None)
+        compute = getattr(self._beside, "gradients", None)
         if compute is None:
             return None
         mapping = {**self._inputs.mapping(), "samples": samples}

@@ -296,3 +296,41 @@ def test_nothing_is_asked_of_the_example() -> None:
     assert not found.matches.open
     assert all(name.endswith((f".{tap}", f".{tap.replace('.', '/')}")) or name == tap
                for tap, name in found.matches.taps.items())  # fmt: skip
+
+
+def test_layers_that_share_their_weights_are_proposed_all_the_same() -> None:
+    """One parameter under two names, by which both layers' variables are found."""
+
+    def tied() -> nn.Module:
+        module = third.Gated()
+        module.lift.far = module.lift.near
+        return module
+
+    found = proposed(tied)
+    names = found.matches.variables
+    assert {names["gated/lift/near"], names["gated/lift/far"]} == {"lift.near", "lift.far"}
+    assert not found.asked
+
+
+def test_a_copy_in_a_buffer_is_told_with_the_parameter_that_nothing_reads() -> None:
+    """As one that was made before the weights were loaded: no optimiser trains it."""
+
+    class Stale(third.Gate):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("copied", torch.ones(7, third.WIDTH))
+
+        def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+            return x * torch.sigmoid(seen.mean(dim=(0, 2, 3)) @ self.copied + self.shift)
+
+    def made() -> nn.Module:
+        module = third.Gated()
+        module.gate = Stale()
+        torch.nn.init.normal_(module.gate.copied, generator=torch.Generator().manual_seed(0))
+        return module
+
+    found = proposed(made).matches
+    assert found.variables["gated/gate/matrix"] == "gate.copied"
+    assert found.why["gated/gate/matrix"].endswith("; a buffer, which no optimiser trains")
+    assert found.unused == ("gate.matrix",)
+    assert proposed(third.Gated).matches.unused == ()

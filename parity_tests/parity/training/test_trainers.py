@@ -65,7 +65,8 @@ def inputs() -> RunInputs:
 
 
 def own(inputs: RunInputs, port: Port) -> PortTrainer:
-    return PortTrainer("my:port", PortGuard("my:port", port), inputs, dict(WEIGHTS), SETTINGS)
+    guard = PortGuard("my:port", port)
+    return PortTrainer("my:port", guard, inputs, dict(WEIGHTS), SETTINGS, guard)
 
 
 def test_a_port_is_drawn_on_at_its_own_variables(inputs: RunInputs) -> None:
