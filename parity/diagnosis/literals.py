@@ -146,6 +146,9 @@ def _newton(question: Question, part: Part, make: Make, start: float) -> Variant
             return None
         last = size
         change = float((slope[right] * away[right]).sum()) / square
+        if number > 0 >= number + change:
+            # Under a root the step for a smaller number goes beyond 0: by powers of ten instead.
+            change = 0.1 * number - number
         number += change
         if abs(change) <= 1e-12 * abs(number) or not np.isfinite(number):
             break
