@@ -125,9 +125,10 @@ def _check_constant(network: Network, given: Mapping[str, np.ndarray], name: str
     if dense is not None:
         return
     places = given[name + INDICES]
-    if places.shape != (len(values), 2) or values.ndim != 1 or places.dtype.kind not in "iu":
+    count = values.size
+    if values.ndim != 1 or places.shape != (count, 2) or places.dtype.kind not in "iu":
         found = f"{places.dtype} {places.shape} for values {values.shape}"
-        raise InputError(f"constant {name}{INDICES}", found, f"whole numbers ({len(values)}, 2)")
+        raise InputError(f"constant {name}{INDICES}", found, f"whole numbers ({count}, 2)")
     shape = given.get(name + SHAPE)
     if shape is not None and (shape.shape != (2,) or shape.dtype.kind not in "iu"):
         raise InputError(f"constant {name}{SHAPE}", f"{shape.dtype} {shape.shape}", "two numbers")
@@ -138,9 +139,9 @@ def _check_constant(network: Network, given: Mapping[str, np.ndarray], name: str
     for row in network.taps:
         # Of a layer of the project's own it is known which rows the matrix joins.
         if row.formula is None and name in row.constants.values():
-            count = row.shape[0] if len(row.shape) == 2 else row.shape[1]
-            if (rows, columns) != (count, count):
-                expected = f"({count}, {count}) as {row.name} reads; {name}{SHAPE} says so"
+            joined = row.shape[0] if len(row.shape) == 2 else row.shape[1]
+            if (rows, columns) != (joined, joined):
+                expected = f"({joined}, {joined}) as {row.name} reads; {name}{SHAPE} says so"
                 raise InputError(f"constant {name}", f"a matrix ({rows}, {columns})", expected)
 
 

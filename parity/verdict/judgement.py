@@ -224,7 +224,8 @@ class TapJudge:
             where = "have no bound across it" if across else "lie in a camera's plane"
             yield f"{open_rows} rows {where} and were not judged"
         elif elements := max(each.unbounded for each in found.values()):
-            yield f"{elements} elements, on which rounding has no bound, differ and were not judged"
+            many = "elements" if elements > 1 else "element"
+            yield f"{elements} {many} without a bound on rounding differ and were not judged"
 
     def worst_part(
         self, row: TapRow, cause: str

@@ -264,13 +264,14 @@ def test_inputs_that_no_run_can_be_judged_on_are_refused(photos: np.ndarray, sai
         ({"indices": np.zeros((2, 30), np.int64)},
          r"constant graph/far/indices: int64 (2, 30) for values (30,); expected whole numbers"),
         ({"indices": np.zeros((30, 2), np.float32)}, "constant graph/far/indices: float32"),
+        ({"values": np.float32(1.0)}, "constant graph/far/indices: int64 (30, 2) for values ()"),
         ({"indices": np.full((30, 2), 28)},
          "constant graph/far: a matrix (29, 29); expected (30, 30) as lift reads; graph/far/shape"),
         ({"indices": np.full((30, 2), -1)}, "graph/far/indices holds an index of no row or column"),
         ({"shape": np.array([30])}, "constant graph/far/shape: int64 (1,); expected two numbers"),
         ({"shape": np.array([20, 20])}, "graph/far/indices holds an index of no row or column"),
     ],
-    ids=["NaN", "turned", "float", "smaller", "negative", "shape", "beyond"],
+    ids=["NaN", "turned", "float", "scalar", "smaller", "negative", "shape", "beyond"],
 )  # fmt: skip
 def test_constants_that_are_none_are_refused(change: dict[str, np.ndarray], said: str) -> None:
     far = {"indices": np.stack([np.arange(30)] * 2, axis=1), "values": np.ones(30, np.float32)}

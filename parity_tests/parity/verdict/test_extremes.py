@@ -100,7 +100,7 @@ def test_what_has_no_bound_is_not_judged_right(
     assert found.verdict is Verdict.INVALID
     (tap,) = found.taps
     assert tap.status is Status.INVALID
-    assert "2 elements, on which rounding has no bound, differ and were not judged" in tap.note
+    assert "2 elements without a bound on rounding differ and were not judged" in tap.note
     assert judged(formula, *given, right, right, float64=False).verdict is Verdict.AGREE
     # In float64 the row is a number: there another function is one.
     assert judged(formula, *given, right, other).verdict is Verdict.DIFFER
