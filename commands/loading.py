@@ -11,7 +11,7 @@ from parity.traces.backends import BackendChoice
 from parity.traces.sources import Sources, read_sources
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
-from weight_conversion.stages import load_by_stage
+from weight_conversion.stages import load_each
 
 
 def load_sources(
@@ -58,8 +58,8 @@ def load_inputs(
         if item is None:
             raise InputError("--item", "not given", "the folder of one item")
         return load_sources(item, **options, stages=stages)
-    unset = {"item": item, **options, "views": options["views"] != VIEWS}
-    for name in (each for each, value in unset.items() if value):
+    given = {"item": item, **options, "views": options["views"] != VIEWS}
+    for name in (each for each, value in given.items() if value):
         option = f"--{name.replace('_', '-')}"
         raise InputError(option, f"given for {stages[0]}", "--inputs alone: it reads no item")
     if inputs is None:
@@ -73,11 +73,7 @@ def load_stages(paths: tuple[Path, ...], stages: tuple[str, ...]) -> dict[str, W
     Raises:
         InputError: a stage has no weights or two, or weights are of a stage not asked for.
     """
-    found = load_by_stage(paths, read_weights, stages)
-    for stage in stages:
-        if stage not in found:
-            raise InputError("--weights", f"no {stage} weights given", f"--weights for {stage}")
-    return found
+    return load_each(paths, stages, "--weights", read_weights)
 
 
 def backend_choice(name: str, stage: str, graphs: dict[str, Path]) -> BackendChoice:

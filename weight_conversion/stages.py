@@ -31,6 +31,24 @@ def load_by_stage(
     return {stage: found[stage] for stage in stages if stage in found}
 
 
+def load_each(
+    paths: Iterable[Path],
+    stages: Collection[str],
+    option: str,
+    read: Callable[[Path], WeightSet] = load_weights,
+) -> dict[str, WeightSet]:
+    """One set of weights for each of ``stages``, given by an option of this name.
+
+    Raises:
+        InputError: a stage has none, or as ``load_by_stage``.
+    """
+    found = load_by_stage(paths, read, stages)
+    for stage in stages:
+        if stage not in found:
+            raise InputError(option, f"no {stage} weights given", f"{option} for {stage}")
+    return found
+
+
 def lacking(stages: Collection[str]) -> tuple[str, str] | None:
     """The first stage that starts from another one's mesh which is not there, and that other."""
     for stage in stages:

@@ -82,7 +82,7 @@ def bypassed(
     program, node = question.program, question.program.nodes[index]
     if not node.role or node.primitive in ("detach", "index"):
         return
-    for place in _reached(program, index):
+    for place in reached(program, index):
         first = program.nodes[place]
         if first.primitive != "input" or shapes[place] != shapes[index]:
             continue
@@ -131,7 +131,8 @@ def _of_a_variance(question: Question, index: int) -> Iterator[Variant]:
                           rewritten(program, index, outside), start=index)  # fmt: skip
 
 
-def _reached(program: Program, index: int) -> set[int]:
+def reached(program: Program, index: int) -> set[int]:
+    """The nodes that a node is computed from."""
     found, todo = set(), list(program.nodes[index].operands)
     while todo:
         place = todo.pop()

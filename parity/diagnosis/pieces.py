@@ -5,16 +5,23 @@ exponential or an error function, a normalisation by a mean and a variance that 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from itertools import product
 
-from network.program import Expression, Program, formula, rewritten
+from network.program import Expression, Program, call, formula, rewritten
+from parity.diagnosis.mistakes import reached
 from parity.diagnosis.question import Question, Variant
-from parity.oracle.primitives.piecewise import ACTIVATIONS, LEAKS, leaky
+from parity.oracle.primitives.piecewise import ACTIVATIONS
 
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "square", "sqrt", "clip", "abs"}
 CURVES = {"exp", "log", "erf", "tanh", "relu"}
 """Functions that activations are written with."""
 OF_ELEMENTS = ARITHMETIC | CURVES
+OTHERS: dict[str, Callable[[Expression], Expression]] = {
+    "no activation": lambda x: 1.0 * x,
+    "a ReLU": lambda x: call("relu", x),
+    **ACTIVATIONS,
+}
+"""What may stand in place of an activation."""
 
 
 def variants(question: Question) -> Iterator[Variant]:
@@ -31,10 +38,13 @@ def _activations(program: Program) -> Iterator[Variant]:
         if index in inside:
             continue
         for source in sorted(found - {index}):
-            piece = _between(program, source, index)
-            if len(piece) < 2 or not CURVES & {program.nodes[each].primitive for each in piece}:
+            piece = {index} | reached(program, index) - reached(program, source) - {source}
+            kinds = [
+                program.nodes[each].primitive for each in piece if program.nodes[each].operands
+            ]
+            if len(kinds) < 2 or not CURVES & {*kinds}:
                 continue
-            for words, function in _others().items():
+            for words, function in OTHERS.items():
 
                 def write(
                     operands: Sequence[Expression],
@@ -48,19 +58,6 @@ def _activations(program: Program) -> Iterator[Variant]:
                     "activation", f"{words} in place of {formula(program, index)}",
                     rewritten(program, index, write), start=source,
                 )  # fmt: skip
-
-
-def _others() -> dict[str, Callable[[Expression], Expression]]:
-    return {
-        "no activation": lambda x: 1.0 * x,
-        "a ReLU": lambda x: x.tape.apply("relu", x),
-        **{f"a ReLU that leaks {slope}": partial(_leaky, slope) for slope in LEAKS},
-        **ACTIVATIONS,
-    }
-
-
-def _leaky(slope: float, x: Expression) -> Expression:
-    return leaky(slope, [x])
 
 
 def _sources(program: Program) -> list[frozenset[int]]:
@@ -77,41 +74,29 @@ def _sources(program: Program) -> list[frozenset[int]]:
     return found
 
 
-def _between(program: Program, source: int, index: int) -> set[int]:
-    """The nodes that lead from one to another, without the first."""
-    found, todo = set[int](), [index]
-    while todo:
-        place = todo.pop()
-        if place != source and place not in found and program.nodes[place].operands:
-            found.add(place)
-            todo += program.nodes[place].operands
-    return found
-
-
 def _normalisations(question: Question) -> Iterator[Variant]:
     """Mean and variance of what is normalised, in place of variables."""
     program = question.program
-    for index, node in enumerate(program.nodes):
-        if node.primitive != "subtract" or not _is_variable(question, node.operands[1]):
+    means = [
+        index for index, node in enumerate(program.nodes)
+        if node.primitive == "subtract" and _is_variable(question, node.operands[1])
+    ]  # fmt: skip
+    roots = [index for index, node in enumerate(program.nodes) if node.primitive == "sqrt"]
+    for index, root in product(means, roots):
+        source, mean = program.nodes[index].operands
+        rank, variance = question.nodes[0][source].value.ndim, _variance(question, root)
+        if variance is None or root < source or rank < 2:
             continue
-        source = node.operands[0]
-        rank = question.nodes[0][source].value.ndim
-        for root, other in enumerate(program.nodes):
-            variance = _variance(question, root)
-            if other.primitive != "sqrt" or variance is None or root < source or rank < 2:
-                continue
-            for words, axes in {
-                "the mean and variance of this run's rows, as in training,": [*range(rank - 1)],
-                "the mean and variance of each row, as in a layer normalisation,": [rank - 1],
-            }.items():
-                names = " and ".join(
-                    program.nodes[each].settings["name"] for each in (node.operands[1], variance)
-                )
-                yield Variant(
-                    "statistics", f"{words} in place of {names}",
-                    _of_itself(program, (index, root), (source, variance), axes),
-                    whole=True, start=min(index, root),
-                )  # fmt: skip
+        names = " and ".join(program.nodes[each].settings["name"] for each in (mean, variance))
+        for words, axes in {
+            "the mean and variance of this run's rows, as in training,": range(rank - 1),
+            "the mean and variance of each row, as in a layer normalisation,": [rank - 1],
+        }.items():
+            yield Variant(
+                "statistics", f"{words} in place of {names}",
+                _of_itself(program, (index, root), (source, variance), axes),
+                whole=True, start=min(index, root),
+            )  # fmt: skip
 
 
 def _is_variable(question: Question, place: int) -> bool:
@@ -122,12 +107,9 @@ def _is_variable(question: Question, place: int) -> bool:
 def _variance(question: Question, root: int) -> int | None:
     """The variable under a square root, with or without a number that is added to it."""
     nodes = question.program.nodes
-    for place in nodes[root].operands:
-        there = [place, *(nodes[place].operands if nodes[place].primitive == "add" else ())]
-        for each in there:
-            if _is_variable(question, each):
-                return each
-    return None
+    (under,) = nodes[root].operands
+    there = [under, *(nodes[under].operands if nodes[under].primitive == "add" else ())]
+    return next((each for each in there if _is_variable(question, each)), None)
 
 
 def _of_itself(

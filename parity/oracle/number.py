@@ -88,11 +88,8 @@ class Number:
     @cached_property
     def single(self) -> "Single":
         """The same in float32; kept, for several sums are made of one activation."""
-        return single_of(self.value if self._plain else self.magnitude)
-
-    @property
-    def _plain(self) -> bool:
-        return self.size is None and nothing(self.error)
+        plain = self.size is None and nothing(self.error)
+        return single_of(self.value if plain else self.magnitude)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,19 +126,9 @@ def single_of(values: np.ndarray) -> Single:
         return Single(np.abs(np.ldexp(values, -exponent)).astype(np.float32), exponent, values)
 
 
-def size_of(product: Callable[..., np.ndarray], first: Single, second: Single) -> np.ndarray:
-    """Σ|terms| of a product that is linear in both of its factors, not less than it is.
-
-    In float32, where that can hold it: what is lost below its least number might be all that a sum
-    has, and a sum beyond its greatest one would have no bound.
-    """
-    found = product(first.found, second.found)
-    lost = bool((found < LEAST).any()) and (first.spread or second.spread)
-    if lost or np.isinf(found).any():
-        return np.asarray(product(np.abs(first.of), np.abs(second.of)))
-    found = found * np.float32(1.0 + SINGLE_SIZE)
-    exponent = first.exponent + second.exponent
-    return np.asarray(np.ldexp(found.astype(np.float64), exponent) if exponent else found)
+def _least(values: np.ndarray) -> float:
+    """The least of magnitudes, but at most 1; what is not a number is passed over."""
+    return float(np.fmin.reduce(values, axis=None, initial=1.0))
 
 
 def mapped(number: Number, of: Callable[[np.ndarray], np.ndarray]) -> Number:
@@ -193,14 +180,28 @@ class Arithmetic:
         """
         return float(np.finfo(self.holds).tiny)
 
-    def flushed(self, size: np.ndarray, terms: int) -> np.ndarray:
-        """Sizes of sums of so many products, each of which may be off by ``smallest``.
+    def size_of(
+        self, product: Callable[..., np.ndarray], first: Single, second: Single, terms: int
+    ) -> np.ndarray:
+        """Σ|terms| of a product that is linear in both of its factors, not less than it is.
 
-        Where all products are 0, so is the sum. Of what is not small this is nothing.
+        In float32, where that can hold it: what is lost below its least number might be all that a
+        sum has, and a sum beyond its greatest one would have no bound. Each of so many ``terms``
+        may be off by ``smallest``, but for those that are 0; of what is not small this is nothing.
         """
-        if not float(size.min(initial=1.0)) < FLUSHED:
-            return size
-        return np.where(size > 0, size + terms * self.smallest / self.roundoff, size)
+        found, exponent = product(first.found, second.found), first.exponent + second.exponent
+        least = _least(found)
+        beyond = np.fmax.reduce(found, axis=None, initial=0.0) == np.inf
+        if beyond or (least < LEAST and (first.spread or second.spread)):
+            found, exponent = np.asarray(product(np.abs(first.of), np.abs(second.of))), 0
+            least = _least(found)
+        else:
+            found = found * np.float32(1.0 + SINGLE_SIZE)
+            if exponent:
+                found = np.ldexp(found.astype(np.float64), exponent)
+        if math.ldexp(least, exponent) < FLUSHED:
+            found = np.where(found > 0, found + terms * self.smallest / self.roundoff, found)
+        return np.asarray(found)
 
     def factor(self, count: Count) -> Any:
         """By how many u·Σ|terms| a sum may be off."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from network.registry import network_of
 from network.weights import STAGES
+from parity.traces.networks import see_working_folder
 from parity.traces.port_guard import PortGuard, importing, making
 from weight_conversion.errors import InputError
 
@@ -205,9 +206,7 @@ def _imported(name: str) -> Factory:
     if not (colon and module and attribute):
         known = ", ".join(BUILT_IN)
         raise InputError("backend", repr(name), f"one of {known}, or module:factory")
-    if "" not in sys.path:
-        # A user's module usually lies in the folder the command is run from.
-        sys.path.insert(0, "")
+    see_working_folder()
     with importing(name):
         found = getattr(importlib.import_module(module), attribute)
     if not callable(found):

@@ -21,8 +21,7 @@ def import_networks(modules: Iterable[str], option: str) -> None:
     Raises:
         InputError: one cannot be imported, or registers no network.
     """
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    see_working_folder()
     for module in modules:
         before = set(names())
         known = module in sys.modules
@@ -34,6 +33,12 @@ def import_networks(modules: Iterable[str], option: str) -> None:
         if not known and before == set(names()):
             raise InputError(option, f"{module} registers no network", "register(Network(…))")
         _IMPORTED[module] = None
+
+
+def see_working_folder() -> None:
+    """Let modules be imported from the folder that a command is run in: a user's lie there."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
 
 
 def command_line(*words: object) -> str:

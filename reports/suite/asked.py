@@ -12,7 +12,7 @@ from parity.traces.sources import read_sources
 from reports.suite.runs import GROUND_TRUTH, Recording
 from weight_conversion.errors import InputError
 from weight_conversion.formats import WeightSet
-from weight_conversion.stages import lacking, load_by_stage
+from weight_conversion.stages import lacking, load_by_stage, load_each
 
 
 def recordings(
@@ -91,10 +91,7 @@ def _of_arrays(
     for each in backends:
         for stage in stages:
             each.check_network(stage)
-    weights = load_by_stage(paths, stages=stages)
-    for stage in stages:
-        if stage not in weights:
-            raise InputError("--p2m-weights", f"no {stage} weights", f"--p2m-weights for {stage}")
+    weights = load_each(paths, stages, "--p2m-weights")
     return [
         Recording(sources.inputs.stage, name, *backends, sources, weights, steps, device)
         for name, sources in given

@@ -142,19 +142,17 @@ class Recording:
         return found
 
     def _inputs(self) -> RunInputs | ArrayInputs:
-        before = network_of(self.stage).follows
-        if isinstance(self.sources, ArraySources):
-            return self.sources.inputs
-        if before is None or self.sources.mesh is not None:
-            return self.sources.of(self.stage)
-        first = self.sources.of(before)
+        sources, before = self.sources, network_of(self.stage).follows
+        if isinstance(sources, ArraySources) or before is None or sources.mesh is not None:
+            return sources.of(self.stage)
+        first = sources.of(before)
         mesh = predict(self.reference, first, self.weights[before], device=self.device)
-        return self.sources.of(self.stage, mesh)
+        return sources.of(self.stage, mesh)
 
     def _compared(
         self, inputs: RunInputs | ArrayInputs, kinds: list[str], paths: PairPaths
     ) -> Comparison:
-        if isinstance(inputs, RunInputs) and not {LOSS, GRADIENT} & {*kinds}:
+        if not {LOSS, GRADIENT} & {*kinds}:
             inputs = replace(inputs, ground_truth=None)
         return compare_pair(
             self.reference, self.candidate, inputs, self.weights[self.stage], paths,

@@ -163,9 +163,8 @@ class Multiply(Primitive):
                 return Number(value)
             error, undecided = products_error(a, b), products_undecided(a, b)
             for factor, whole in ((a, b), (b, a)):
-                if not (factor.value.size == 1 and factor.is_exact):
-                    continue
-                if not is_power_of_two(factor.value):
+                one = factor.value.size == 1 and factor.is_exact
+                if not (one and is_power_of_two(factor.value)):
                     continue
                 size = None if whole.size is None else np.abs(factor.value) * whole.size
                 return Number(

@@ -23,9 +23,7 @@ LEAKS = (0.01, 0.1, 0.2, 0.3)
 """Slopes that leaky ReLUs have by default in the usual libraries."""
 
 
-def leaky(slope: float, operands: Sequence[Expression]) -> Expression:
-    """A ReLU with a slope below 0, of its one operand."""
-    (x,) = operands
+def _leaky(slope: float, x: Expression) -> Expression:
     return call("relu", x) - slope * call("relu", -x)
 
 
@@ -34,6 +32,7 @@ def _logistic(x: Expression) -> Expression:
 
 
 ACTIVATIONS: dict[str, Callable[[Expression], Expression]] = {
+    **{f"a ReLU that leaks {slope}": partial(_leaky, slope) for slope in LEAKS},
     "a GELU": lambda x: 0.5 * x * (1.0 + call("erf", x * HALF_ROOT)),
     "a GELU by tanh": lambda x: (
         0.5 * x * (1.0 + call("tanh", TANH_SCALE * (x + 0.044715 * x * x * x)))
@@ -72,8 +71,6 @@ class Relu(Primitive):
 
     def mistakes(self, settings: Settings, shapes: Sequence[Shape]) -> Iterator[Mistake]:
         yield Mistake("no ReLU", lambda x: x[0])
-        for slope in LEAKS:
-            yield Mistake(f"a ReLU that leaks {slope}", partial(leaky, slope))
         for change, function in ACTIVATIONS.items():
             yield Mistake(change, lambda x, function=function: function(x[0]))  # type: ignore[misc]
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from network.program import Expression, call
-from parity.oracle.number import Number, nothing, single_of, size_of
+from parity.oracle.number import Number, nothing, single_of
 from parity.oracle.primitives.narrow import NARROWER
 from parity.oracle.primitives.rule import Mistake, Primitive, Settings, Shape, State, rule
 
@@ -30,7 +30,7 @@ def bilinear(state: State, product: Product, a: Number, b: Number, terms: int) -
         value = product(a.value, b.value)
         if not arithmetic.bounded:
             return Number(value)
-        size = arithmetic.flushed(size_of(product, a.single, b.single), terms)
+        size = arithmetic.size_of(product, a.single, b.single, terms)
         error: Any = 0.0
         undecided: Any = 0.0
         for one, other, left in ((a, b, True), (b, a, False)):
@@ -156,8 +156,7 @@ class SparseMatmul(Primitive):
             )
 
         with np.errstate(invalid="ignore", over="ignore"):
-            size = size_of(product, single_of(entries), x.single)
-            size = state.arithmetic.flushed(size, terms)
+            size = state.arithmetic.size_of(product, single_of(entries), x.single, terms)
             return Number(
                 matrix @ x.value,
                 times(positive, x.error),
